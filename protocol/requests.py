@@ -1,0 +1,164 @@
+"""What an operator asks for: the body of `POST /api/metrics/profile_request`, in every dialect of the field."""
+
+import json
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from protocol.commands import Pid, ProfilingMode, StartConfig, StopLevel
+from protocol.names import Name
+
+CommandType = Literal["start", "stop"]
+Priority = Literal["low", "normal", "urgent"]
+TargetScope = Literal["host", "service"]
+
+MAX_PIDS: Final = 1_000
+MAX_HOSTS: Final = 100_000
+MAX_ADDITIONAL_ARGS_BYTES: Final = 16 * 1024
+MAX_DURATION_SECONDS: Final = 86_400
+MAX_FREQUENCY_HZ: Final = 1_000
+OUR_CONFIG_KEYS: Final = frozenset(StartConfig.model_fields) | {"stop_level", "command_type", "request_type"}
+NOT_YET: Final = ("sample", "start_at", "max_concurrency", "max_errors", "target_entities", "schedule")
+"""Fields that narrow or delay a request. Ignoring one would profile more than was asked, so they are refused."""
+
+Pids = Annotated[list[Pid], Field(min_length=1, max_length=MAX_PIDS)]
+
+
+def _fault(kind: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, message)
+
+
+class ProfileRequest(BaseModel):
+    """One request, validated. Field order matters: a check across fields sits on the later one and names it.
+
+    Older spellings are read too: `request_type` for `command_type`, and `target_hosts` (`{host: [pids] | null}`) for
+    `target_hostnames` with `pids`.
+    """
+
+    model_config = ConfigDict(extra="ignore", validate_default=True)
+
+    service_name: Name
+    command_type: CommandType = "start"
+    request_type: CommandType | None = None
+    duration: Annotated[int, Strict(), Field(ge=1, le=MAX_DURATION_SECONDS)] = 60
+    frequency: Annotated[int, Strict(), Field(ge=1, le=MAX_FREQUENCY_HZ)] = 11
+    continuous: Annotated[bool, Strict()] = False
+    profiling_mode: ProfilingMode = "cpu"
+    target_scope: TargetScope = "host"
+    target_hosts: Annotated[dict[Name, Pids | None], Field(min_length=1, max_length=MAX_HOSTS)] | None = None
+    target_hostnames: Annotated[list[Name], Field(min_length=1, max_length=MAX_HOSTS)] | None = None
+    pids: Pids | None = None
+    stop_level: StopLevel | None = None
+    additional_args: dict[str, Any] = Field(default_factory=dict)
+    priority: Priority = "normal"
+    expires_in: Annotated[int, Strict(), Field(ge=1, le=MAX_DURATION_SECONDS)] = 900
+    dry_run: Annotated[bool, Strict()] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older_spellings(cls, body: Any) -> Any:
+        """An absent `command_type` takes what `request_type` says; an explicit null is an absent field."""
+        if not isinstance(body, dict):
+            return body
+        known = {name: value for name, value in body.items() if value is not None or name not in cls.model_fields}
+        known.setdefault("command_type", known.get("request_type", "start"))
+        return known
+
+    @field_validator("request_type")
+    @classmethod
+    def _agree_with_command_type(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and info.data.get("command_type", value) != value:
+            raise _fault("contradiction", "says something else than command_type; give one of them")
+        return value
+
+    @field_validator("target_hostnames")
+    @classmethod
+    def _name_the_targets(cls, value: list[str] | None, info: Any) -> list[str] | None:
+        if "target_scope" not in info.data or "target_hosts" not in info.data:
+            return value
+        by_service = info.data["target_scope"] == "service"
+        older = info.data["target_hosts"]
+        if value is None and older is None and not by_service:
+            raise _fault(
+                "missing_targets", 'name the hosts; for every live host of the service say target_scope: "service"'
+            )
+        if by_service and (value is not None or older is not None):
+            raise _fault("contradiction", 'target_scope "service" and named hosts exclude each other')
+        if value is not None and older is not None and set(value) != set(older):
+            raise _fault("contradiction", "names other hosts than target_hosts; give one of them")
+        return list(dict.fromkeys(value)) if value is not None else None
+
+    @field_validator("pids")
+    @classmethod
+    def _one_source_of_pids(cls, value: list[int] | None, info: Any) -> list[int] | None:
+        older = info.data.get("target_hosts") or {}
+        if value is not None and any(pids is not None for pids in older.values()):
+            raise _fault("contradiction", "target_hosts carries pids already; give one of them")
+        return sorted(set(value)) if value is not None else None
+
+    @field_validator("stop_level")
+    @classmethod
+    def _fit_the_stop_level(cls, value: str | None, info: Any) -> str | None:
+        if info.data.get("command_type") != "stop" or "pids" not in info.data:
+            return value
+        older = info.data.get("target_hosts") or {}
+        every_host_has_pids = info.data["pids"] is not None or (bool(older) and all(older.values()))
+        some_host_has_pids = info.data["pids"] is not None or any(older.values())
+        if value == "process" and not every_host_has_pids:
+            raise _fault("missing_pids", "process needs pids for every host")
+        if value == "host" and some_host_has_pids:
+            raise _fault("contradiction", "host stops everything on the host; leave the pids out or say process")
+        return value
+
+    @field_validator("additional_args")
+    @classmethod
+    def _keep_to_their_own_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(OUR_CONFIG_KEYS & set(value))
+        if taken:
+            raise _fault("reserved_key", f"must not set {', '.join(taken)}: those are fields of the request")
+        try:
+            size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+        except (ValueError, RecursionError):
+            raise _fault("not_json", "must be plain JSON: no NaN, no lone surrogates, no endless nesting") from None
+        if size > MAX_ADDITIONAL_ARGS_BYTES:
+            raise _fault("too_large", f"is {size} bytes as JSON; at most {MAX_ADDITIONAL_ARGS_BYTES} are taken")
+        return value
+
+    @model_validator(mode="after")
+    def _level_of_a_stop(self) -> Self:
+        if self.command_type == "stop" and self.stop_level is None:
+            older = self.target_hosts or {}
+            self.stop_level = "process" if self.pids or any(older.values()) else "host"
+        return self
+
+    def targets(self) -> dict[str, list[int] | None]:
+        """Each named host with its pids (`None`: the whole host); empty when the scope is the whole service."""
+        if self.target_hosts is not None:
+            return {host: sorted(set(pids)) if pids else self.pids for host, pids in self.target_hosts.items()}
+        return dict.fromkeys(self.target_hostnames or (), self.pids)
+
+
+def unsupported_fields(body: dict[str, Any]) -> list[str]:
+    """The fields of a body that this version refuses, because ignoring them would profile more than was asked."""
+    return [name for name in NOT_YET if body.get(name) is not None]
+
+
+def unknown_fields(body: dict[str, Any]) -> list[str]:
+    """The fields of a body that no dialect knows: reported back as warnings, as one may be mistyped."""
+    return sorted(set(body) - set(ProfileRequest.model_fields) - set(NOT_YET))
+
+
+class RequestAccepted(BaseModel):
+    """The answer to a request. `command_id` is one per request: (`command_id`, `hostname`) names an execution."""
+
+    success: Literal[True] = True
+    message: str
+    request_id: UUID
+    command_id: UUID
+    command_ids: list[UUID]
+    estimated_completion_time: AwareDatetime
+    hosts: int = Field(ge=0)
+    warnings: list[str] = Field(default_factory=list)
+    dry_run: bool = False
