@@ -1,0 +1,1 @@
+"""Everything that speaks Redis, and the pure rules of the server."""

@@ -1,0 +1,202 @@
+"""Between what is stored and what compaction works on. Pure: texts in, values out, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from broker.compaction import GRACE_SECONDS, Compacted, Effective, OpenRequest
+from protocol.commands import CommandReader, StartCommand, StartConfig, StopCommand
+from protocol.lifecycle import State
+from protocol.names import HostKey
+from protocol.requests import ProfileRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One host as it is stored: the command's fields, the open requests and the new entries."""
+
+    command: Mapping[str, str]
+    open_requests: Mapping[str, str]
+    entries: Mapping[str, str]
+
+    @property
+    def revision(self) -> str:
+        """What the store compares, so that a decision is stored only on the facts it was taken on."""
+        return self.command.get("revision", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to store for one host. `wake_at` is in ms."""
+
+    drained: Sequence[str] = ()
+    keep: Mapping[str, str] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+    close: tuple[str, str] | None = None
+    """Outcome and reason of the command that was effective."""
+    install: Mapping[str, str] | None = None
+    update: Mapping[str, str] = field(default_factory=dict)
+    events: Sequence[Mapping[str, str]] = ()
+    wake_at: int | None = None
+
+    def as_json(self) -> str:
+        """For the script. Absent parts are left out: a JSON null is true in Lua."""
+        body: dict[str, Any] = {
+            "drained": list(self.drained),
+            "keep": dict(self.keep),
+            "drop": list(self.drop),
+            "update": dict(self.update),
+            "events": [[text for pair in event.items() for text in pair] for event in self.events],
+        }
+        if self.close is not None:
+            body["close"] = {"outcome": self.close[0], "reason": self.close[1]}
+        if self.install is not None:
+            body["install"] = dict(self.install)
+        if self.wake_at is not None:
+            body["wake_at"] = self.wake_at
+        return json.dumps(body)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def open_request(
+    asked: ProfileRequest, *, request_id: str, command_id: str, accepted_at: float, pids: Sequence[int] | None
+) -> OpenRequest:
+    """A submitted request as it concerns one host; `pids` are that host's."""
+    whole_host = pids is None or (asked.command_type == "stop" and asked.stop_level == "host")
+    return OpenRequest(
+        request_id=request_id,
+        command_id=command_id,
+        command_type=asked.command_type,
+        accepted_at=accepted_at,
+        expires_at=accepted_at + asked.expires_in,
+        profiling_mode=asked.profiling_mode,
+        duration=asked.duration,
+        frequency=asked.frequency,
+        continuous=asked.continuous,
+        pids=None if whole_host else frozenset(pids or ()),
+        additional_args=asked.additional_args,
+        priority=asked.priority,
+    )
+
+
+def write_request(request: OpenRequest) -> str:
+    """One open request as JSON."""
+    body = asdict(request)
+    body["pids"] = None if request.pids is None else sorted(request.pids)
+    body["exclude_pids"] = sorted(request.exclude_pids)
+    return json.dumps(body)
+
+
+def read_request(text: str) -> OpenRequest:
+    """What `write_request` wrote."""
+    body = json.loads(text)
+    body["pids"] = None if body["pids"] is None else frozenset(body["pids"])
+    body["exclude_pids"] = frozenset(body["exclude_pids"])
+    body["state"] = State(body["state"])
+    return OpenRequest(**body)
+
+
+def requests_of(loaded: Loaded) -> list[OpenRequest]:
+    """All open requests of a host, new ones last; an entry that was taken up before is left out."""
+    known = [read_request(text) for text in loaded.open_requests.values()]
+    ids = {request.request_id for request in known}
+    new = [read_request(text) for text in loaded.entries.values()]
+    return [*known, *(request for request in new if request.request_id not in ids)]
+
+
+# --- the effective command --------------------------------------------------------------------------------------------
+
+
+def write_reply(command: StartCommand | StopCommand) -> str:
+    """A command as it goes into a heartbeat's reply: absent parts are left out, as agents in the field expect."""
+    return command.model_dump_json(exclude_none=True)
+
+
+def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
+    """A command to install, as the fields of its hash."""
+    config = effective.command.combined_config
+    limited = isinstance(config, StartConfig) and not config.continuous
+    duration_ms = int(config.duration * 1000) if isinstance(config, StartConfig) and limited else -1
+    return {
+        "id": effective.command_id,
+        "generation": str(effective.generation),
+        "type": effective.command.command_type,
+        "state": effective.state,
+        "reply": write_reply(effective.command),
+        "request_ids": " ".join(effective.request_ids),
+        "stop_ids": " ".join(effective.stop_ids),
+        "attempts": "0",
+        "installed_at": str(ms(now)),
+        "duration_ms": str(duration_ms),
+        "run_for_ms": str(duration_ms + ms(GRACE_SECONDS) if limited else -1),
+    }
+
+
+def read_effective(fields: Mapping[str, str]) -> Effective | None:
+    """The stored command, or None where none was ever installed."""
+    if "id" not in fields:
+        return None
+    started_at = fields.get("running_at")
+    return Effective(
+        command_id=fields["id"],
+        generation=int(fields["generation"]),
+        command=CommandReader.validate_json(fields["reply"]),
+        state=State(fields["state"]),
+        request_ids=tuple(fields["request_ids"].split()),
+        stop_ids=tuple(fields["stop_ids"].split()),
+        started_at=int(started_at) / 1000 if started_at else None,
+        closed_by_clock=fields.get("closed_by_clock") == "1",
+    )
+
+
+# --- the decision -----------------------------------------------------------------------------------------------------
+
+
+def ms(seconds: float) -> int:
+    """Seconds as whole milliseconds, the unit of every moment that is stored."""
+    return round(seconds * 1000)
+
+
+def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float) -> Decision:
+    """What to store, given what was loaded: only what differs, and the events that tell of it."""
+    texts = {request.request_id: write_request(request) for request in compacted.open_requests}
+    events: list[dict[str, str]] = []
+
+    def tell(state: str, command_id: str, generation: int, request_ids: Sequence[str], reason: str = "") -> None:
+        event = {
+            "v": "1", "state": state, "tenant": host.tenant, "service": host.service, "hostname": host.host,
+            "command_id": command_id, "generation": str(generation), "request_ids": " ".join(request_ids),
+            "at": str(ms(now)),
+        }  # fmt: skip
+        if reason:
+            event["reason"] = reason
+        events.append(event)
+
+    for ending in compacted.endings:
+        tell(ending.outcome, ending.command_id, 0, ending.request_ids, ending.reason)
+    by_id = {request.request_id: request for request in compacted.open_requests}
+    for request_id in compacted.queued:
+        tell(State.QUEUED, by_id[request_id].command_id, 0, [request_id])
+    if compacted.install is not None:
+        installed = compacted.install
+        tell(State.PENDING, installed.command_id, installed.generation, [*installed.request_ids, *installed.stop_ids])
+    update: dict[str, str] = {}
+    if compacted.keep is not None:
+        kept = compacted.keep
+        if compacted.joined:
+            tell(kept.state, kept.command_id, kept.generation, compacted.joined, "joined a command that covers it")
+        fields = {"request_ids": " ".join(kept.request_ids), "stop_ids": " ".join(kept.stop_ids)}
+        update = {name: text for name, text in fields.items() if loaded.command.get(name) != text}
+    return Decision(
+        drained=list(loaded.entries),
+        keep={key: text for key, text in texts.items() if loaded.open_requests.get(key) != text},
+        drop=[key for key in loaded.open_requests if key not in texts],
+        close=(compacted.close[0].value, compacted.close[1]) if compacted.close else None,
+        install=write_effective(compacted.install, now=now) if compacted.install else None,
+        update=update,
+        events=events,
+        wake_at=ms(compacted.wake_at) if compacted.wake_at is not None else None,
+    )

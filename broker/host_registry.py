@@ -1,0 +1,110 @@
+"""Who is in the fleet: what each agent said of itself at its last beat."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from broker import codec, keys
+from broker.connection import Broker
+from broker.keys import Place
+from protocol.heartbeats import Heartbeat
+from protocol.names import HostKey
+
+FORGOTTEN_AFTER: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHost:
+    """One agent, by its own word, but for `last_beat`: that is the server's clock."""
+
+    key: HostKey
+    last_beat: datetime
+    facts: dict[str, str]
+
+
+def facts_of(heartbeat: Heartbeat) -> dict[str, str]:
+    """What to remember of a heartbeat. What an agent sends only when it changes is left as it was when absent."""
+    facts = {
+        "ip_address": heartbeat.ip_address,
+        "agent_status": heartbeat.status or "",
+        "agent_version": heartbeat.agent_version or "",
+        "run_mode": heartbeat.run_mode or "",
+        "agent_time": heartbeat.timestamp or "",
+        "last_command_id": heartbeat.last_command_id or "",
+    }
+    sent_on_change = {
+        "namespace": heartbeat.namespace,
+        "pod_name": heartbeat.pod_name,
+        "capabilities": heartbeat.capabilities,
+        "perf_supported_events": heartbeat.perf_supported_events,
+        "containers": heartbeat.containers,
+    }
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in sent_on_change.items()
+        if value is not None
+    }
+    return facts | texts
+
+
+class HostRegistry:
+    """The fleet as the heartbeats tell it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def live(self, tenant: str, service: str, *, since: float) -> list[HostKey]:
+        """The hosts of a service that have beaten since a moment (seconds since the epoch).
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        found: list[HostKey] = []
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                paths = await redis.zrange(keys.beats(partition), codec.ms(since), "+inf", byscore=True)
+            hosts = (HostKey.from_path(path) for path in paths)
+            found.extend(host for host in hosts if (host.tenant, host.service) == (tenant, service))
+        return found
+
+    def cursor_of(self, host: KnownHost) -> str:
+        """Where a list of hosts stands after this one."""
+        at = self._broker.place(host.key)
+        return f"{at.partition}:{at.path}"
+
+    async def all_of(self, tenant: str, *, after: str | None = None) -> AsyncIterator[KnownHost]:
+        """Every known host of a tenant, partition by partition, by path, from a cursor on.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        first_partition, _, last_path = (after or "0:").partition(":")
+        start = int(first_partition) if first_partition.isdigit() else 0
+        for partition in range(start, self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                scored: list[tuple[str, float]] = await redis.zrange(keys.beats(partition), 0, -1, withscores=True)
+            places = {Place(partition, path): beat for path, beat in scored if HostKey.from_path(path).tenant == tenant}
+            ordered = sorted(at for at in places if partition > start or at.path > last_path)
+            for first in range(0, len(ordered), 500):
+                chunk = ordered[first : first + 500]
+                async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+                    for at in chunk:
+                        pipe.hgetall(keys.host(at))
+                    rows: list[dict[str, str]] = await pipe.execute()
+                for at, facts in zip(chunk, rows, strict=True):
+                    yield KnownHost(at.host_key, datetime.fromtimestamp(places[at] / 1000, UTC), facts)
+
+    async def forget_silent(self, *, now: float) -> int:
+        """Take hosts that have been silent for a week from the fleet; gives how many.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        limit = codec.ms(now - FORGOTTEN_AFTER.total_seconds())
+        gone = 0
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                gone += await redis.zremrangebyscore(keys.beats(partition), "-inf", limit)
+        return gone

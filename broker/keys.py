@@ -1,0 +1,142 @@
+"""Every key in Redis, each from one builder that says its type, its life and who writes it.
+
+A host lives in one partition, and every key of the host carries that partition's hash tag `{p}`: one script changes all
+of them in one atomic step, on a single server and on a cluster. No step touches two partitions.
+"""
+
+import binascii
+import hashlib
+from typing import Final, NamedTuple
+
+from protocol.names import HostKey
+
+PREFIX: Final = "pcs:"
+
+
+class Place(NamedTuple):
+    """Where a host's keys are: its partition and its path (`tenant/service/host`, percent-encoded)."""
+
+    partition: int
+    path: str
+
+    @property
+    def host_key(self) -> HostKey:
+        """The host the path names."""
+        return HostKey.from_path(self.path)
+
+
+def place(host: HostKey, partitions: int) -> Place:
+    """The partition of a host: CRC-16 (XMODEM, the one Redis Cluster uses for slots) of its path."""
+    path = host.path
+    return Place(binascii.crc_hqx(path.encode(), 0) % partitions, path)
+
+
+def requests(at: Place) -> str:
+    """Stream, deleted when drained. Submitted requests not yet compacted; written by submit, drained by settle."""
+    return f"{PREFIX}{{{at.partition}}}:requests:{at.path}"
+
+
+def open_requests(at: Place) -> str:
+    """Hash request id -> open request (JSON), gone with its last field. Written by settle, beat and complete."""
+    return f"{PREFIX}{{{at.partition}}}:open:{at.path}"
+
+
+def command(at: Place) -> str:
+    """Hash, TTL 7 d once ended. The effective command, its state, generation and clocks; settle, beat, complete."""
+    return f"{PREFIX}{{{at.partition}}}:command:{at.path}"
+
+
+def history(at: Place) -> str:
+    """Stream capped at 100, TTL 7 d. The host's ended commands with their outcome; settle, beat, complete."""
+    return f"{PREFIX}{{{at.partition}}}:history:{at.path}"
+
+
+def late(at: Place) -> str:
+    """Set, TTL 7 d. Ids of older commands whose late completion is recorded; complete."""
+    return f"{PREFIX}{{{at.partition}}}:late:{at.path}"
+
+
+def host(at: Place) -> str:
+    """Hash, TTL 7 d. What the agent said of itself at its last beat, by the server's clock; beat."""
+    return f"{PREFIX}{{{at.partition}}}:host:{at.path}"
+
+
+def beats(partition: int) -> str:
+    """Sorted set, path -> last beat (ms, server's clock). Written by beat; the janitor forgets after 7 d."""
+    return f"{PREFIX}{{{partition}}}:beats"
+
+
+def deadlines(partition: int) -> str:
+    """Sorted set, path -> when compaction must look at the host next (ms). Written by settle and beat, read by due."""
+    return f"{PREFIX}{{{partition}}}:deadlines"
+
+
+def doorbell(partition: int) -> str:
+    """Stream with group `mergers`: this host has something to compact. Written by submit, beat, complete and due."""
+    return f"{PREFIX}{{{partition}}}:doorbell"
+
+
+def results(partition: int) -> str:
+    """Stream, trimmed behind its slowest group. Every change of state of every command: the truth for all readers."""
+    return f"{PREFIX}{{{partition}}}:results"
+
+
+def dead_letters(partition: int) -> str:
+    """Stream capped at 10,000. Doorbell entries that could not be compacted ten times over; park."""
+    return f"{PREFIX}{{{partition}}}:dead_letters"
+
+
+def submitted(partition: int, request_id: str, batch: str) -> str:
+    """String, TTL 24 h. Marks a batch of a request as appended, so that a repeated submit appends nothing twice."""
+    return f"{PREFIX}{{{partition}}}:submitted:{request_id}:{batch}"
+
+
+def nudge(partition: int) -> str:
+    """Sharded channel: the path of a host that has a command now. Wakes held heartbeats, is never the truth."""
+    return f"{PREFIX}{{{partition}}}:nudge"
+
+
+def request(request_id: str) -> str:
+    """Hash, TTL 7 d. One submitted request: who asked for what, for which hosts; request_store."""
+    return f"{PREFIX}{{r:{request_id}}}:request"
+
+
+def request_hosts(request_id: str) -> str:
+    """Hash path -> status (JSON), TTL 7 d. The request's status on each host, projected from results; project."""
+    return f"{PREFIX}{{r:{request_id}}}:hosts"
+
+
+def command_owner(command_id: str) -> str:
+    """String, TTL 7 d. Tenant and service of a command id, for completions that name no service; request_store."""
+    return f"{PREFIX}{{c:{command_id}}}:owner"
+
+
+def idempotency(tenant: str, token_id: str, key: str) -> str:
+    """Hash, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
+    digest = hashlib.sha256(f"{tenant}\0{token_id}\0{key}".encode()).hexdigest()
+    return f"{PREFIX}{{i:{digest}}}:idempotency"
+
+
+def token(digest: str) -> str:
+    """Hash, no TTL. A bearer token by the SHA-256 of its text; token_store."""
+    return f"{PREFIX}{{tokens}}:token:{digest}"
+
+
+def token_ids() -> str:
+    """Hash token id -> digest, no TTL; token_store."""
+    return f"{PREFIX}{{tokens}}:ids"
+
+
+def asked_jobs() -> str:
+    """Stream with group `dispatchers`: slow work to hand to rq. Written by request_store, acked when it is done."""
+    return f"{PREFIX}{{jobs}}:asked"
+
+
+def roles() -> str:
+    """Sorted set `role/instance` -> last pass (ms). Who is at work; read by /readyz; roster."""
+    return f"{PREFIX}{{roles}}:passes"
+
+
+def layout() -> str:
+    """Hash, no TTL. The number of partitions, fixed at first start; connection."""
+    return f"{PREFIX}{{layout}}"

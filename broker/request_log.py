@@ -1,0 +1,102 @@
+"""Submitted requests on their way to the merger: appended per host, announced by the partition's doorbell."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from broker import codec, keys, scripts
+from broker.compaction import OpenRequest
+from broker.connection import Broker, Call
+from broker.errors import BrokerError
+from broker.keys import Place
+from broker.scripts import Appended
+from broker.streams import Entry, GroupReader, consumer_name
+from protocol.names import HostKey
+
+MERGERS: Final = "mergers"
+HOSTS_PER_CALL: Final = 200
+"""One script call appends this many: larger ones hold the server up for others."""
+
+
+class RequestLog:
+    """Where submitted requests wait for compaction."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def append(self, wishes: Mapping[HostKey, OpenRequest], *, piece: int = 0) -> int:
+        """Append one request for each of these hosts of one service; repeating it appends nothing twice.
+
+        A request that comes in several calls numbers them: `piece` tells one from another.
+
+        Returns:
+            How many hosts were appended by this call.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; some hosts may have been appended.
+        """
+        appended = 0
+        for batch in self._batches(wishes, piece):
+            for answer in await self._broker.run_all(batch):
+                if isinstance(answer, Exception):
+                    raise BrokerError(str(answer)) from answer
+                appended += int(answer)
+        return appended
+
+    def _batches(self, wishes: Mapping[HostKey, OpenRequest], piece: int) -> Iterator[list[Call]]:
+        by_partition: dict[int, list[Appended]] = {}
+        for host, wish in sorted(wishes.items()):  # the same hosts give the same batches, whoever repeats the call
+            at = self._broker.place(host)
+            by_partition.setdefault(at.partition, []).append(Appended(at, codec.write_request(wish)))
+        some = next(iter(wishes.values()))
+        now = codec.ms(some.accepted_at)
+        calls = (
+            scripts.submit(
+                partition=partition, batch=f"{piece}.{number}", request_id=some.request_id, command_id=some.command_id,
+                hosts=hosts[first : first + HOSTS_PER_CALL], now=now,
+            )
+            for partition, hosts in by_partition.items()
+            for number, first in enumerate(range(0, len(hosts), HOSTS_PER_CALL))
+        )  # fmt: skip
+        while chunk := list(itertools.islice(calls, 16)):
+            yield chunk
+
+    def reader(self, consumer: str | None = None) -> GroupReader:
+        """A merger's end of the doorbells of all partitions."""
+        doorbells = [keys.doorbell(partition) for partition in range(self._broker.partitions)]
+        return GroupReader(self._broker, doorbells, group=MERGERS, consumer=consumer or consumer_name())
+
+    def places(self, entries: Iterable[Entry]) -> dict[Place, list[Entry]]:
+        """The hosts that were rung for, each with its doorbell entries."""
+        rung: dict[Place, list[Entry]] = {}
+        for entry in entries:
+            at = self._broker.place(HostKey.from_path(entry.fields["host"]))
+            rung.setdefault(at, []).append(entry)
+        return rung
+
+    async def park(self, at: Place, entries: Sequence[Entry], *, reason: str, now: int) -> None:
+        """Make dead letters of doorbell entries that cannot be worked off. `now` is in ms.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        await self._broker.run_all(
+            [
+                scripts.park(
+                    at, group=MERGERS, entry_id=entry.entry_id, reason=reason, deliveries=entry.deliveries, now=now
+                )
+                for entry in entries
+            ]
+        )
+
+    async def ring_due(self, *, now: int, again_in_ms: int, most: int = 500) -> int:
+        """Ring for the hosts whose next deadline has come; gives how many. `now` is in ms.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        calls = [
+            scripts.due(partition, now=now, most=most, again_in_ms=again_in_ms)
+            for partition in range(self._broker.partitions)
+        ]
+        return sum(int(answer) for answer in await self._broker.run_all(calls))

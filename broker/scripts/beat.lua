@@ -1,0 +1,85 @@
+-- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
+-- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests
+-- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
+--        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
+--        then what to remember of the host: name, value, name, value
+-- Gives  {"idle", generation} | {"deliver", command id, generation, attempt, command (JSON)}
+
+local now = ARGV[1]
+local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+local at = { command = KEYS[3], open = KEYS[4], history = KEYS[5], results = KEYS[6], deadlines = KEYS[7] }
+local has_begun, last_id = ARGV[7] == '1', ARGV[8]
+
+local received, executed = {}, {}
+local next_arg = 9
+for _, into in ipairs({ received, executed }) do
+  local count = tonumber(ARGV[next_arg])
+  for i = 1, count do
+    into[ARGV[next_arg + i]] = true
+  end
+  next_arg = next_arg + count + 1
+end
+
+local facts = { 'last_beat', now }
+for i = next_arg, #ARGV do
+  facts[#facts + 1] = ARGV[i]
+end
+redis.call('HSET', KEYS[1], unpack(facts))
+redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)
+redis.call('ZADD', KEYS[2], now, who.path)
+
+local command = as_map(redis.call('HGETALL', at.command))
+local state, id = command.state, command.id
+local generation = tonumber(command.generation or 0)
+local is_open = state == 'pending' or state == 'delivered' or state == 'received' or state == 'running'
+if not is_open then
+  return { 'idle', generation }
+end
+
+local function move(to)
+  redis.call('HSET', at.command, 'state', to, to .. '_at', now)
+  redis.call('HINCRBY', at.command, 'revision', 1)
+  emit(at.results, who, to, now, id, generation, command.request_ids)
+  state = to
+end
+
+local is_named = last_id == id or received[id] or executed[id]
+if command.type == 'stop' then
+  -- A stop has been carried out once the agent names it as its last or as executed.
+  if last_id == id or executed[id] then
+    close(at, who, command, 'completed', now)
+    ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
+    return { 'idle', generation }
+  end
+  if is_named then
+    if state ~= 'received' then
+      move('received')
+    end
+    -- It has the stop and is at work on it: give it a moment before offering it again.
+    if tonumber(now) - tonumber(command.delivered_at or 0) < 5000 then
+      return { 'idle', generation }
+    end
+  end
+elseif is_named or state == 'received' or state == 'running' then
+  if state == 'pending' or state == 'delivered' then
+    move('received')
+  end
+  if has_begun and last_id == id and state == 'received' then
+    begin(at, who, command, now, command.run_for_ms)
+  end
+  return { 'idle', generation }
+end
+
+local attempt = tonumber(command.attempts) + 1
+if attempt > tonumber(ARGV[6]) then
+  close(at, who, command, 'undeliverable', now, { 'reason', 'handed out ' .. ARGV[6] .. ' times without an ack' })
+  ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
+  return { 'idle', generation }
+end
+redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
+redis.call('HINCRBY', at.command, 'revision', 1)
+if state == 'pending' then
+  redis.call('HSET', at.command, 'state', 'delivered')
+  emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
+end
+return { 'deliver', id, generation, attempt, command.reply }

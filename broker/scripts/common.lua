@@ -1,0 +1,83 @@
+-- Put before every script that changes a command's state.
+-- KEYS   none of its own
+-- ARGV   none of its own
+-- Gives  local functions: as_map, words, host_of, emit, begin, close, ring_if_open
+
+local WEEK_SECONDS = 604800
+
+-- A flat reply (name, value, name, value) as a table.
+local function as_map(flat)
+  local map = {}
+  for i = 1, #flat, 2 do
+    map[flat[i]] = flat[i + 1]
+  end
+  return map
+end
+
+-- A text of ids parted by blanks, as a list.
+local function words(text)
+  local list = {}
+  for word in string.gmatch(text or '', '%S+') do
+    list[#list + 1] = word
+  end
+  return list
+end
+
+-- The host as the caller names it: path, tenant, service, host name.
+local function host_of(path, tenant, service, hostname)
+  return { path = path, tenant = tenant, service = service, hostname = hostname }
+end
+
+-- Append one change of state to the results stream. request_ids: parted by blanks. extras: name, value, name, value.
+local function emit(results, who, state, now, command_id, generation, request_ids, extras)
+  local event = {
+    'v', '1', 'state', state, 'tenant', who.tenant, 'service', who.service, 'hostname', who.hostname,
+    'command_id', command_id or '', 'generation', tostring(generation or 0), 'request_ids', request_ids or '',
+    'at', now,
+  }
+  for _, value in ipairs(extras or {}) do
+    event[#event + 1] = value
+  end
+  redis.call('XADD', results, '*', unpack(event))
+end
+
+-- The run of the effective command has begun; limit (ms): how long it may take until compaction looks, -1 for ever.
+-- The stops that it carries have taken effect with it: their pids are no longer profiled.
+local function begin(at, who, command, now, limit)
+  redis.call('HSET', at.command, 'state', 'running', 'running_at', now, 'stop_ids', '')
+  redis.call('HINCRBY', at.command, 'revision', 1)
+  if tonumber(limit) > 0 then
+    redis.call('ZADD', at.deadlines, 'LT', tonumber(now) + tonumber(limit), who.path)
+  end
+  emit(at.results, who, 'running', now, command.id, command.generation, command.request_ids)
+  local stops = words(command.stop_ids)
+  if #stops > 0 then
+    redis.call('HDEL', at.open, unpack(stops))
+    emit(at.results, who, 'completed', now, command.id, command.generation, command.stop_ids)
+  end
+end
+
+-- Compaction has more to do for this host: requests that wait for another mode, or came meanwhile.
+local function ring_if_open(open, requests, doorbell, path)
+  if redis.call('HLEN', open) > 0 or redis.call('EXISTS', requests) == 1 then
+    redis.call('XADD', doorbell, '*', 'host', path)
+  end
+end
+
+-- End the effective command: its requests leave the open ones, history and results hear of it. The command stays as it
+-- is, ended, so that its generation is known and a repeated completion finds it.
+-- served: the requests it worked for, for the record; they may go on in another command.
+local function close(at, who, command, outcome, now, extras, served)
+  local ids = words((command.request_ids or '') .. ' ' .. (command.stop_ids or ''))
+  if #ids > 0 then
+    redis.call('HDEL', at.open, unpack(ids))
+  end
+  redis.call('HSET', at.command, 'state', outcome, 'ended_at', now, 'request_ids', '', 'stop_ids', '')
+  redis.call('HINCRBY', at.command, 'revision', 1)
+  redis.call('EXPIRE', at.command, WEEK_SECONDS)
+  redis.call('ZREM', at.deadlines, who.path)
+  redis.call('XADD', at.history, 'MAXLEN', 100, '*', 'command_id', command.id, 'generation', command.generation,
+    'type', command.type, 'outcome', outcome, 'at', now, 'served', served or table.concat(ids, ' '))
+  redis.call('EXPIRE', at.history, WEEK_SECONDS)
+  emit(at.results, who, outcome, now, command.id, command.generation, table.concat(ids, ' '), extras)
+end
