@@ -1,0 +1,130 @@
+"""`python -m workers ROLE [ROLE ...]`: run roles in one process until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+import structlog
+
+from broker.command_store import CommandStore
+from broker.connection import Broker
+from broker.errors import BrokerError, BrokerUnavailable
+from broker.host_registry import HostRegistry
+from broker.logs import configure_logging
+from broker.request_log import RequestLog
+from broker.request_store import RequestStore
+from broker.results import Results
+from broker.roster import Roster
+from broker.settings import BrokerSettings
+from broker.streams import consumer_name
+from workers.dispatcher import Dispatcher
+from workers.janitor import RING_EVERY, Janitor
+from workers.job_queue import JobQueue, work
+from workers.loop import run_forever
+from workers.merger import Merger
+from workers.projector import Projector
+from workers.recoverer import Recoverer
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+JOBS: Final = "jobs"
+
+
+class Pass(NamedTuple):
+    """One role's pass and the pause after it."""
+
+    make: Callable[[], Awaitable[object]]
+    pause: timedelta = timedelta(0)
+
+
+def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str, Pass]:
+    """Every looped role, wired."""
+    request_log, store, results = RequestLog(broker), CommandStore(broker), Results(broker)
+    requests, registry = RequestStore(broker), HostRegistry(broker)
+    doorbells, changes = request_log.reader(instance), results.reader(consumer=instance)
+    merger = Merger(request_log, store, doorbells)
+    recoverer = Recoverer(request_log, merger, doorbells)
+    projector = Projector(results, changes)
+    janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
+    dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
+
+    async def recover() -> None:
+        await recoverer.recover()
+        await projector.recover()
+
+    return {
+        "merger": Pass(merger.merge),
+        "recoverer": Pass(recover, timedelta(seconds=1)),
+        "projector": Pass(projector.project),
+        "janitor": Pass(janitor.ring, RING_EVERY),
+        "dispatcher": Pass(dispatcher.dispatch),
+    }
+
+
+async def run(roles: list[str]) -> None:
+    """Run looped roles until a signal comes; what is under way is finished first."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    instance = consumer_name()
+    async with Broker.opened(BrokerSettings()) as broker:
+        waiting = asyncio.create_task(broker.wait_until_ready())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            return
+        await waiting
+        log.info("roles at work", roles=roles, instance=instance)
+        wired = passes(broker, WorkerSettings(), instance)
+        roster = Roster(broker)
+        async with asyncio.TaskGroup() as group:
+            for role in roles:
+                make, pause = wired[role]
+                group.create_task(
+                    run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause), name=role
+                )
+        stopping.cancel()
+    log.info("roles stopped", roles=roles)
+
+
+def _signer(role: str) -> Callable[[], None]:
+    """For a role whose loop is not ours: signs the roster from outside any event loop."""
+    instance = consumer_name()
+
+    async def sign() -> None:
+        try:
+            async with Broker.opened(BrokerSettings()) as broker:
+                await Roster(broker).sign(role, instance, now=time.time())
+        except BrokerUnavailable as error:
+            log.warning("roster not signed", role=role, reason=error.reason)
+
+    return lambda: asyncio.run(sign())
+
+
+def main() -> None:
+    """Parse the roles and run them. `jobs` is rq's own loop and runs alone."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("roles", nargs="+", choices=[*LOOPED, JOBS], metavar="ROLE", help=", ".join([*LOOPED, JOBS]))
+    roles: list[str] = parser.parse_args().roles
+    configure_logging()
+    if JOBS in roles:
+        if len(roles) > 1:
+            parser.error("jobs runs alone: rq forks for each job")
+        work(WorkerSettings().job_queue_url, _signer(JOBS))
+        return
+    try:
+        asyncio.run(run(list(dict.fromkeys(roles))))
+    except BrokerError as error:
+        raise SystemExit(f"workers: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

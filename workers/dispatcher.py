@@ -1,0 +1,53 @@
+"""The dispatcher: hands jobs that were asked for to rq, and stays with each until its effect is there.
+
+rq may lose a job (a worker killed, its server flushed). The entry that asked for it is acked only when the work is
+done, so the job is queued again until it is.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from broker.request_store import RequestStore
+from broker.streams import Entry, GroupReader
+from workers.job_queue import JobQueue
+
+log = structlog.get_logger(__name__)
+
+BLOCK: Final = timedelta(seconds=1)
+LOOK_AGAIN: Final = timedelta(seconds=3)
+
+
+class Dispatcher:
+    """From asked-for to done."""
+
+    def __init__(self, store: RequestStore, queue: JobQueue, reader: GroupReader) -> None:
+        self._store = store
+        self._queue = queue
+        self._reader = reader
+
+    async def dispatch(self) -> int:
+        """One pass: hand new entries to rq, look after the older ones. Gives how many jobs were made sure of.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        fresh = await self._reader.read(count=100, block=BLOCK)
+        overdue = await self._reader.claim(idle=LOOK_AGAIN)
+        done = [entry for entry in (*fresh, *overdue) if await self._is_done(entry)]
+        if done:
+            await self._reader.ack(done, delete=True)
+        waiting = [entry for entry in (*fresh, *overdue) if entry not in done]
+        for entry in waiting:
+            job_id = await asyncio.to_thread(self._queue.ensure, entry.fields["job"], entry.fields["request_id"])
+            log.info("job asked for", job_id=job_id, deliveries=entry.deliveries)
+        return len(waiting)
+
+    async def _is_done(self, entry: Entry) -> bool:
+        record = await self._store.get(entry.fields["request_id"])
+        if record is None:
+            log.error("job for an unknown request dropped", request_id=entry.fields["request_id"])
+            return True
+        return record.hosts_appended >= len(record.targets)

@@ -1,0 +1,104 @@
+"""rq, and the only place that knows it: slow and rare work, run in a process of its own."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import redis
+from rq import Queue, Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+from rq.utils import utcparse
+
+QUEUE: Final = "studio"
+JOB_TIMEOUT_SECONDS: Final = 600
+WORKER_TTL_SECONDS: Final = 20
+"""rq waits for jobs this long less 15 s at a time, and signs in between."""
+SILENT_MEANS_DEAD: Final = timedelta(seconds=30)
+JOBS: Final[Mapping[str, str]] = {"fan_out": "workers.jobs.fan_out.run"}
+"""What may be asked for, and the function that does it."""
+AT_WORK: Final = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED})
+
+
+class JobQueue:
+    """Jobs by unique id: asking twice for the same runs it once at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = redis.Redis.from_url(url, protocol=2)
+        self._queue = Queue(QUEUE, connection=self._connection, serializer=JSONSerializer)
+
+    def ensure(self, job: str, argument: str) -> str:
+        """Make sure that this job is queued or at work; gives its id.
+
+        A job whose worker died is in nobody's hands any more: it is queued anew. Every job may be repeated.
+
+        Raises:
+            KeyError: no such job.
+            redis.exceptions.RedisError: rq's server cannot be reached.
+        """
+        function = JOBS[job]
+        job_id = f"{job}-{argument}"
+        try:
+            known = Job.fetch(job_id, connection=self._connection, serializer=JSONSerializer)
+            if known.get_status(refresh=True) in AT_WORK and not self._is_orphan(known):
+                return job_id
+            known.delete()
+        except NoSuchJobError:
+            pass
+        self._queue.enqueue(
+            function, argument, job_id=job_id, job_timeout=JOB_TIMEOUT_SECONDS, result_ttl=3600, failure_ttl=86_400
+        )
+        return job_id
+
+    def _is_orphan(self, job: Job) -> bool:
+        """Whether the worker that took it is gone: workers sign every few seconds while they live."""
+        if job.get_status() != JobStatus.STARTED or not job.worker_name:
+            return False
+        key = f"{Worker.redis_worker_namespace_prefix}{job.worker_name}"
+        signed: Any = self._connection.hget(key, "last_heartbeat")
+        if signed is None:
+            return True
+        return utcparse(signed.decode()) < datetime.now(UTC) - SILENT_MEANS_DEAD
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
+class StudioWorker(Worker):
+    """rq's worker, signing the roster of roles whenever it signs rq's own."""
+
+    max_connection_wait_time = 5.0
+
+    def __init__(self, connection: redis.Redis, sign: Callable[[], None]) -> None:
+        # One queue alone: rq recovers a crashed worker's job only for a worker that listens on a single queue.
+        super().__init__(
+            [QUEUE], connection=connection, serializer=JSONSerializer,
+            worker_ttl=WORKER_TTL_SECONDS, job_monitoring_interval=5,
+        )  # fmt: skip
+        self._sign = sign
+
+    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Say that this worker lives."""
+        super().heartbeat(timeout, pipeline)
+        self._sign()
+
+
+def work(url: str, sign: Callable[[], None]) -> None:
+    """Run an rq worker on our queue until SIGTERM or SIGINT; each job runs in a forked process.
+
+    Args:
+        url: rq's Redis.
+        sign: called whenever the worker shows that it lives; its broker may be away, so it must not raise for that.
+    """
+    connection = redis.Redis.from_url(url, protocol=2)
+    while True:
+        try:
+            connection.ping()
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            time.sleep(0.5)
+        else:
+            break
+    StudioWorker(connection, sign).work(logging_level="WARNING")
