@@ -1,0 +1,70 @@
+"""`python -m api`: serve the API until SIGTERM or SIGINT."""
+
+import argparse
+import ipaddress
+import sys
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from api.app import create_app
+from api.settings import ApiSettings
+from broker.logs import configure_logging
+from broker.settings import BrokerSettings
+
+DRAIN_SECONDS: Final = 10
+
+
+class Server(uvicorn.Server):
+    """uvicorn that answers held heartbeats when a signal comes: it would wait for them otherwise."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to go down."""
+        app = self.config.app
+        parts = getattr(getattr(app, "state", None), "studio", None)
+        if parts is not None:
+            parts.nudges.close()
+        super().handle_exit(sig, frame)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def main() -> None:
+    """Parse the flags and serve. Exit code 2 for what cannot be served as asked."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
+    )
+    given = parser.parse_args()
+    configure_logging()
+    settings = ApiSettings()
+    settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
+    if settings.insecure_no_auth and not is_loopback(given.host):
+        parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
+    try:
+        app = create_app(settings, BrokerSettings())
+    except (OSError, ValueError) as error:
+        sys.exit(f"api: {error}")
+    config = uvicorn.Config(
+        app, host=given.host, port=given.port, log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+    )  # fmt: skip
+    server = Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The application: parts, routes, refusals, and what happens at start and end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+from fastapi import FastAPI
+
+from api import first_tokens, problems
+from api.body_limit import BodyLimit
+from api.dependencies import Studio
+from api.routes import completions, health, heartbeats, hosts, profile_requests, requests, tokens
+from api.settings import ApiSettings
+from broker.connection import Broker
+from broker.settings import BrokerSettings
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTION = """\
+A control plane for profilers: submit a request, agents take it with their heartbeats, follow it to its outcome.
+
+Every call but `/healthz` and `/readyz` needs `Authorization: Bearer TOKEN`. Refusals are RFC 9457 problem details.
+"""
+
+
+def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAPI:
+    """One API process. It serves at once; what needs the broker answers 503 until the broker is there."""
+    secrets = None if settings.insecure_no_auth else first_tokens.read_or_make(settings.state_dir)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Broker.opened(broker_settings) as broker:
+            parts = Studio(settings, broker)
+            app.state.studio = parts
+            tasks = [
+                asyncio.create_task(_set_up(parts, secrets), name="set up"),
+                asyncio.create_task(parts.nudges.listen(), name="nudges"),
+            ]
+            try:
+                yield
+            finally:
+                parts.nudges.close()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = FastAPI(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    problems.install(app)
+    for routes in (profile_requests, heartbeats, completions, requests, hosts, tokens, health):
+        app.include_router(routes.router)
+    app.add_middleware(BodyLimit)
+    return app
+
+
+async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
+    """Check the layout and register the first tokens, as soon as the broker answers; again if it comes back empty."""
+    try:
+        while True:
+            await parts.broker.wait_until_ready()
+            if secrets is not None:
+                await first_tokens.register(secrets, parts.tokens)
+            if not parts.is_set_up:
+                log.info("ready")
+            parts.is_set_up = True
+            await asyncio.sleep(10)
+    except Exception:
+        # A wrong layout, say: /readyz stays red, and the log says why.
+        parts.is_set_up = False
+        log.exception("set-up failed")
+        raise

@@ -1,0 +1,43 @@
+"""A bound on what a body may weigh, before anything reads it.
+
+Pure ASGI: one `BaseHTTPMiddleware` costs three quarters of the throughput.
+"""
+
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Refusal, problem
+
+MOST_BYTES: Final = 1024 * 1024
+
+
+class BodyLimit:
+    """Answers 413 to a body over the bound, declared or not."""
+
+    def __init__(self, app: ASGIApp, most: int = MOST_BYTES) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, counting."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        detail = f"A body may have {self._most} bytes."
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > self._most:
+            await problem("too_large", detail)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self._most:
+                    raise Refusal("too_large", detail)  # whoever reads the body is inside the problem table's reach
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,55 @@
+"""What a route is given: everything long-lived in one place, and the caller."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.auth import Authenticator
+from api.settings import ApiSettings
+from broker.command_store import CommandStore
+from broker.connection import Broker
+from broker.host_registry import HostRegistry
+from broker.nudges import Nudges
+from broker.request_log import RequestLog
+from broker.request_store import RequestStore
+from broker.roster import Roster
+from broker.token_store import Token, TokenStore
+
+
+class Studio:
+    """The long-lived parts of one API process."""
+
+    def __init__(self, settings: ApiSettings, broker: Broker) -> None:
+        self.settings = settings
+        self.broker = broker
+        self.request_log = RequestLog(broker)
+        self.request_store = RequestStore(broker)
+        self.command_store = CommandStore(broker)
+        self.registry = HostRegistry(broker)
+        self.tokens = TokenStore(broker)
+        self.roster = Roster(broker)
+        self.nudges = Nudges(broker)
+        self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
+        self.is_set_up = False
+        """Whether the layout is checked and the first tokens are registered."""
+
+
+def studio(request: Request) -> Studio:
+    """The parts of this process."""
+    parts: Studio = request.app.state.studio
+    return parts
+
+
+StudioDep = Annotated[Studio, Depends(studio)]
+
+
+async def caller(request: Request, parts: StudioDep) -> Token:
+    """Who is calling.
+
+    Raises:
+        Refusal: nobody we know.
+    """
+    return await parts.authenticator.identify(request)
+
+
+CallerDep = Annotated[Token, Depends(caller)]

@@ -1,0 +1,27 @@
+"""Saying in the OpenAPI document what a route reads and how it refuses, where the body is read by hand."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+
+from protocol.problems import MEDIA_TYPE, Problem
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route."""
+    return {
+        status: {
+            "model": Problem,
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route that reads it itself."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,0 +1,56 @@
+"""The tokens of a first start: `tokens.json` in the state directory, readable by its owner alone."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from broker.token_store import TokenKind, TokenStore, new_secret
+from protocol.names import DEFAULT_TENANT
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "tokens.json"
+KINDS: Final = (TokenKind.ADMIN, TokenKind.AGENT)
+
+
+def read_or_make(state_dir: Path) -> dict[str, str]:
+    """The secrets by kind, made when the file is not there yet.
+
+    Two processes that start together agree: the file appears whole, and the first one wins.
+
+    Raises:
+        OSError: the file can be neither read nor made.
+        ValueError: the file is not ours.
+    """
+    path = state_dir / FILE
+    if not path.exists():
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = state_dir / f".{FILE}.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+            json.dump({kind.value: new_secret() for kind in KINDS}, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(draft)  # fails where somebody was first, unlike a rename
+            log.info("first tokens made", path=str(path))
+        except FileExistsError:
+            log.info("first tokens were made by another process", path=str(path))
+        finally:
+            draft.unlink()
+    secrets = json.loads(path.read_text())
+    if not isinstance(secrets, dict) or not all(isinstance(secrets.get(kind), str) for kind in KINDS):
+        raise ValueError(f"{path} must have the keys {', '.join(KINDS)}; remove it to have it made anew")
+    return {kind: secrets[kind] for kind in KINDS}
+
+
+async def register(secrets: dict[str, str], store: TokenStore) -> None:
+    """Make the first tokens valid, unless they were revoked. They cover every service of the default tenant.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    for kind in KINDS:
+        await store.add(secrets[kind], kind=kind, tenant=DEFAULT_TENANT, services=("*",))

@@ -1,0 +1,107 @@
+"""`POST /api/metrics/profile_request`: from an operator's wish to entries in the hosts' streams."""
+
+import hashlib
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Header, Request
+from pydantic import ValidationError
+
+from api.auth import require, require_service
+from api.bodies import read_json
+from api.dependencies import CallerDep, StudioDep
+from api.documented import json_body, problems
+from api.problems import Refusal, faults_of
+from api.submission import check_idempotency_key, submit, targets_of
+from broker.request_store import RequestRecord
+from broker.token_store import TokenKind
+from protocol.problems import FieldFault
+from protocol.requests import ProfileRequest, RequestAccepted, unknown_fields, unsupported_fields
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["requests"])
+
+OVERHEAD: Final = timedelta(seconds=5)
+"""Delivery, start and saving, on top of the duration, for the estimate."""
+
+
+@router.post(
+    "/api/metrics/profile_request",
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 503),
+    openapi_extra=json_body(ProfileRequest),
+    summary="Start or stop profiling on hosts of a service",
+)
+async def submit_request(
+    request: Request,
+    caller: CallerDep,
+    parts: StudioDep,
+    idempotency_key: Annotated[str | None, Header(description="The same key and body answer the same for 24 h")] = None,
+) -> RequestAccepted:
+    """Accept a request; `GET /api/v1/requests/{request_id}` follows it."""
+    require(caller, [TokenKind.OPERATOR])
+    check_idempotency_key(idempotency_key)
+    body = await read_json(request)
+    asked = _validated(body)
+    require_service(caller, asked.service_name)
+    targets = await targets_of(asked, caller.tenant, parts)
+    warnings = [f"unknown field {name!r} was ignored" for name in unknown_fields(body)]
+    ticket = await parts.request_store.ticket(
+        tenant=caller.tenant,
+        token_id=caller.token_id,
+        idempotency_key=None if asked.dry_run else idempotency_key,
+        body_digest=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+        now=time.time(),
+    )
+    record = RequestRecord(
+        request_id=ticket.request_id, command_id=ticket.command_id, tenant=caller.tenant,
+        submitted_by=caller.token_id, accepted_at=ticket.accepted_at, asked=asked, targets=targets,
+    )  # fmt: skip
+    if not asked.dry_run:
+        await submit(record, parts)
+    log.info(
+        "request submitted", request_id=record.request_id, command_id=record.command_id, by=caller.token_id,
+        command_type=asked.command_type, service=asked.service_name, hosts=len(targets), dry_run=asked.dry_run,
+    )  # fmt: skip
+    return _accepted(record, warnings)
+
+
+def _validated(body: dict[str, Any]) -> ProfileRequest:
+    """The request, or every field at fault: those we do not do yet and those that are wrong, in one answer."""
+    faults = [
+        FieldFault(
+            field=name,
+            message="is not supported by this version; ignoring it would profile more than you asked for",
+            code="not_supported",
+        )
+        for name in unsupported_fields(body)
+    ]
+    asked: ProfileRequest | None = None
+    try:
+        asked = ProfileRequest.model_validate(body)
+    except ValidationError as error:
+        faults.extend(faults_of(error.errors(include_url=False, include_input=False, include_context=False)))
+    if asked is None or faults:
+        raise Refusal("invalid", f"{len(faults)} field(s) at fault; see errors.", errors=faults)
+    return asked
+
+
+def _accepted(record: RequestRecord, warnings: list[str]) -> RequestAccepted:
+    asked = record.asked
+    lasts = timedelta(seconds=asked.duration) if asked.command_type == "start" else timedelta(0)
+    done = datetime.fromtimestamp(record.accepted_at, UTC) + lasts + OVERHEAD
+    verb = asked.command_type.capitalize()
+    outcome = "is valid; nothing was changed (dry run)" if asked.dry_run else "submitted successfully"
+    return RequestAccepted(
+        message=f"{verb} profiling request {outcome}",
+        request_id=UUID(record.request_id),
+        command_id=UUID(record.command_id),
+        command_ids=[UUID(record.command_id)],
+        estimated_completion_time=done.replace(microsecond=0),
+        hosts=len(record.targets),
+        warnings=warnings,
+        dry_run=asked.dry_run,
+    )

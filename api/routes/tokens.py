@@ -1,0 +1,91 @@
+"""`/api/v1/tokens`: making, listing and revoking tokens."""
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Path, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api.auth import require
+from api.bodies import read_model
+from api.dependencies import CallerDep, StudioDep
+from api.documented import json_body, problems
+from api.problems import Refusal
+from broker.token_store import Token, TokenKind, new_secret
+from protocol.names import Name
+
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
+
+
+class TokenWish(BaseModel):
+    """A token to make. `services` are shell-style patterns; `expires_in` is in seconds, absent: never."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: TokenKind
+    services: Annotated[list[Name], Field(min_length=1, max_length=100)]
+    expires_in: Annotated[int, Field(strict=True, ge=1, le=10 * 365 * 86_400)] | None = None
+
+
+class TokenView(BaseModel):
+    """A token without its secret."""
+
+    id: str
+    kind: TokenKind
+    services: list[str]
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    revoked_at: AwareDatetime | None
+
+    @classmethod
+    def of(cls, token: Token) -> Self:
+        """What may be shown of it."""
+        return cls(
+            id=token.token_id, kind=token.kind, services=list(token.services), created_at=token.created_at,
+            expires_at=token.expires_at, revoked_at=token.revoked_at,
+        )  # fmt: skip
+
+
+class NewToken(TokenView):
+    """A token just made: the only time that its secret is told."""
+
+    token: str
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    responses=problems(400, 401, 403, 413, 415, 422, 503),
+    openapi_extra=json_body(TokenWish),
+    summary="Make a token",
+)
+async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewToken:
+    """Make a token of the caller's tenant. Its secret is in this answer and nowhere else."""
+    require(caller, [])
+    wish = await read_model(request, TokenWish)
+    secret = new_secret()
+    expires_at = datetime.now(UTC) + timedelta(seconds=wish.expires_in) if wish.expires_in else None
+    token = await parts.tokens.add(
+        secret, kind=wish.kind, tenant=caller.tenant, services=tuple(wish.services), expires_at=expires_at
+    )
+    return NewToken(token=secret, **TokenView.of(token).model_dump())
+
+
+@router.get("", responses=problems(401, 403, 503), summary="The tokens of the caller's tenant, without their secrets")
+async def index(caller: CallerDep, parts: StudioDep) -> list[TokenView]:
+    """Every token, oldest first."""
+    require(caller, [])
+    return [TokenView.of(token) for token in await parts.tokens.all_of(caller.tenant)]
+
+
+@router.delete("/{token_id}", responses=problems(401, 403, 404, 422, 503), summary="Revoke a token")
+async def revoke(
+    token_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
+) -> TokenView:
+    """Make a token worthless, within five seconds everywhere. Repeating it changes nothing."""
+    require(caller, [])
+    token = await parts.tokens.revoke(token_id, tenant=caller.tenant)
+    if token is None:
+        raise Refusal("not_found", "No such token.")
+    return TokenView.of(token)

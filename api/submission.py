@@ -1,0 +1,67 @@
+"""From a validated request to entries in the hosts' streams. Whatever is answered with 200 is stored by then."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from api.dependencies import Studio
+from api.problems import Refusal
+from broker.request_store import RequestRecord
+from protocol.names import MAX_NAME
+from protocol.pacing import stale_after
+from protocol.problems import FieldFault
+from protocol.requests import ProfileRequest
+
+Targets = Mapping[str, Sequence[int] | None]
+
+
+async def targets_of(asked: ProfileRequest, tenant: str, parts: Studio) -> Targets:
+    """The hosts that are meant, each with its pids; for the scope `service`, those that are live now.
+
+    Raises:
+        Refusal: the service has no live host.
+        BrokerUnavailable: the server cannot be reached.
+    """
+    if asked.target_scope == "host":
+        return asked.targets()
+    silence = stale_after(timedelta(seconds=parts.settings.heartbeat_interval))
+    since = time.time() - silence.total_seconds()
+    hosts = await parts.registry.live(tenant, asked.service_name, since=since)
+    if not hosts:
+        fault = FieldFault(
+            field="target_scope",
+            message=f"no host of this service has sent a heartbeat in the last {silence.total_seconds():.0f} s",
+            code="no_live_host",
+        )
+        raise Refusal("invalid", "The service has no live host.", errors=[fault])
+    return {host.host: asked.pids for host in hosts}
+
+
+async def submit(record: RequestRecord, parts: Studio) -> None:
+    """Store a request and append it for its hosts; for very many of them a job does the latter.
+
+    The record comes first: a crash in between leaves a request that nobody was told is accepted, and whoever repeats
+    the call with the same identity goes on where it stopped.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached; the request may be half appended, and may be repeated.
+    """
+    await parts.request_store.put(record)
+    if len(record.targets) > parts.settings.fan_out_above:
+        await parts.request_store.ask_fan_out(record.request_id)
+        return
+    await parts.request_log.append(record.wishes())
+    await parts.request_store.note_appended(record.request_id, len(record.targets))
+
+
+def check_idempotency_key(key: str | None) -> None:
+    """Refuse a key that is no key.
+
+    Raises:
+        Refusal: it is empty, too long, or not printable.
+    """
+    if key is not None and not (0 < len(key) <= MAX_NAME and key.isprintable()):
+        fault = FieldFault(
+            field="Idempotency-Key", message=f"must be 1 to {MAX_NAME} printable characters", code="idempotency_key"
+        )
+        raise Refusal("invalid", "The Idempotency-Key is not valid.", errors=[fault])

@@ -1,0 +1,129 @@
+"""What people and programs read: pure functions from records to answers."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+from broker.host_registry import KnownHost
+from broker.request_store import RequestRecord
+from protocol.lifecycle import OUTCOMES, State
+
+PROGRESS: Final = (
+    State.RUNNING, State.RECEIVED, State.DELIVERED, State.PENDING, State.QUEUED, State.SUBMITTED,
+)  # fmt: skip
+"""Open states, the furthest first."""
+
+
+class RequestOnHost(BaseModel):
+    """A request's status on one host. Moments are UTC, by the server's clock; `execution_time` is in seconds."""
+
+    hostname: str
+    status: State
+    command_id: str | None = None
+    generation: int | None = None
+    at: datetime | None = None
+    reason: str | None = None
+    samples: int | None = None
+    execution_time: float | None = None
+    results_path: str | None = None
+    timeline: dict[str, datetime] = Field(default_factory=dict)
+
+
+class RequestStatus(BaseModel):
+    """A request as one can follow it. `status`: the furthest open state, else the outcome all share, else `mixed`."""
+
+    request_id: str
+    command_id: str
+    service_name: str
+    command_type: str
+    status: str
+    accepted_at: datetime
+    hosts_total: int
+    hosts_appended: int
+    counts: dict[str, int]
+    hosts: list[RequestOnHost]
+
+
+class HostView(BaseModel):
+    """One agent of the fleet."""
+
+    service_name: str
+    hostname: str
+    ip_address: str
+    status: str
+    agent_status: str
+    agent_version: str
+    last_beat: datetime
+
+
+class HostPage(BaseModel):
+    """A page of the fleet; `next_cursor` asks for the next one, null on the last."""
+
+    items: list[HostView]
+    next_cursor: str | None = None
+
+
+def request_status(record: RequestRecord, statuses: Mapping[str, Mapping[str, Any]], *, limit: int) -> RequestStatus:
+    """A request's status on its hosts, the first `limit` of them in full; `counts` counts all."""
+    states = Counter(State(status["state"]) for status in statuses.values())
+    unseen = len(record.targets) - states.total()
+    if unseen > 0:
+        states[State.SUBMITTED] += unseen
+    names = sorted(record.targets)[:limit]
+    return RequestStatus(
+        request_id=record.request_id,
+        command_id=record.command_id,
+        service_name=record.service,
+        command_type=record.asked.command_type,
+        status=_in_total(states),
+        accepted_at=_moment(record.accepted_at * 1000),
+        hosts_total=len(record.targets),
+        hosts_appended=record.hosts_appended,
+        counts={state.value: count for state, count in states.items() if count},
+        hosts=[_on_host(name, statuses.get(name)) for name in names],
+    )
+
+
+def _in_total(states: Counter[State]) -> str:
+    for state in PROGRESS:
+        if states[state]:
+            return state
+    outcomes = [state for state in OUTCOMES if states[state]]
+    return outcomes[0] if len(outcomes) == 1 else "mixed"
+
+
+def _on_host(hostname: str, status: Mapping[str, Any] | None) -> RequestOnHost:
+    if status is None:
+        return RequestOnHost(hostname=hostname, status=State.SUBMITTED)
+    return RequestOnHost(
+        hostname=hostname,
+        status=State(status["state"]),
+        command_id=status.get("command_id") or None,
+        generation=int(status.get("generation", 0)) or None,
+        at=_moment(status["at"]),
+        reason=status.get("reason"),
+        samples=status.get("samples"),
+        execution_time=status.get("execution_time"),
+        results_path=status.get("results_path"),
+        timeline={state: _moment(at) for state, at in status["timeline"].items()},
+    )
+
+
+def _moment(milliseconds: float | str) -> datetime:
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
+
+
+def host_view(host: KnownHost, *, stale_before: datetime) -> HostView:
+    """One agent as the list shows it."""
+    return HostView(
+        service_name=host.key.service,
+        hostname=host.key.host,
+        ip_address=host.facts.get("ip_address", ""),
+        status="stale" if host.last_beat < stale_before else "online",
+        agent_status=host.facts.get("agent_status", ""),
+        agent_version=host.facts.get("agent_version", ""),
+        last_beat=host.last_beat,
+    )
