@@ -1,0 +1,23 @@
+"""Fixtures that several folders share: a real server for the session, emptied for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from broker.connection import Broker
+from broker.settings import BrokerSettings
+from tests.support.servers import emptied, running_broker
+
+
+@pytest.fixture(scope="session")
+def broker_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSettings]:
+    """One real server for the whole session."""
+    with running_broker(tmp_path_factory.mktemp("broker")) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def broker(broker_settings: BrokerSettings) -> AsyncIterator[Broker]:
+    """A connection to the session's server, with nothing in it."""
+    async with emptied(broker_settings) as connected:
+        yield connected

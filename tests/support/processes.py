@@ -1,0 +1,127 @@
+"""Real processes for tests: started, waited for, stopped by their own id."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+LOOPED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(check: Callable[[], object], *, within: float = 15.0, what: str = "it") -> None:
+    """Wait until `check` gives something true.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {within} s")
+
+
+class Role:
+    """One process of the system. Its output goes to a file that a failing test can show."""
+
+    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._argv = list(argv)
+        self._env = {**os.environ, **env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self.process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(self._argv, env=self._env, cwd=ROOT, stdout=output, stderr=output)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """As if the machine had taken it: SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start it again, as its supervisor would."""
+        if self.process.poll() is None:
+            self.stop()
+        self.process = self._spawn()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self, *, within: float = 15.0) -> int:
+        """Ask it to end; gives its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(within)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"{self.name} did not end on SIGTERM within {within} s") from None
+        code: int = self.process.returncode
+        return code
+
+
+@contextlib.contextmanager
+def started(role: Role) -> Iterator[Role]:
+    """A role that is stopped on the way out."""
+    try:
+        yield role
+    finally:
+        role.stop()
+
+
+def broker_role(state_dir: Path) -> Role:
+    """The embedded server on a state directory."""
+    return Role(
+        "broker",
+        [sys.executable, "-m", "broker.embedded", "--state-dir", str(state_dir)],
+        env={},
+        log=state_dir / "broker.log",
+    )
+
+
+def api_role(state_dir: Path, port: int, *, env: Mapping[str, str] | None = None) -> Role:
+    """One API process."""
+    return Role(
+        "api",
+        [sys.executable, "-m", "api", "--port", str(port)],
+        env={"PCS_STATE_DIR": str(state_dir), **(env or {})},
+        log=state_dir / "api.log",
+    )
+
+
+def worker_role(state_dir: Path, *roles: str, env: Mapping[str, str] | None = None) -> Role:
+    """Worker roles in one process; all looped ones by default."""
+    names = roles or LOOPED_ROLES
+    return Role(
+        "+".join(names),
+        [sys.executable, "-m", "workers", *names],
+        env={"PCS_STATE_DIR": str(state_dir), **(env or {})},
+        log=state_dir / f"{'-'.join(names)}.log",
+    )

@@ -1,0 +1,48 @@
+"""A real broker for tests, and looking at what is in it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import redis
+
+from broker.connection import Broker
+from broker.settings import BrokerSettings
+from tests.support.processes import broker_role, eventually, started
+
+
+@contextlib.contextmanager
+def running_broker(state_dir: Path) -> Iterator[BrokerSettings]:
+    """A real server on its own data, until the end of the block."""
+    settings = BrokerSettings(state_dir=state_dir)
+    with started(broker_role(state_dir)):
+        wait_for_broker(settings)
+        yield settings
+
+
+def wait_for_broker(settings: BrokerSettings, *, within: float = 15.0) -> None:
+    """Wait until the server answers."""
+
+    def answers() -> bool:
+        with contextlib.suppress(redis.exceptions.ConnectionError), redis.Redis.from_url(settings.url) as client:
+            return bool(client.ping())
+        return False
+
+    eventually(answers, within=within, what="the broker's first answer")
+
+
+@contextlib.asynccontextmanager
+async def emptied(settings: BrokerSettings) -> AsyncIterator[Broker]:
+    """A connection to a server with nothing in it."""
+    async with Broker.opened(settings) as broker:
+        async with broker.guarded() as client:
+            await client.flushall()
+        await broker.settle_layout()
+        yield broker
+
+
+def everything_in(settings: BrokerSettings) -> dict[str, bytes | None]:
+    """Every key with its whole value, as the server would dump it: for "not one key changed"."""
+    with redis.Redis.from_url(settings.url) as client:
+        keys: list[bytes] = sorted(client.scan_iter(count=1000))
+        return {key.decode(): client.dump(key) for key in keys}
