@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -13,10 +15,12 @@ from api.dependencies import Studio
 from api.routes import completions, health, heartbeats, hosts, profile_requests, requests, tokens
 from api.settings import ApiSettings
 from broker.connection import Broker
+from broker.errors import BrokerUnavailable
 from broker.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
+SET_UP_AGAIN: Final = timedelta(seconds=3)
 DESCRIPTION = """\
 A control plane for profilers: submit a request, agents take it with their heartbeats, follow it to its outcome.
 
@@ -58,12 +62,16 @@ async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
     try:
         while True:
             await parts.broker.wait_until_ready()
-            if secrets is not None:
-                await first_tokens.register(secrets, parts.tokens)
+            try:
+                if secrets is not None:
+                    await first_tokens.register(secrets, parts.tokens)
+            except BrokerUnavailable:
+                await asyncio.sleep(0.5)  # it went away again between the two: wait for it again
+                continue
             if not parts.is_set_up:
                 log.info("ready")
             parts.is_set_up = True
-            await asyncio.sleep(10)
+            await asyncio.sleep(SET_UP_AGAIN.total_seconds())
     except Exception:
         # A wrong layout, say: /readyz stays red, and the log says why.
         parts.is_set_up = False

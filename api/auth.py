@@ -80,6 +80,17 @@ def require(token: Token, kinds: Collection[TokenKind]) -> None:
         raise Refusal("forbidden", f"A token of kind {token.kind} may not do this.", errors=[fault])
 
 
+def require_every_service(token: Token) -> None:
+    """Refuse a token of some services alone: whoever makes tokens could grant itself the rest.
+
+    Raises:
+        Refusal: it covers not every service.
+    """
+    if "*" not in token.services:
+        fault = FieldFault(field="Authorization", message="a token of every service is needed", code="token_scope")
+        raise Refusal("forbidden", "Tokens are managed by an admin of every service.", errors=[fault])
+
+
 def require_service(token: Token, service: str) -> None:
     """Refuse a token whose patterns do not cover a service.
 

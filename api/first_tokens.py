@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 import structlog
@@ -28,7 +29,8 @@ def read_or_make(state_dir: Path) -> dict[str, str]:
     path = state_dir / FILE
     if not path.exists():
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = state_dir / f".{FILE}.{os.getpid()}"
+        # A random name: in a container the next start has the same pid, and would find the draft that a crash left.
+        draft = state_dir / f".{FILE}.{token_hex(8)}"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
             json.dump({kind.value: new_secret() for kind in KINDS}, file, indent=2)
             file.flush()
@@ -40,10 +42,17 @@ def read_or_make(state_dir: Path) -> dict[str, str]:
             log.info("first tokens were made by another process", path=str(path))
         finally:
             draft.unlink()
-    secrets = json.loads(path.read_text())
-    if not isinstance(secrets, dict) or not all(isinstance(secrets.get(kind), str) for kind in KINDS):
+    try:
+        secrets = json.loads(path.read_text())
+    except ValueError:
+        secrets = None  # told below, without a piece of what may be a secret
+    if not isinstance(secrets, dict) or not all(_is_secret(secrets.get(kind)) for kind in KINDS):
         raise ValueError(f"{path} must have the keys {', '.join(KINDS)}; remove it to have it made anew")
     return {kind: secrets[kind] for kind in KINDS}
+
+
+def _is_secret(found: object) -> bool:
+    return isinstance(found, str) and bool(found.strip())
 
 
 async def register(secrets: dict[str, str], store: TokenStore) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from broker.errors import BrokerUnavailable, IdempotencyConflict
@@ -16,6 +16,11 @@ from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
 log = structlog.get_logger(__name__)
+
+MOST_FAULTS_TOLD: Final = 1_000
+"""A body of a mebibyte can have a hundred thousand faults: nobody reads on, and the answer would outweigh the body."""
+MOST_FAULTS_LOGGED: Final = 20
+LONGEST_KEY: Final = 100
 
 
 class Refusal(Exception):
@@ -68,36 +73,65 @@ def problem(code: str, detail: str, errors: Sequence[FieldFault] = ()) -> Respon
 
 def faults_of(errors: Sequence[Any]) -> list[FieldFault]:
     """Every field at fault, as pydantic tells them. The value given is left out: it may be a secret, or huge."""
-    faults = []
-    for error in errors:
-        path = [str(part) for part in error["loc"] if part not in {"body", "query", "header", "path"}]
-        faults.append(FieldFault(field=".".join(path) or "body", message=error["msg"], code=error["type"]))
-    return faults
+    return [
+        FieldFault(
+            field=".".join(key_told(str(part)) for part in error["loc"]) or "body",
+            message=error["msg"],
+            code=error["type"],
+        )
+        for error in errors
+    ]
 
 
-def _answer(request: Request, code: str, detail: str, errors: Sequence[FieldFault] = ()) -> Response:
-    row = TABLE[code]
-    say = getattr(log, row.level)
-    say("refused", code=code, path=request.url.path, method=request.method, fields=[fault.field for fault in errors])
-    return problem(code, detail, errors)
+def key_told(key: str) -> str:
+    """A key as it may stand in an answer: the caller made it up, so it may be endless or hold lone surrogates."""
+    text = key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}…"
+    return text.encode(errors="replace").decode()
+
+
+def invalid(errors: Sequence[Any] = (), *, more: Sequence[FieldFault] = ()) -> Refusal:
+    """Fields at fault, as pydantic tells them and more: all of them are told, unless there are absurdly many."""
+    told = [*more, *faults_of(errors[:MOST_FAULTS_TOLD])]
+    count = len(more) + len(errors)
+    rest = f" The first {len(told)} are told." if len(told) < count else ""
+    return Refusal("invalid", f"{count} field(s) at fault; see errors.{rest}", errors=told)
+
+
+def not_found(field: str, detail: str) -> Refusal:
+    """What a part of the path names is not there, or not for this caller."""
+    return Refusal("not_found", detail, errors=[FieldFault(field=field, message=detail, code="not_found")])
+
+
+def answer(request: Request, refused: Refusal) -> Response:
+    """The answer to a request that is turned down, and a line in the log."""
+    say = getattr(log, TABLE[refused.code].level)
+    fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
+    say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
+    return problem(refused.code, refused.detail, refused.errors)
 
 
 async def _refusal(request: Request, error: Any) -> Response:
-    return _answer(request, error.code, error.detail, error.errors)
+    return answer(request, error)
 
 
 async def _invalid(request: Request, error: Any) -> Response:
-    faults = faults_of(error.errors())
-    return _answer(request, "invalid", f"{len(faults)} field(s) at fault; see errors.", faults)
+    """Faults of query, path and headers; the first part of their path says where they stand."""
+    return answer(request, invalid([{**fault, "loc": fault["loc"][1:]} for fault in error.errors()]))
 
 
 async def _conflict(request: Request, error: Any) -> Response:
     fault = FieldFault(field="Idempotency-Key", message=str(error), code="idempotency_conflict")
-    return _answer(request, "idempotency_conflict", str(error), [fault])
+    return answer(request, Refusal("idempotency_conflict", str(error), errors=[fault]))
 
 
 async def _unavailable(request: Request, error: Any) -> Response:
-    return _answer(request, "broker_unavailable", str(error))
+    return answer(request, Refusal("broker_unavailable", str(error)))
+
+
+async def _cut_short(request: Request, _: Any) -> Response:
+    """The client went away in the middle of its body: nobody reads the answer, and nothing is wrong with us."""
+    fault = FieldFault(field="body", message="cut short", code="json_invalid")
+    return answer(request, Refusal("malformed_json", "The body was cut short.", errors=[fault]))
 
 
 async def _http(_: Request, error: Any) -> Response:
@@ -118,9 +152,9 @@ def install(app: FastAPI) -> None:
     for kind, handler in (
         (Refusal, _refusal),
         (RequestValidationError, _invalid),
-        (ValidationError, _invalid),
         (IdempotencyConflict, _conflict),
         (BrokerUnavailable, _unavailable),
+        (ClientDisconnect, _cut_short),
         (HTTPException, _http),
         (Exception, _broken),
     ):

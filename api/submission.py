@@ -47,6 +47,17 @@ async def submit(record: RequestRecord, parts: Studio) -> None:
         BrokerUnavailable: the server cannot be reached; the request may be half appended, and may be repeated.
     """
     await parts.request_store.put(record)
+    await resume(record, parts)
+
+
+async def resume(record: RequestRecord, parts: Studio) -> None:
+    """Append a stored request for the hosts that it is not appended for yet.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached; may be repeated.
+    """
+    if record.hosts_appended == len(record.targets):
+        return
     if len(record.targets) > parts.settings.fan_out_above:
         await parts.request_store.ask_fan_out(record.request_id)
         return

@@ -15,6 +15,7 @@ PROGRESS: Final = (
     State.RUNNING, State.RECEIVED, State.DELIVERED, State.PENDING, State.QUEUED, State.SUBMITTED,
 )  # fmt: skip
 """Open states, the furthest first."""
+ORDER: Final[Mapping[str, int]] = {state.value: number for number, state in enumerate(State)}
 
 
 class RequestOnHost(BaseModel):
@@ -108,8 +109,14 @@ def _on_host(hostname: str, status: Mapping[str, Any] | None) -> RequestOnHost:
         samples=status.get("samples"),
         execution_time=status.get("execution_time"),
         results_path=status.get("results_path"),
-        timeline={state: _moment(at) for state, at in status["timeline"].items()},
+        timeline={state: _moment(at) for state, at in sorted(status["timeline"].items(), key=_when)},
     )
+
+
+def _when(step: tuple[str, str]) -> tuple[float, int]:
+    """The order of a timeline's steps; those of one millisecond in the order of life."""
+    state, at = step
+    return float(at), ORDER[state]
 
 
 def _moment(milliseconds: float | str) -> datetime:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from broker import codec, scripts
 from broker.codec import Decision, Loaded
 from broker.connection import Broker
-from broker.errors import BrokerError
 from broker.keys import Place
 from broker.scripts import Beat, Delivered, Idle, Recorded
 from protocol.completions import Completion
 from protocol.names import HostKey
+
+log = structlog.get_logger(__name__)
 
 
 class CommandStore:
@@ -39,17 +42,23 @@ class CommandStore:
         )  # fmt: skip
         return Recorded(await self._broker.run(call))
 
-    async def load_all(self, places: Sequence[Place]) -> list[Loaded]:
-        """What compaction needs of these hosts, in their order.
+    async def load_all(self, places: Sequence[Place]) -> dict[Place, Loaded]:
+        """What compaction needs of these hosts, in their order. One that cannot be read is logged and left out.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         answers = await self._broker.run_all([scripts.load(at) for at in places])
-        return [scripts.read_load(_good(answer)) for answer in answers]
+        loaded = {}
+        for at, answer in zip(places, answers, strict=True):
+            if isinstance(answer, Exception):
+                log.error("host cannot be read", host=at.path, error=str(answer))
+            else:
+                loaded[at] = scripts.read_load(answer)
+        return loaded
 
     async def settle_all(self, decisions: Mapping[Place, tuple[Loaded, Decision]], *, now: float) -> dict[Place, bool]:
-        """Store decisions; False for a host that has changed since it was loaded, or whose script failed.
+        """Store decisions; False for a host that has changed since it was loaded, or whose script failed (logged).
 
         Raises:
             BrokerUnavailable: the server cannot be reached; each may or may not be stored, and may be repeated.
@@ -59,13 +68,12 @@ class CommandStore:
             for at, (loaded, decision) in decisions.items()
         ]
         answers = await self._broker.run_all(calls)
-        return {at: _good(answer) == "stored" for at, answer in zip(decisions, answers, strict=True)}
-
-
-def _good(answer: object) -> object:
-    if isinstance(answer, Exception):
-        raise BrokerError(str(answer)) from answer
-    return answer
+        stored = {}
+        for at, answer in zip(decisions, answers, strict=True):
+            if isinstance(answer, Exception):
+                log.error("decision cannot be stored", host=at.path, error=str(answer))
+            stored[at] = answer == "stored"
+        return stored
 
 
 def _facts(completion: Completion) -> dict[str, str]:

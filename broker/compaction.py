@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from protocol.commands import ProfilingMode, StartCommand, StartConfig, StopCommand
 from protocol.lifecycle import OPEN, State
@@ -45,6 +46,8 @@ class OpenRequest:
     priority: Priority = "normal"
     remaining: float | None = None
     joined_at: float | None = None
+    led: bool = False
+    """Whether its command id has named a command of this host already: an agent never runs the same id twice."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 
@@ -133,7 +136,9 @@ def compact(open_requests: Sequence[OpenRequest], previous: Effective | None, no
     endings: list[Ending] = []
 
     known, active, close = _end_by_the_clocks(known, active, now, endings)
+    before = _wanted_pids(known, active)
     known = _apply_stops(known, active, endings)
+    was_narrowed = _wanted_pids(known, active) != before
     starts = [request for request in known if request.command_type == "start"]
     stops = [request for request in known if request.command_type == "stop"]
 
@@ -141,7 +146,8 @@ def compact(open_requests: Sequence[OpenRequest], previous: Effective | None, no
         mode = _mode_to_run(starts, active)
         members = [request for request in starts if request.profiling_mode == mode]
         waiting = [request for request in starts if request.profiling_mode != mode]
-        outcome = _fold_starts(members, stops, active, previous, now, endings)
+        may_stay = not was_narrowed  # stopped and asked for anew is not the same run: the agent must act
+        outcome = _fold_starts(members, stops, active, previous, now, endings, may_stay=may_stay)
     elif stops:
         waiting = []
         outcome = _fold_stops(stops, active, previous)
@@ -206,7 +212,7 @@ def _end_by_the_clocks(
             if over:
                 endings.append(Ending(over, active.command_id, *close))
             known = [request for request in known if request.request_id not in running]
-            return known, None, close
+            active = None
     late = [request for request in known if request.request_id not in running and now >= request.expires_at]
     endings.extend(
         Ending((request.request_id,), request.command_id, State.EXPIRED, "not started within expires_in")
@@ -231,6 +237,12 @@ def _apply_stops(known: list[OpenRequest], active: Effective | None, endings: li
         open_now = [start for start in narrowed if start.request_id not in closed]
         open_now.append(replace(request, state=State.PENDING))
     return open_now
+
+
+def _wanted_pids(known: Iterable[OpenRequest], active: Effective | None) -> dict[str, tuple[Any, ...]]:
+    """Which processes the requests in the effective command want: differs once a stop has taken something from it."""
+    ids = active.request_ids if active is not None else ()
+    return {request.request_id: (request.pids, request.exclude_pids) for request in known if request.request_id in ids}
 
 
 def _narrow(start: OpenRequest, stop: OpenRequest) -> OpenRequest:
@@ -258,26 +270,35 @@ def _fold_starts(
     previous: Effective | None,
     now: float,
     endings: list[Ending],
+    *,
+    may_stay: bool,
 ) -> _Folded:
     """One command out of the starts of one mode: joined when the agent need not act, else the next generation."""
     left = {request.request_id: _seconds_left(request, active, now) for request in members}
     config = _config_of(members, left)
-    if active is not None and isinstance(active.command, StartCommand) and _is_covered(config, left, active, now):
+    if may_stay and active is not None and _is_covered(config, left, active, now):
         return _join(members, stops, left, active, now, endings)
-    newest = max((*members, *stops), key=lambda request: request.seq)
+    generation = (previous.generation if previous is not None else 0) + 1
+    command_id, leader = _name_of((*members, *stops), generation)
     install = Effective(
-        command_id=newest.command_id,
-        generation=(previous.generation if previous is not None else 0) + 1,
+        command_id=command_id,
+        generation=generation,
         command=StartCommand(combined_config=config),
         state=State.PENDING,
         request_ids=tuple(request.request_id for request in members),
         stop_ids=tuple(stop.request_id for stop in stops),
     )
     carried = [
-        replace(request, state=State.PENDING, remaining=_finite(left[request.request_id]), joined_at=None)
+        replace(
+            request,
+            state=State.PENDING,
+            expires_at=_to_be_started_by(request, active, now),
+            remaining=_finite(left[request.request_id]),
+            joined_at=None,
+        )
         for request in members
     ]
-    return _Folded((*carried, *stops), install=install)
+    return _Folded(_with_leader((*carried, *stops), leader), install=install)
 
 
 def _join(
@@ -323,14 +344,33 @@ def _fold_stops(stops: Sequence[OpenRequest], active: Effective | None, previous
         ids = tuple(stop.request_id for stop in stops)
         joined = tuple(request_id for request_id in ids if request_id not in active.request_ids)
         return _Folded(tuple(stops), keep=replace(active, request_ids=ids, stop_ids=()), joined=joined)
+    generation = (previous.generation if previous is not None else 0) + 1
+    command_id, leader = _name_of(stops, generation)
     install = Effective(
-        command_id=stops[-1].command_id,
-        generation=(previous.generation if previous is not None else 0) + 1,
+        command_id=command_id,
+        generation=generation,
         command=StopCommand(),
         state=State.PENDING,
         request_ids=tuple(stop.request_id for stop in stops),
     )
-    return _Folded(tuple(stops), install=install)
+    return _Folded(_with_leader(stops, leader), install=install)
+
+
+def _name_of(requests: Sequence[OpenRequest], generation: int) -> tuple[str, str | None]:
+    """The command id of the newest request, and which request that is; an id that was used already is not used again.
+
+    When all were (the newer ones of a fold have ended since), a new one is derived: the agent must act once more.
+    """
+    fresh = [request for request in requests if not request.led]
+    if fresh:
+        newest = max(fresh, key=lambda request: request.seq)
+        return newest.command_id, newest.request_id
+    newest = max(requests, key=lambda request: request.seq)
+    return str(uuid5(NAMESPACE_OID, f"{newest.command_id}/{generation}")), None
+
+
+def _with_leader(requests: Sequence[OpenRequest], leader: str | None) -> tuple[OpenRequest, ...]:
+    return tuple(replace(request, led=request.led or request.request_id == leader) for request in requests)
 
 
 def _seconds_left(request: OpenRequest, active: Effective | None, now: float) -> float:
@@ -343,12 +383,22 @@ def _seconds_left(request: OpenRequest, active: Effective | None, now: float) ->
     return max(0.0, wanted - (now - max(active.started_at, request.joined_at or 0.0)))
 
 
+def _to_be_started_by(request: OpenRequest, active: Effective | None, now: float) -> float:
+    """The first clock of a request in a new command: it starts anew for one that was running already."""
+    if active is None or active.state is not State.RUNNING or request.request_id not in active.request_ids:
+        return request.expires_at
+    return max(request.expires_at, now + (request.expires_at - request.accepted_at))
+
+
 def _finite(seconds: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
 def _config_of(members: Sequence[OpenRequest], left: dict[str, float]) -> StartConfig:
-    """The fold: the larger frequency and duration, all pids, a whole-host request absorbs pids, a later key wins."""
+    """The fold: the larger frequency and duration, all pids, a whole-host request absorbs pids, a later key wins.
+
+    A key that is null is an absent key, here as in every body: it would not come back from the store either.
+    """
     whole_host = [request for request in members if request.pids is None]
     named = frozenset[int]().union(*(request.pids or () for request in members))
     excluded = (
@@ -365,7 +415,7 @@ def _config_of(members: Sequence[OpenRequest], left: dict[str, float]) -> StartC
     for request in members:
         extra = _merged(extra, request.additional_args)
     return StartConfig(
-        **extra,
+        **{key: value for key, value in extra.items() if value is not None},
         duration=duration,
         frequency=max(request.frequency for request in members),
         profiling_mode=members[0].profiling_mode,
@@ -385,14 +435,20 @@ def _merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_covered(config: StartConfig, left: dict[str, float], active: Effective, now: float) -> bool:
-    """Whether what is effective already does all that is wanted, for long enough."""
-    assert isinstance(active.command, StartCommand)
+    """Whether what is effective already does all that is wanted, for long enough.
+
+    Of a run, only newcomers are measured: who is in it was covered on coming, and a run past its end that has not been
+    reported yet is not begun again for them.
+    """
+    if not isinstance(active.command, StartCommand):
+        return False
     current = active.command.combined_config
     if config.model_copy(update={"duration": current.duration}) != current:
         return False
     if config.continuous or active.state is not State.RUNNING:
         return config.duration == current.duration
-    return max(left.values()) <= active.remaining(now) + JOIN_TOLERANCE_SECONDS
+    wanted = [seconds for request_id, seconds in left.items() if request_id not in active.request_ids]
+    return not wanted or max(wanted) <= active.remaining(now) + JOIN_TOLERANCE_SECONDS
 
 
 def _next_look(still_open: Sequence[OpenRequest], effective: Effective | None) -> float | None:

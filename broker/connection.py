@@ -15,6 +15,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -158,7 +159,10 @@ class Broker:
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
         for index, answer in enumerate(answers):
             if isinstance(answer, NoScriptError):
-                answers[index] = await self.run(calls[index])
+                try:
+                    answers[index] = await self.run(calls[index])
+                except ResponseError as error:
+                    answers[index] = error
             elif isinstance(answer, UNAVAILABLE):
                 raise BrokerUnavailable(type(answer).__name__) from answer
         return answers

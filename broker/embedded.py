@@ -18,9 +18,9 @@ ON_PATH: Final = ("redis-server", "valkey-server")
 CONFIG: Final = """\
 # Written at each start; changes here are lost.
 port 0
-unixsocket "{socket}"
+unixsocket {socket}
 unixsocketperm 700
-dir "{home}"
+dir {home}
 daemonize no
 # Every accepted request is in this file before its answer. A power cut may lose the last second; a crash loses nothing.
 appendonly yes
@@ -67,8 +67,13 @@ def write_config(settings: BrokerSettings, *, fsync: str = "everysec") -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.check_socket_folder()
     config = home / "redis.conf"
-    config.write_text(CONFIG.format(socket=settings.socket_path, home=home, fsync=fsync))
+    config.write_text(CONFIG.format(socket=_quoted(settings.socket_path), home=_quoted(home), fsync=fsync))
     return config
+
+
+def _quoted(path: Path) -> str:
+    """A path as the server's configuration reads it, whatever is in it."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def main() -> None:

@@ -78,10 +78,11 @@ class HostRegistry:
         """Every known host of a tenant, partition by partition, by path, from a cursor on.
 
         Raises:
+            ValueError: the cursor is none of ours.
             BrokerUnavailable: the server cannot be reached.
         """
         first_partition, _, last_path = (after or "0:").partition(":")
-        start = int(first_partition) if first_partition.isdigit() else 0
+        start = int(first_partition)
         for partition in range(start, self._broker.partitions):
             async with self._broker.guarded() as redis:
                 scored: list[tuple[str, float]] = await redis.zrange(keys.beats(partition), 0, -1, withscores=True)

@@ -67,7 +67,7 @@ class Nudges:
     async def listen(self) -> None:
         """Wake held heartbeats until cancelled, across restarts of the broker."""
         while True:
-            pubsub = self._broker.blocking.pubsub(ignore_subscribe_messages=True)
+            pubsub = self._broker.blocking.pubsub()
             try:
                 await self._listen(pubsub)
             except BrokerUnavailable as error:
@@ -79,7 +79,9 @@ class Nudges:
     async def _listen(self, pubsub: Client) -> None:
         async with self._broker.guarded_blocking():
             await pubsub.ssubscribe(*(keys.nudge(partition) for partition in range(self._broker.partitions)))
-            self.wake_all()  # whatever was published while nobody listened
             async for message in pubsub.listen():
                 if message["type"] == "smessage":
                     self.wake(message["data"])
+                elif message["type"] == "ssubscribe" and message["data"] == self._broker.partitions:
+                    # The last of our channels is on, by the server's word: ask for what was published before.
+                    self.wake_all()

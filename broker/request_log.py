@@ -23,6 +23,7 @@ class RequestLog:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._doorbells = {keys.doorbell(partition): partition for partition in range(broker.partitions)}
 
     async def append(self, wishes: Mapping[HostKey, OpenRequest], *, piece: int = 0) -> int:
         """Append one request for each of these hosts of one service; repeating it appends nothing twice.
@@ -63,14 +64,16 @@ class RequestLog:
 
     def reader(self, consumer: str | None = None) -> GroupReader:
         """A merger's end of the doorbells of all partitions."""
-        doorbells = [keys.doorbell(partition) for partition in range(self._broker.partitions)]
-        return GroupReader(self._broker, doorbells, group=MERGERS, consumer=consumer or consumer_name())
+        return GroupReader(self._broker, list(self._doorbells), group=MERGERS, consumer=consumer or consumer_name())
 
     def places(self, entries: Iterable[Entry]) -> dict[Place, list[Entry]]:
-        """The hosts that were rung for, each with its doorbell entries."""
+        """The hosts that were rung for, each with its doorbell entries.
+
+        Nothing is read out of the path here: an entry that names no host fails alone, later, and is parked.
+        """
         rung: dict[Place, list[Entry]] = {}
         for entry in entries:
-            at = self._broker.place(HostKey.from_path(entry.fields["host"]))
+            at = Place(self._doorbells[entry.stream], entry.fields.get("host", ""))
             rung.setdefault(at, []).append(entry)
         return rung
 

@@ -83,12 +83,22 @@ class RequestStore:
         body = json.dumps([body_digest, fresh.request_id, fresh.command_id, fresh.accepted_at])
         async with self._broker.guarded() as redis:
             first = await redis.set(key, body, nx=True, ex=int(IDEMPOTENT_FOR.total_seconds()), get=True)
+        return fresh if first is None else _ticket_of(first, idempotency_key, body_digest)
+
+    async def repeated(
+        self, *, tenant: str, token_id: str, idempotency_key: str, body_digest: str
+    ) -> RequestRecord | None:
+        """The request that this key and body made within the last 24 hours; None where there is none yet.
+
+        Raises:
+            IdempotencyConflict: the key was used with another body.
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            first: str | None = await redis.get(keys.idempotency(tenant, token_id, idempotency_key))
         if first is None:
-            return fresh
-        digest, request_id, command_id, accepted_at = json.loads(first)
-        if digest != body_digest:
-            raise IdempotencyConflict(idempotency_key)
-        return Ticket(request_id, command_id, accepted_at)
+            return None
+        return await self.get(_ticket_of(first, idempotency_key, body_digest).request_id)
 
     async def put(self, record: RequestRecord) -> None:
         """Store a request before any of it is appended; repeating it changes nothing.
@@ -183,6 +193,13 @@ class RequestStore:
     def jobs_reader(self, consumer: str | None = None) -> GroupReader:
         """A dispatcher's end of the jobs asked for."""
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
+
+
+def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:
+    digest, request_id, command_id, accepted_at = json.loads(stored)
+    if digest != body_digest:
+        raise IdempotencyConflict(idempotency_key)
+    return Ticket(request_id, command_id, accepted_at)
 
 
 def _restored(asked: dict[str, Any], targets: Mapping[str, Sequence[int] | None]) -> ProfileRequest:

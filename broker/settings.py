@@ -6,6 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,7 +46,7 @@ class BrokerSettings(BaseSettings):
         """The URL for the client library; may carry a password, so it is never logged."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
-        return f"unix://{self.socket_path}"
+        return f"unix://{quote(os.fsencode(self.socket_path))}"
 
     def check_socket_folder(self) -> None:
         """Refuse a socket that somebody else could have put there: the folder may stand in a shared directory.

@@ -14,6 +14,8 @@ from redis.exceptions import ResponseError
 from broker.connection import Broker
 
 CONSUMER_FORGOTTEN_AFTER: Final = timedelta(hours=1)
+LOST: Final = ("NOGROUP", "UNBLOCKED", "no such key")
+"""How servers say, each in its way, that stream or group are gone."""
 
 
 def consumer_name() -> str:
@@ -131,10 +133,17 @@ class GroupReader:
             BrokerUnavailable: the server cannot be reached.
         """
         limit = CONSUMER_FORGOTTEN_AFTER.total_seconds() * 1000
+        if not self._ready:
+            await self.prepare()
         gone = 0
         async with self._broker.guarded() as redis:
             for stream in self._streams:
-                for row in await redis.xinfo_consumers(stream, self.group):
+                try:
+                    rows: list[dict[str, Any]] = await redis.xinfo_consumers(stream, self.group)
+                except ResponseError as error:
+                    self._forget_lost_group(error)
+                    return gone
+                for row in rows:
                     if row["pending"] == 0 and row["idle"] > limit and row["name"] != self.consumer:
                         await redis.xgroup_delconsumer(stream, self.group, row["name"])
                         gone += 1
@@ -142,6 +151,6 @@ class GroupReader:
 
     def _forget_lost_group(self, error: ResponseError) -> None:
         """A server that came back empty has no groups: make them anew at the next call."""
-        if "NOGROUP" not in str(error):
+        if not any(sign in str(error) for sign in LOST):
             raise error
         self._ready = False

@@ -84,10 +84,11 @@ class TokenStore:
             "created_at": token.created_at.isoformat(), "expires_at": expires_at and expires_at.isoformat(),
         })  # fmt: skip
         async with self._broker.guarded() as redis:
-            if await redis.hsetnx(keys.token(digest), "facts", body):
-                await redis.hset(keys.token_ids(), token.token_id, digest)
-        stored = await self.find(secret)
-        assert stored is not None
+            await redis.hsetnx(keys.token(digest), "facts", body)
+            stored = await self.find(secret)
+            assert stored is not None
+            # Also for one that was there: whoever added it may have died before this line.
+            await redis.hset(keys.token_ids(), stored.token_id, digest)
         return stored
 
     async def find(self, secret: str) -> Token | None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from protocol.commands import Command
 from protocol.names import Name
@@ -41,6 +41,12 @@ class Heartbeat(BaseModel):
     pod_name: ShortText | None = None
     containers: list[Any] | None = None
     capabilities: dict[str, Any] | None = None
+
+    @field_validator("received_command_ids", "executed_command_ids", mode="before")
+    @classmethod
+    def _null_is_none_yet(cls, value: Any) -> Any:
+        """An explicit null is an absent field, here as elsewhere."""
+        return [] if value is None else value
 
 
 class HeartbeatReply(BaseModel):

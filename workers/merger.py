@@ -59,7 +59,7 @@ class Merger:
                 break
             now = time.time()
             decisions = {}
-            for at, loaded in zip(waiting, await self._store.load_all(waiting), strict=True):
+            for at, loaded in (await self._store.load_all(waiting)).items():
                 try:
                     compacted = compact(requests_of(loaded), read_effective(loaded.command), now)
                     decisions[at] = (loaded, decision_of(compacted, loaded, at.host_key, now))

@@ -75,20 +75,20 @@ async def _hold(request: Request, heard: Beat, wait: int, parts: Studio) -> Idle
             return outcome
         # uvicorn does not cancel a handler when its client goes away, and a command must not go into a dead socket.
         gone = asyncio.create_task(_disconnected(request))
+        until = time.monotonic() + wait
         try:
-            async with asyncio.timeout(wait):
-                while not parts.nudges.closing:
-                    waking = asyncio.create_task(woken.wait())
-                    await asyncio.wait({waking, gone}, return_when=asyncio.FIRST_COMPLETED)
-                    waking.cancel()
-                    if gone.done():
-                        return outcome
-                    woken.clear()
-                    outcome = await parts.command_store.exchange(heard, now=time.time())
-                    if isinstance(outcome, Delivered):
-                        return outcome
-        except TimeoutError:
-            pass
+            # The time bounds the waiting alone: a question to the broker that is cut short may have taken the command.
+            while not parts.nudges.closing and (left := until - time.monotonic()) > 0:
+                waking = asyncio.create_task(woken.wait())
+                await asyncio.wait({waking, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+                if gone.done() or not woken.is_set() or parts.nudges.closing:
+                    break
+                woken.clear()
+                await parts.authenticator.identify(request)  # the token may have been revoked meanwhile
+                outcome = await parts.command_store.exchange(heard, now=time.time())
+                if isinstance(outcome, Delivered):
+                    break
         finally:
             gone.cancel()
     return outcome

@@ -21,7 +21,9 @@ async def index(
     caller: CallerDep,
     parts: StudioDep,
     service_name: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)] = None,
-    cursor: Annotated[str | None, Query(max_length=4096, description="next_cursor of the page before")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=4096, pattern=r"^[0-9]{1,4}:", description="next_cursor of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
 ) -> HostPage:
     """Hosts by partition and path, a page at a time."""

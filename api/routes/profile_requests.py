@@ -15,8 +15,8 @@ from api.auth import require, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
-from api.problems import Refusal, faults_of
-from api.submission import check_idempotency_key, submit, targets_of
+from api.problems import invalid
+from api.submission import check_idempotency_key, resume, submit, targets_of
 from broker.request_store import RequestRecord
 from broker.token_store import TokenKind
 from protocol.problems import FieldFault
@@ -47,14 +47,21 @@ async def submit_request(
     body = await read_json(request)
     asked = _validated(body)
     require_service(caller, asked.service_name)
-    targets = await targets_of(asked, caller.tenant, parts)
     warnings = [f"unknown field {name!r} was ignored" for name in unknown_fields(body)]
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    key = None if asked.dry_run else idempotency_key
+    if key is not None:
+        # Before the targets are looked up: the live hosts of a service may be others by now.
+        first = await parts.request_store.repeated(
+            tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest
+        )
+        if first is not None:
+            await resume(first, parts)
+            log.info("request repeated", request_id=first.request_id, by=caller.token_id)
+            return _accepted(first, warnings)
+    targets = await targets_of(asked, caller.tenant, parts)
     ticket = await parts.request_store.ticket(
-        tenant=caller.tenant,
-        token_id=caller.token_id,
-        idempotency_key=None if asked.dry_run else idempotency_key,
-        body_digest=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
-        now=time.time(),
+        tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest, now=time.time()
     )
     record = RequestRecord(
         request_id=ticket.request_id, command_id=ticket.command_id, tenant=caller.tenant,
@@ -71,7 +78,7 @@ async def submit_request(
 
 def _validated(body: dict[str, Any]) -> ProfileRequest:
     """The request, or every field at fault: those we do not do yet and those that are wrong, in one answer."""
-    faults = [
+    not_supported = [
         FieldFault(
             field=name,
             message="is not supported by this version; ignoring it would profile more than you asked for",
@@ -79,13 +86,13 @@ def _validated(body: dict[str, Any]) -> ProfileRequest:
         )
         for name in unsupported_fields(body)
     ]
-    asked: ProfileRequest | None = None
     try:
         asked = ProfileRequest.model_validate(body)
     except ValidationError as error:
-        faults.extend(faults_of(error.errors(include_url=False, include_input=False, include_context=False)))
-    if asked is None or faults:
-        raise Refusal("invalid", f"{len(faults)} field(s) at fault; see errors.", errors=faults)
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        raise invalid(errors, more=not_supported) from None
+    if not_supported:
+        raise invalid(more=not_supported)
     return asked
 
 

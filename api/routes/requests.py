@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
-from api.problems import Refusal
+from api.problems import not_found
 from api.views import RequestStatus, request_status
 from broker.token_store import TokenKind
 
@@ -27,5 +27,5 @@ async def show(
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
     record = await parts.request_store.get(request_id)
     if record is None or record.tenant != caller.tenant or not caller.covers(record.service):
-        raise Refusal("not_found", "No such request, or it is older than seven days.")
+        raise not_found("request_id", "No such request, or it is older than seven days.")
     return request_status(record, await parts.request_store.statuses(request_id), limit=limit)

@@ -7,11 +7,11 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Path, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.auth import require
+from api.auth import require, require_every_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
-from api.problems import Refusal
+from api.problems import not_found
 from broker.token_store import Token, TokenKind, new_secret
 from protocol.names import Name
 
@@ -63,6 +63,7 @@ class NewToken(TokenView):
 async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewToken:
     """Make a token of the caller's tenant. Its secret is in this answer and nowhere else."""
     require(caller, [])
+    require_every_service(caller)
     wish = await read_model(request, TokenWish)
     secret = new_secret()
     expires_at = datetime.now(UTC) + timedelta(seconds=wish.expires_in) if wish.expires_in else None
@@ -76,6 +77,7 @@ async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewTo
 async def index(caller: CallerDep, parts: StudioDep) -> list[TokenView]:
     """Every token, oldest first."""
     require(caller, [])
+    require_every_service(caller)
     return [TokenView.of(token) for token in await parts.tokens.all_of(caller.tenant)]
 
 
@@ -85,7 +87,8 @@ async def revoke(
 ) -> TokenView:
     """Make a token worthless, within five seconds everywhere. Repeating it changes nothing."""
     require(caller, [])
+    require_every_service(caller)
     token = await parts.tokens.revoke(token_id, tenant=caller.tenant)
     if token is None:
-        raise Refusal("not_found", "No such token.")
+        raise not_found("token_id", "No such token.")
     return TokenView.of(token)

@@ -1,7 +1,7 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, words, host_of, emit, begin, close, ring_if_open
+-- Gives  local functions: as_map, words, host_of, forget, emit, begin, close, ring_if_open
 
 local WEEK_SECONDS = 604800
 
@@ -28,6 +28,13 @@ local function host_of(path, tenant, service, hostname)
   return { path = path, tenant = tenant, service = service, hostname = hostname }
 end
 
+-- Take requests from the open ones; one by one, as unpack() gives up on some thousands.
+local function forget(open, ids)
+  for _, id in ipairs(ids) do
+    redis.call('HDEL', open, id)
+  end
+end
+
 -- Append one change of state to the results stream. request_ids: parted by blanks. extras: name, value, name, value.
 local function emit(results, who, state, now, command_id, generation, request_ids, extras)
   local event = {
@@ -52,7 +59,7 @@ local function begin(at, who, command, now, limit)
   emit(at.results, who, 'running', now, command.id, command.generation, command.request_ids)
   local stops = words(command.stop_ids)
   if #stops > 0 then
-    redis.call('HDEL', at.open, unpack(stops))
+    forget(at.open, stops)
     emit(at.results, who, 'completed', now, command.id, command.generation, command.stop_ids)
   end
 end
@@ -69,9 +76,7 @@ end
 -- served: the requests it worked for, for the record; they may go on in another command.
 local function close(at, who, command, outcome, now, extras, served)
   local ids = words((command.request_ids or '') .. ' ' .. (command.stop_ids or ''))
-  if #ids > 0 then
-    redis.call('HDEL', at.open, unpack(ids))
-  end
+  forget(at.open, ids)
   redis.call('HSET', at.command, 'state', outcome, 'ended_at', now, 'request_ids', '', 'stop_ids', '')
   redis.call('HINCRBY', at.command, 'revision', 1)
   redis.call('EXPIRE', at.command, WEEK_SECONDS)
