@@ -1,0 +1,68 @@
+"""`studio check`: one command for every check of a clone. CI and pre-commit call the same."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cli import options
+from cli.errors import Usage
+
+ROOT: Final = Path(__file__).parents[1]
+BIN: Final = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Step:
+    """One check: a name and its command line, run in the clone's root."""
+
+    name: str
+    command: Sequence[str]
+
+
+STEPS: Final = (
+    Step("format", (str(BIN / "ruff"), "format", "--check", "--quiet", ".")),
+    Step("lint", (str(BIN / "ruff"), "check", "--quiet", ".")),
+    Step("types", (sys.executable, "-m", "mypy", "--no-error-summary")),
+    Step("types of tools", (sys.executable, "-m", "mypy", "--no-error-summary", "studio.py", "tools/lint_lua.py")),
+    Step("imports", (str(BIN / "lint-imports"), "--no-logo")),
+    Step("Lua", (sys.executable, "tools/lint_lua.py")),
+)
+TESTS: Final = (sys.executable, "-m", "pytest")
+
+
+@click.command(cls=options.StudioCommand, context_settings={"ignore_unknown_options": True})
+@click.option("--no-tests", is_flag=True, help="Only the checks that run in seconds.")
+@click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(ctx: click.Context, no_tests: bool, pytest_options: Sequence[str]) -> None:
+    """Run every check and every test of a clone: format, lint, types, imports, Lua, then pytest.
+
+    What follows goes to pytest: `studio check -k merger -x`. The tests run also when a check fails; the exit code is 0
+    only when everything is good.
+    """
+    if not (ROOT / "tests").is_dir():
+        raise Usage(f"check works in a clone of the repository; {ROOT} is none.")
+    failed = [step.name for step in STEPS if not _passes(step)]
+    code = 0
+    if not no_tests:
+        code = subprocess.run([*TESTS, *pytest_options], cwd=ROOT, check=False).returncode
+    if failed:
+        click.echo(f"studio: failed: {', '.join(failed)} (their reports are above)", err=True)
+    ctx.exit(code or (1 if failed else 0))
+
+
+def _passes(step: Step) -> bool:
+    """Run a check; show what it says only when it fails."""
+    started = time.monotonic()
+    done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    verdict = "ok" if done.returncode == 0 else "FAILED"
+    click.echo(f"{step.name:<15}{verdict:<7}{time.monotonic() - started:5.1f} s", err=True)
+    if done.returncode != 0:
+        click.echo(done.stdout.decode(errors="replace").strip(), err=True)
+    return done.returncode == 0

@@ -1,0 +1,161 @@
+"""The public REST API, typed. Tokens travel in the header alone: never in an address, a log or an error."""
+
+from datetime import datetime
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Final, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cli.errors import Refused, Unreachable
+from protocol.lifecycle import State
+from protocol.problems import Problem
+from protocol.requests import ProfileRequest, RequestAccepted
+
+TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Check(BaseModel):
+    """One thing the API needs, as it sees it."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Readiness(BaseModel):
+    """`GET /readyz`: `ready`, `degraded` (a worker role is missing) or `unavailable`."""
+
+    status: str
+    checks: dict[str, Check] = Field(default_factory=dict)
+
+
+class HostRow(BaseModel):
+    """A host as the API lists it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    service_name: str
+    hostname: str
+    status: str
+    agent_status: str | None = None
+    agent_version: str | None = None
+    last_beat: datetime | None = None
+
+
+class HostPage(BaseModel):
+    """`GET /api/v1/hosts`."""
+
+    items: list[HostRow]
+    next_cursor: str | None = None
+
+
+class HostProgress(BaseModel):
+    """How far a request has come on one host. `timeline` has the server's time of each state it went through."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    hostname: str
+    status: State
+    command_id: str | None = None
+    reason: str | None = None
+    samples: int | None = None
+    execution_time: float | None = None
+    results_path: str | None = None
+    timeline: dict[str, datetime] = Field(default_factory=dict)
+
+
+class RequestProgress(BaseModel):
+    """`GET /api/v1/requests/{request_id}`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    request_id: UUID
+    status: str
+    hosts: list[HostProgress] = Field(default_factory=list)
+
+
+class StudioClient:
+    """A connection to one API. Every call raises `Unreachable` when nobody answers and `Refused` on a problem."""
+
+    def __init__(self, url: str, token: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A proxy that is set for the outside world cannot reach an API on this machine.
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_loopback(url), transport=transport
+        )
+        self._url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def __repr__(self) -> str:
+        return f"StudioClient({self._url!r})"
+
+    def readiness(self) -> Readiness:
+        """What the API says of itself; it says so with 503 too."""
+        answer = self._send("GET", "/readyz")
+        return self._read(answer, Readiness) if answer.status_code in {200, 503} else self._fail(answer)
+
+    def hosts(self) -> list[HostRow]:
+        """Every host, page after page."""
+        rows: list[HostRow] = []
+        cursor: str | None = None
+        while True:
+            page = self._get("/api/v1/hosts", HostPage, {"cursor": cursor} if cursor else {})
+            rows += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return rows
+
+    def submit(self, request: ProfileRequest) -> RequestAccepted:
+        """Ask for a profile, or for the end of one."""
+        body = request.model_dump(mode="json", exclude_unset=True)
+        answer = self._send("POST", "/api/metrics/profile_request", json=body)
+        return self._read(answer, RequestAccepted) if answer.is_success else self._fail(answer)
+
+    def request(self, request_id: UUID) -> RequestProgress:
+        """How far a request has come, host by host."""
+        return self._get(f"/api/v1/requests/{request_id}", RequestProgress, {})
+
+    def _get(self, path: str, model: type[Answer], query: dict[str, str]) -> Answer:
+        answer = self._send("GET", path, params=query)
+        return self._read(answer, model) if answer.is_success else self._fail(answer)
+
+    def _send(self, method: str, path: str, **content: object) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **content)  # type: ignore[arg-type]  # params or json, as given above
+        except httpx.HTTPError as error:
+            raise Unreachable(f"{self._url} does not answer: {error or type(error).__name__}") from error
+
+    def _read(self, answer: httpx.Response, model: type[Answer]) -> Answer:
+        try:
+            return model.model_validate_json(answer.content)
+        except ValidationError as error:
+            where = f"{answer.request.method} {answer.request.url.path}"
+            raise Unreachable(f"{where} at {self._url} is no answer of this API: {error.errors()[0]['msg']}") from error
+
+    def _fail(self, answer: httpx.Response) -> NoReturn:
+        try:
+            problem = Problem.model_validate_json(answer.content)
+        except ValidationError:
+            raise Refused(status=answer.status_code, code="unknown", detail=answer.reason_phrase) from None
+        raise Refused(status=problem.status, code=problem.code, detail=problem.detail)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,84 @@
+"""What can stand in the way of a command, each with its exit code."""
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class StudioError(Exception):
+    """Something a person can act on; its text is the whole message."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class Usage(StudioError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class AlreadyRunning(Usage):
+    """Another supervisor holds the state directory."""
+
+    def __init__(self, state_dir: Path, pid: int | None) -> None:
+        holder = f"pid {pid}" if pid else "another process"
+        super().__init__(
+            f"{holder} is running on {state_dir} already. Stop it (Ctrl-C there, or `kill {pid or 'PID'}`), or choose"
+            " another --state-dir."
+        )
+        self.pid = pid
+
+
+class PortTaken(Usage):
+    """Somebody listens there already."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"cannot listen on {host} port {port}: {reason}. Choose another with --port (0: any free one)."
+        )
+
+
+class UnsafeStateDir(Usage):
+    """The state directory holds tokens, and cannot be closed to others."""
+
+
+class NotRunning(StudioError):
+    """No supervisor holds the state directory."""
+
+    exit_code = 3
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(f"nothing is running on {state_dir}. `studio up`, with the same --state-dir, starts it.")
+
+
+class BadTokens(StudioError):
+    """The file with the tokens is there and cannot be used."""
+
+
+class DidNotComeUp(StudioError):
+    """A role did not get ready; carries the end of its log."""
+
+    def __init__(self, role: str, reason: str, log: Path, tail: str) -> None:
+        shown = "\n".join(f"    {line}" for line in tail.splitlines()) or "    (empty)"
+        super().__init__(f"{role} did not come up: {reason}\n  the end of {log}:\n{shown}")
+        self.role = role
+
+
+class Unreachable(StudioError):
+    """The API does not answer."""
+
+    exit_code = 3
+
+
+class Refused(StudioError):
+    """The API answered with a problem. `code` is stable and for programs."""
+
+    exit_code = 3
+
+    def __init__(self, *, status: int, code: str, detail: str) -> None:
+        super().__init__(f"the API refused ({status} {code}): {detail}")
+        self.status = status
+        self.code = code
+
+
+class DemoFailed(StudioError):
+    """The demo's profile was not taken."""

@@ -1,0 +1,49 @@
+"""`studio`: the commands. Each one's module is read only when it runs, so that `studio --help` is quick."""
+
+import importlib
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "check": "cli.check",
+    "demo": "cli.demo",
+    "status": "cli.status",
+    "token": "cli.show_token",
+    "up": "cli.up",
+}
+"""Command → the module that has it as `command`."""
+
+SUMMARIES: Final = {
+    "check": "Run every check and every test of a clone.",
+    "demo": "Start everything, profile a sample program, show where its time goes.",
+    "status": "List each role with its pid and its health.",
+    "token": "Print a token of the state directory.",
+    "up": "Start broker, API, workers and an agent; keep them running until Ctrl-C.",
+}
+
+
+class LazyCommands(click.Group):
+    """A group whose commands are read when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every command, in order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """The command of that name, read now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, from the summaries: reading every command would take ten times as long."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="performance-studio", prog_name="studio")
+def main() -> None:
+    """Performance Studio: profile any process on any host, on demand."""

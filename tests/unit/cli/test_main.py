@@ -1,0 +1,42 @@
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.main import COMMANDS, SUMMARIES, main
+
+HEAVY = ("httpx", "pydantic", "rich", "asyncio", "subprocess", "cli.up", "cli.demo")
+
+
+def test_help_reads_nothing_heavy() -> None:
+    code = "import sys; from cli.main import main; main(['--help'], standalone_mode=False); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert not set(HEAVY) & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_the_same_in_the_list_and_in_its_own_help(name: str) -> None:
+    command: click.Command = importlib.import_module(COMMANDS[name]).command
+    own = (command.help or "").replace("\n", " ")
+    assert own.startswith(SUMMARIES[name].rstrip(".").split(",")[0]), own
+    assert name in CliRunner().invoke(main, ["--help"]).output
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_fits_a_narrow_terminal(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["profil"])
+    assert result.exit_code == 2
+    assert "No such command 'profil'" in result.output
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("studio, version 0.")
