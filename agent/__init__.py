@@ -1,0 +1,1 @@
+"""The agent on a host: takes commands by heartbeat, profiles real processes, says how each command ended."""

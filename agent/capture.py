@@ -1,0 +1,278 @@
+"""One run: pick profilers, sample, merge what they saw into one profile."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
+from agent.profilers import spawn
+from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable
+from agent.profilers.perf import Perf
+from agent.profilers.py_spy import PySpy
+from agent.stacks import combine
+
+MAX_REASONS: Final = 10
+
+log = structlog.get_logger(__name__)
+
+_processes: Final = ProcessTable()
+_installed: Final[tuple[Profiler, ...]] = (PySpy(), Perf())
+
+
+@dataclass(frozen=True)
+class ProfiledProcess:
+    """One process in a profile: its pid, its name (the root frame) and its number of samples."""
+
+    pid: int
+    name: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The artefact of a run.
+
+    Attributes:
+        stacks: collapsed stack → number of samples.
+        started_at: when the first profiler began to sample; when the run was asked for, if none did.
+        finished_at: when all samples were collected.
+        elapsed_seconds: between the two, by the monotonic clock.
+        warnings: what could not be done, of a run that was good otherwise.
+        error: why the run failed, in words a person can act on; None when it was good, or good in part.
+        frequency_hz: how often a second was asked for.
+        processes: what the samples are of, the busiest first.
+        events: per profiler that sampled, what made a sample.
+    """
+
+    stacks: dict[str, int]
+    started_at: datetime
+    finished_at: datetime
+    elapsed_seconds: float
+    warnings: list[str]
+    error: str | None
+    frequency_hz: int
+    processes: tuple[ProfiledProcess, ...] = ()
+    events: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """How many samples all stacks hold."""
+        return sum(self.stacks.values())
+
+
+def installed() -> Sequence[Profiler]:
+    """The profilers that this agent knows, whether or not they can work here."""
+    return _installed
+
+
+async def capture(
+    request: RunRequest,
+    *,
+    work_dir: Path,
+    stop: asyncio.Event,
+    on_start: Callable[[], None],
+    profilers: Sequence[Profiler] | None = None,
+) -> Profile:
+    """Sample what the request names until its duration is over or `stop` is set.
+
+    `on_start` is called once, when the first profiler really samples. Trouble with profiling is told in the profile's
+    `error` and `warnings`, never raised; cancellation kills every child. Mode `none` samples nothing and succeeds.
+    """
+    run = _Run(request, stop, on_start)
+    if request.mode == "none":
+        run.start()
+        return run.profile()
+    known = installed() if profilers is None else profilers
+    able = [profiler for profiler in known if request.mode in profiler.modes]
+    if not able:
+        has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"
+        return run.profile(error=f"no installed profiler does mode {request.mode!r} (installed are {has})")
+    try:
+        scratch = await asyncio.to_thread(_make_scratch, work_dir)
+    except OSError as problem:
+        return run.profile(error=f"cannot write to the agent's work directory {work_dir}: {problem.strerror}")
+    try:
+        await run.sample(able, scratch)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+    return run.profile()
+
+
+class _Run:
+    """The state of one run, from the plan to the profile."""
+
+    def __init__(self, request: RunRequest, stop: asyncio.Event, on_start: Callable[[], None]) -> None:
+        self._request = request
+        self._stop = stop
+        self._on_start = on_start
+        self._asked = time.monotonic()
+        self._asked_at = datetime.now(UTC)
+        self._started: tuple[float, datetime] | None = None
+        self._targets: dict[int, Process] = {}
+        self._reasons: list[str] = []
+        self._warnings: list[str] = []
+        self._results: list[tuple[Profiler, Result]] = []
+
+    def start(self) -> None:
+        """The first call says that sampling has begun; later ones say nothing new."""
+        if self._started is None:
+            self._started = (time.monotonic(), datetime.now(UTC))
+            self._on_start()
+
+    async def sample(self, profilers: Sequence[Profiler], scratch: Path) -> None:
+        """Run every profiler that has something to do."""
+        usable, unusable = _probe(profilers)
+        runtime = [profiler for profiler in usable if profiler.scope == "process"]
+        host = [profiler for profiler in usable if profiler.scope == "host"]
+        whole_host = self._request.pids is None
+        hidden = self._request.exclude_pids | spawn.own_pids(self._asked)
+        # Before any profiler starts: one that is being started looks like the Python process that starts it.
+        found = await asyncio.to_thread(_processes.all if whole_host else self._look_up)
+        self._targets = {process.pid: process for process in found if process.pid not in hidden}
+        unmatched = set(self._targets)
+        async with asyncio.TaskGroup() as group:
+            for profiler in runtime:
+                matching = [process for process in self._targets.values() if profiler.match(process)]
+                unmatched -= {process.pid for process in matching}
+                if matching:
+                    group.create_task(self._run(profiler, matching, scratch))
+            if whole_host or unmatched:
+                for profiler in host:
+                    targets = [] if whole_host else list(self._targets.values())
+                    group.create_task(self._run(profiler, targets, scratch))
+        self._explain_unusable(unusable, unmatched, has_host=bool(host))
+
+    def _look_up(self) -> list[Process]:
+        """The named processes; why one cannot be profiled is noted."""
+        own = spawn.own_pids(self._asked)
+        found = []
+        for pid in sorted(self._request.pids or ()):
+            if pid in self._request.exclude_pids:
+                self._reasons.append(f"process {pid} is excluded: a stop took it out of profiling")
+            elif pid in own:
+                self._reasons.append(f"process {pid} is the agent itself, which does not profile itself")
+            else:
+                try:
+                    found.append(_processes.find(pid))
+                except NoSuchTarget as missing:
+                    self._reasons.append(str(missing))
+        return found
+
+    def _explain_unusable(self, unusable: dict[str, Unavailable], unmatched: set[int], *, has_host: bool) -> None:
+        """Say what the profilers that are not there would have given."""
+        why = "; ".join(missing.reason for missing in unusable.values()) or "no profiler knows its runtime"
+        if self._request.pids is None:
+            self._reasons.extend(missing.reason for missing in unusable.values())
+            if not has_host and not any(result.error is None for _, result in self._results):
+                self._reasons.insert(0, "nothing here that the installed profilers can sample")
+        elif not has_host:
+            self._reasons.extend(
+                f"process {pid} ({self._targets[pid].name}) cannot be profiled: {why}" for pid in sorted(unmatched)
+            )
+        elif unusable:
+            self._warnings.append(why)
+
+    async def _run(self, profiler: Profiler, targets: Sequence[Process], scratch: Path) -> None:
+        try:
+            result = await profiler.run(targets, self._request, scratch, self._stop, self.start)
+        except Exception as problem:
+            # The boundary to profilers, which may be other people's: one that breaks must not take the run along.
+            log.exception("profiler broke", profiler=profiler.name)
+            result = Result(error=f"{profiler.name} broke: {problem!r}; the agent's log has the traceback")
+        self._results.append((profiler, result))
+        self._warnings.extend(result.warnings)
+        ended = [pid for pid in result.failures if self._request.pids is None and not is_alive(self._targets[pid])]
+        self._reasons.extend(reason for pid, reason in result.failures.items() if pid not in ended)
+        if ended:
+            self._warnings.append(f"processes that ended before {profiler.name} could sample them: {len(ended)}")
+        if result.error is not None:
+            self._reasons.append(result.error)
+
+    def profile(self, *, error: str | None = None) -> Profile:
+        """What the run left."""
+        processes, names = self._merge()
+        finished = time.monotonic()
+        begun, begun_at = self._started or (self._asked, self._asked_at)
+        stacks = combine.whole(processes, names)
+        good = bool(stacks) or any(_was_good(result) for _, result in self._results)
+        warnings = list(self._warnings)
+        if error is None and self._reasons and not good:
+            error = _in_short(self._reasons)
+        elif good:
+            warnings = [*self._reasons, *warnings]
+        if good and self._request.pids is not None:
+            unseen = {pid for _, result in self._results for pid in (*result.failures, *result.skipped)}
+            idle = sorted(set(self._targets) - set(processes) - unseen)
+            warnings += [f"process {pid} ({self._targets[pid].name}) used no CPU: no samples" for pid in idle]
+        counts = {pid: sum(stacks.values()) for pid, stacks in processes.items()}
+        return Profile(
+            stacks=stacks,
+            started_at=begun_at,
+            finished_at=max(datetime.now(UTC), begun_at),
+            elapsed_seconds=finished - begun,
+            warnings=warnings,
+            error=error,
+            frequency_hz=self._request.frequency_hz,
+            processes=tuple(
+                ProfiledProcess(pid, names[pid], count)
+                for pid, count in sorted(counts.items(), key=lambda one: -one[1])
+            ),
+            events={
+                profiler.name: result.event for profiler, result in self._results if result.event and result.stacks
+            },
+        )
+
+    def _merge(self) -> tuple[dict[int, dict[str, int]], dict[int, str]]:
+        """Each process's stacks by the profiler that knows it best, and its name."""
+        # A host's profiler that saw nothing at all, stopped before it began, is no account to scale to.
+        host = [result for profiler, result in self._results if profiler.scope == "host" and result.stacks]
+        runtime = [result for profiler, result in self._results if profiler.scope == "process"]
+        hidden = self._request.exclude_pids
+        processes = combine.by_process(
+            {pid: stacks for result in host for pid, stacks in result.stacks.items() if pid not in hidden}
+            if host
+            else None,
+            {pid: stacks for result in runtime for pid, stacks in result.stacks.items() if pid not in hidden},
+            failed=frozenset(pid for result in runtime for pid in result.failures),
+        )
+        names = {pid: f"pid {pid}" for pid in processes}
+        for result in host:
+            names |= {pid: name for pid, name in result.names.items() if pid in processes}
+        names |= {pid: process.name for pid, process in self._targets.items() if pid in processes}
+        names |= names_of(frozenset(processes) - frozenset(self._targets))
+        return processes, names
+
+
+def _make_scratch(work_dir: Path) -> Path:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="run-", dir=work_dir)).absolute()
+
+
+def _probe(profilers: Sequence[Profiler]) -> tuple[list[Profiler], dict[str, Unavailable]]:
+    usable, unusable = [], {}
+    for profiler in profilers:
+        match profiler.probe():
+            case Available():
+                usable.append(profiler)
+            case Unavailable() as missing:
+                unusable[profiler.name] = missing
+    return usable, unusable
+
+
+def _was_good(result: Result) -> bool:
+    """Whether it sampled at least one target, even an idle one."""
+    return result.error is None and (bool(result.stacks) or not result.failures)
+
+
+def _in_short(reasons: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(reasons))
+    more = f"; and {len(distinct) - MAX_REASONS} more" if len(distinct) > MAX_REASONS else ""
+    return "; ".join(distinct[:MAX_REASONS]) + more

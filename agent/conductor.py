@@ -1,0 +1,168 @@
+"""Carries out what the planner says, one thing after another.
+
+`obey` is called with every answer and does at once what must come first: the ledger, then the ack. What takes time goes
+through a queue to `work`, so that heartbeats go on while a run winds up.
+"""
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from agent.books import Books
+from agent.planner import (
+    Acknowledge,
+    Action,
+    Fail,
+    Finish,
+    Ignore,
+    NarrowRun,
+    Receive,
+    ReportAgain,
+    RunView,
+    StartRun,
+    StopRun,
+    plan,
+)
+from agent.replies import Defaults, Reply
+from agent.reports import Reporter
+from agent.runner import Run, Tools
+
+log: FilteringBoundLogger = structlog.get_logger()
+
+_SHUT_DOWN: Final = "the agent was shut down while it ran"
+_SHUT_DOWN_BEFORE: Final = "the agent was shut down before it began"
+_SHUT_DOWN_TOO_SOON: Final = "no sample had been taken yet"
+
+
+class Conductor:
+    """What the agent does about its commands: at most one run at a time."""
+
+    def __init__(self, books: Books, *, tools: Tools, reporter: Reporter, defaults: Defaults) -> None:
+        self._books = books
+        self._tools = tools
+        self._reporter = reporter
+        self._defaults = defaults
+        self._queue: asyncio.Queue[Action | None] = asyncio.Queue()
+        self._worked_off = asyncio.Event()
+        self._intended: RunView | None = None
+        self._run: Run | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._draining = False
+        self.begun: str | None = None
+        """The command whose run has really begun and has not ended."""
+
+    def obey(self, reply: Reply) -> bool:
+        """Take an answer; say whether it brought a command that was not known before."""
+        actions = plan(
+            reply,
+            history=self._books.history,
+            run=self._intended,
+            hostname=self._reporter.hostname,
+            defaults=self._defaults,
+        )
+        match actions:
+            case (Receive(command_id, kind), *rest):
+                log.info("command received", command_id=command_id, kind=kind, generation=reply.generation)
+                if self._books.receive(command_id, kind):
+                    for action in rest:
+                        self._intend(action)
+                        self._queue.put_nowait(action)
+                return True
+            case _:
+                for action in actions:
+                    self._answer_again(action)
+                return False
+
+    async def work(self) -> None:
+        """Carry out queued actions until `drain`. No command's trouble ends this."""
+        try:
+            while (action := await self._queue.get()) is not None:
+                try:
+                    await self._carry_out(action)
+                except Exception as error:  # the loop outlives any command; the operator is told
+                    log.exception("command broke off", action=type(action).__name__)
+                    if isinstance(action, StartRun | Finish | Fail):
+                        self._books.fail(action.command_id, f"it broke off: {type(error).__name__}: {error}")
+        finally:
+            self._worked_off.set()
+
+    async def drain(self) -> None:
+        """Stop the run, keep its samples, and end `work` once everything queued has its end in the books."""
+        self._draining = True
+        if self._run is not None:
+            self._run.stop(told=_SHUT_DOWN)
+        self._queue.put_nowait(None)
+        await self._worked_off.wait()
+        if self._running is not None:
+            await self._running
+
+    def _intend(self, action: Action) -> None:
+        """What runs once everything queued is done: the next answer is planned against that."""
+        match action:
+            case StartRun(command_id, config):
+                pids = frozenset(config.pids) if config.pids is not None else None
+                self._intended = RunView(command_id, pids=pids, exclude_pids=frozenset(config.exclude_pids or ()))
+            case NarrowRun(command_id, pids, exclude_pids):
+                self._intended = RunView(command_id, pids=pids, exclude_pids=exclude_pids)
+            case StopRun():
+                self._intended = None
+
+    def _answer_again(self, action: Action) -> None:
+        match action:
+            case Acknowledge(command_id):
+                log.info("command offered again, not run again", command_id=command_id)
+                self._books.acknowledge_again(command_id)
+            case ReportAgain(command_id):
+                self._books.report_again(command_id)
+            case Ignore(reason):
+                log.debug("nothing to do", reason=reason)
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case StartRun(command_id) if self._draining:
+                self._books.fail(command_id, _SHUT_DOWN_BEFORE)
+            case StartRun():
+                self._start(action)
+            case StopRun(command_id, superseded_by):
+                await self._stop(command_id, told=f"superseded by {superseded_by}" if superseded_by else None)
+            case NarrowRun(command_id, pids, exclude_pids):
+                if self._run is not None and self._run.view.command_id == command_id:
+                    self._run.narrow(pids=pids, exclude_pids=exclude_pids)
+            case Finish(command_id):
+                self._books.finish_stop(command_id)
+            case Fail(command_id, reason):
+                self._books.fail(command_id, reason)
+
+    def _start(self, action: StartRun) -> None:
+        self._run = Run(
+            action.command_id,
+            action.config,
+            title=f"{self._reporter.service_name} on {self._reporter.hostname}",
+            tools=self._tools,
+            on_start=lambda: self._begin(action.command_id),
+        )
+        self._running = asyncio.create_task(self._see_through(self._run), name=f"run {action.command_id}")
+
+    async def _see_through(self, run: Run) -> None:
+        command_id = run.view.command_id
+        ending = await run.execute()
+        if self._draining and ending.error is None and ending.samples == 0:
+            ending = replace(ending, error=_SHUT_DOWN_TOO_SOON)
+        self._run, self.begun = None, None
+        if self._intended is not None and self._intended.command_id == command_id:
+            self._intended = None
+        self._books.finish_run(command_id, ending)
+
+    async def _stop(self, command_id: str, *, told: str | None) -> None:
+        if self._run is None or self._running is None or self._run.view.command_id != command_id:
+            return  # it has ended by itself meanwhile
+        self._run.stop(told=told)
+        await self._running
+
+    def _begin(self, command_id: str) -> None:
+        log.info("run begun", command_id=command_id)
+        self.begun = command_id
+        self._books.start(command_id)

@@ -1,0 +1,212 @@
+"""Heartbeat mode: wires the parts together, and lets them wind up when the agent is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from agent import logs
+from agent.books import Books
+from agent.capabilities import capabilities
+from agent.capture import capture, installed
+from agent.conductor import Conductor
+from agent.courier import Courier
+from agent.credentials import BadToken, Secret, is_exposed, read_token_file
+from agent.heartbeater import Heartbeater, Identity, Pace
+from agent.host import agent_version, ip_address
+from agent.ledger import Ledger
+from agent.output import save
+from agent.replies import Defaults
+from agent.reports import Reporter
+from agent.runner import Tools
+from agent.settings import AgentSettings, sends_in_clear
+from agent.state_dir import StateDir, StateDirUnusable
+from agent.transport import Transport, TransportError
+from agent.waiting import unless
+
+log: FilteringBoundLogger = structlog.get_logger()
+
+DRAIN: Final = timedelta(seconds=7)
+"""To stop the run and save what it sampled."""
+FAREWELL: Final = timedelta(seconds=3)
+"""After that, to tell the server."""
+
+
+def serve(settings: AgentSettings) -> int:
+    """Run the agent until SIGTERM or SIGINT; give back the exit code.
+
+    Raises:
+        StateDirUnusable: the agent cannot keep its books, or another agent does; likewise for the output directory.
+    """
+    state = StateDir(settings.state_dir)
+    with state.held():
+        wanted = [settings.heartbeat_log, state.heartbeat_log] if settings.heartbeat_log else []
+        file, refused = logs.open_heartbeat_log(wanted)
+        logs.configure(at_least="debug" if settings.verbose else "info", file=file)
+        try:
+            if refused:
+                log.warning("heartbeat log elsewhere", refused=refused, path=str(file.path) if file else None)
+            _say_once(settings)
+            try:
+                settings.output_dir.mkdir(parents=True, exist_ok=True)
+                ledger = Ledger(state.ledger)
+            except OSError as error:
+                raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
+            with ledger:
+                return asyncio.run(_Daemon(settings, state, ledger).run())
+        finally:
+            if file is not None:
+                file.close()
+
+
+def _say_once(settings: AgentSettings) -> None:
+    log.info(
+        "agent starts",
+        version=agent_version(),
+        server=settings.server,
+        service=settings.service_name,
+        host=settings.hostname,
+        output_dir=str(settings.output_dir),
+        state_dir=str(settings.state_dir),
+    )
+    for notice in settings.notices:
+        log.warning("option without effect", note=notice)
+    if settings.token is None and settings.token_file is None:
+        log.warning("no token: only a server without authentication will answer")
+    elif sends_in_clear(settings.server):
+        log.warning("the token travels unencrypted; use https://", server=settings.server)
+    if settings.token_file is not None and is_exposed(settings.token_file):
+        log.warning("every user of this host can read the token file", path=str(settings.token_file))
+
+
+class _Daemon:
+    def __init__(self, settings: AgentSettings, state: StateDir, ledger: Ledger) -> None:
+        self._settings = settings
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        reporter = Reporter(hostname=settings.hostname, service_name=settings.service_name)
+        self._books = Books(ledger, reporter, announce=self._changed.set, report=self._wake_courier)
+        self._conductor = Conductor(
+            self._books,
+            tools=Tools(capture, save, settings.output_dir, state.work, keep=settings.keep_profiles),
+            reporter=reporter,
+            defaults=Defaults(
+                duration_seconds=int(settings.duration.total_seconds()),
+                frequency_hz=settings.frequency_hz,
+                continuous=settings.continuous,
+            ),
+        )
+        self._transport = Transport(
+            settings.server,
+            token=_token_source(settings),
+            user_agent=f"gprofiler/{agent_version()}",
+            ca_bundle=settings.ca_bundle,
+            send_timeout=settings.send_timeout,
+        )
+        self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)
+        self._heartbeater = Heartbeater(
+            self._transport,
+            self._books,
+            self._conductor,
+            pace=Pace(interval=settings.interval, wait=settings.wait),
+            identify=self._identify,
+            probe=_probe,
+            on_recovery=self._courier.retry_now,
+            changed=self._changed,
+            stopping=self._stopping,
+        )
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
+        async with contextlib.aclosing(self._transport):
+            self._books.close_the_past()
+            roles = [
+                asyncio.create_task(role, name=name)
+                for name, role in (
+                    ("heartbeater", self._heartbeater.run()),
+                    ("courier", self._courier.run()),
+                    ("conductor", self._conductor.work()),
+                )
+            ]
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({*roles, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            broken = [role for role in roles if role.done() and not self._stopping.is_set()]
+            for role in broken:
+                log.error(
+                    "a role of the agent has ended; the agent stops", role=role.get_name(), exc_info=role.exception()
+                )
+            self._stopping.set()
+            await self._wind_up()
+            for task in (*roles, stopping):
+                task.cancel()
+            await asyncio.gather(*roles, stopping, return_exceptions=True)
+            log.info("agent stopped")
+        return 1 if broken else 0
+
+    async def _wind_up(self) -> None:
+        """Keep what was sampled and tell the server, within `DRAIN` and `FAREWELL`; the ledger knows the rest."""
+        try:
+            async with asyncio.timeout(DRAIN.total_seconds()):
+                await unless(self._conductor.drain(), self._hurry)
+        except TimeoutError:
+            log.warning("the run did not end in time; it will be reported when the agent starts again")
+        try:
+            async with asyncio.timeout(FAREWELL.total_seconds()):
+                await unless(self._farewell(), self._hurry)
+        except TimeoutError:
+            log.warning("the server did not answer in time; completions are kept", count=len(self._books.unsent))
+        except TransportError as error:
+            log.warning("completions are kept for the next start", count=len(self._books.unsent), reason=str(error))
+
+    async def _farewell(self) -> None:
+        await self._courier.deliver()
+        await self._heartbeater.last_beat()
+
+    def _asked_to_stop(self, name: str) -> None:
+        if self._stopping.is_set():
+            log.warning("asked to stop again: not waiting for the server", signal=name)
+            self._hurry.set()
+        else:
+            log.info("asked to stop", signal=name)
+            self._stopping.set()
+
+    def _wake_courier(self) -> None:
+        self._courier.wake()
+
+    async def _identify(self) -> Identity:
+        return Identity(
+            hostname=self._settings.hostname,
+            service_name=self._settings.service_name,
+            agent_version=agent_version(),
+            ip_address=await asyncio.to_thread(ip_address, self._settings.server),
+        )
+
+
+async def _probe() -> dict[str, Any]:
+    return await asyncio.to_thread(lambda: capabilities(installed()))
+
+
+def _token_source(settings: AgentSettings) -> Callable[[], Secret | None]:
+    """The token, read anew from its file for each call, so that a renewed one is used without a restart."""
+    path = settings.token_file
+    if path is None:
+        return lambda: settings.token
+    last = settings.token
+
+    def read() -> Secret | None:
+        nonlocal last
+        try:
+            last = read_token_file(path)
+        except BadToken as error:
+            log.warning("the last good token is used", reason=str(error))
+        return last
+
+    return read

@@ -1,0 +1,84 @@
+"""Put a profile and the viewer together."""
+
+import base64
+import hashlib
+import html
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Any
+
+from agent.stacks.collapsed import SEPARATOR
+
+
+def render(stacks: Mapping[str, int], *, title: str, facts: Mapping[str, str], notices: Sequence[str] = ()) -> str:
+    """The page's whole text.
+
+    Args:
+        stacks: collapsed stack → count.
+        title: heading and window title.
+        facts: what to say of the profile below the title, label → value.
+        notices: what the reader must know before trusting it: the error, the warnings.
+    """
+    template, style, script = _viewer()
+    return template.substitute(
+        title=html.escape(title),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        facts="".join(
+            f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts.items()
+        ),
+        notices="".join(f"<li>{html.escape(notice)}</li>" for notice in notices),
+        profile=_harmless(encode(stacks)),
+    )
+
+
+def encode(stacks: Mapping[str, int]) -> dict[str, Any]:
+    """The profile in few bytes: `frames`, the most used first, and `stacks`, sorted, as one row of integers.
+
+    Each stack gives: how many frames it shares with the one before, how many follow, their indices in `frames`, the
+    count.
+    """
+    paths = [(stack.split(SEPARATOR), count) for stack, count in sorted(stacks.items())]
+    uses: Counter[str] = Counter()
+    fresh: list[tuple[int, list[str], int]] = []
+    previous: list[str] = []
+    for path, count in paths:
+        shared = 0
+        for ours, theirs in zip(path, previous, strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        fresh.append((shared, path[shared:], count))
+        uses.update(path[shared:])
+        previous = path
+    frames = [name for name, _ in uses.most_common()]
+    index = {name: number for number, name in enumerate(frames)}
+    row: list[int] = []
+    for shared, path, count in fresh:
+        row += (shared, len(path), *(index[name] for name in path), count)
+    return {"frames": frames, "stacks": row}
+
+
+def _harmless(value: Any) -> str:
+    """JSON that may stand in a script element: no frame's name can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _viewer() -> tuple[Template, str, str]:
+    folder = resources.files("agent.flamegraph")
+    page, style, tree, view = (
+        (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", "tree.js", "view.js")
+    )
+    return Template(page), style, f'"use strict";\n{tree}\n{view}'

@@ -1,0 +1,110 @@
+"""Local mode: profile now, without a server, and say where the flame graph is."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from agent import logs
+from agent.capture import Profile, capture
+from agent.output import save
+from agent.profilers.base import RunRequest
+from agent.settings import LocalSettings
+from agent.waiting import pause
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+_BAR: Final = 30
+_TICK: Final = timedelta(milliseconds=200)
+
+
+def run(settings: LocalSettings) -> int:
+    """Profile once, or over and over, until done or interrupted; give back the exit code."""
+    logs.configure(at_least="debug" if settings.verbose else "warning")
+    for notice in settings.notices:
+        click.echo(f"gprofiler: {notice}", err=True)
+    try:
+        settings.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        click.echo(f"gprofiler: {settings.output_dir} cannot be created: {error.strerror}", err=True)
+        return FAILED
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: LocalSettings) -> int:
+    stop = asyncio.Event()
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
+    with tempfile.TemporaryDirectory(prefix="gprofiler-") as work:
+        good = await _profile_once(settings, Path(work), stop)
+        while settings.continuous and not stop.is_set():
+            if not good:
+                await pause(min(settings.duration, timedelta(minutes=1)), stop)
+            if not stop.is_set():
+                good = await _profile_once(settings, Path(work), stop)
+    if interrupted.is_set():
+        return INTERRUPTED
+    if stop.is_set() and not settings.continuous:
+        return TERMINATED
+    return 0 if good else FAILED
+
+
+def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
+    one.set()
+    other.set()
+
+
+async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event) -> bool:
+    request = RunRequest(frequency_hz=settings.frequency_hz, duration=settings.duration, mode="cpu", pids=settings.pids)
+    begun = asyncio.Event()
+    progress = asyncio.create_task(_show_progress(settings.duration, begun, stop)) if sys.stderr.isatty() else None
+    try:
+        profile = await capture(request, work_dir=work, stop=stop, on_start=begun.set)
+    finally:
+        if progress is not None:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+            click.echo("\r\x1b[K", nl=False, err=True)
+    for warning in profile.warnings:
+        click.echo(f"gprofiler: {warning}", err=True)
+    if profile.error is not None:
+        click.echo(f"gprofiler: {profile.error}", err=True)
+    if profile.error is not None and not profile.samples:
+        return False
+    return await asyncio.to_thread(_save, settings, profile)
+
+
+def _save(settings: LocalSettings, profile: Profile) -> bool:
+    try:
+        saved = save(
+            profile, settings.output_dir, name=f"profile-{profile.started_at:%Y%m%dT%H%M%SZ}", title="local profile"
+        )
+    except OSError as error:
+        click.echo(f"gprofiler: the profile could not be saved: {error}", err=True)
+        return False
+    count = len(profile.processes)
+    of = f"{count} process" if count == 1 else f"{count} processes"
+    click.echo(f"{profile.samples} samples of {of} in {profile.elapsed_seconds:.1f} s at {profile.frequency_hz} Hz")
+    click.echo(f"flame graph       {saved.flamegraph.with_name('last_flamegraph.html')}")
+    click.echo(f"collapsed stacks  {saved.collapsed}")
+    return True
+
+
+async def _show_progress(duration: timedelta, begun: asyncio.Event, stop: asyncio.Event) -> None:
+    await begun.wait()
+    since, seconds = time.monotonic(), duration.total_seconds()
+    while True:
+        done = min((time.monotonic() - since) / seconds, 1.0)
+        bar = "━" * int(done * _BAR)
+        word = "saving" if stop.is_set() or done >= 1.0 else "profiling"
+        click.echo(f"\r\x1b[K{word} {bar:<{_BAR}} {done * seconds:.0f}/{seconds:.0f} s", nl=False, err=True)
+        await asyncio.sleep(_TICK.total_seconds())

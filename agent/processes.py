@@ -1,0 +1,188 @@
+"""Processes of this host, as far as a profiler cares: which are there, and which are Python."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+
+Runtime = Literal["python"]
+
+SETTLED_AFTER: Final = timedelta(seconds=60)
+"""A process this old has loaded the libraries it is going to load: the answer about it is kept."""
+
+_PYTHON: Final = re.compile(r"(?:lib)?python\d*(?:\.\d+)*[a-z]*(?:\.so(?:\.\d+)*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process at one moment. `create_time` (seconds since the epoch) tells it from a later one with the same pid."""
+
+    pid: int
+    create_time: float
+    name: str
+    runtime: Runtime | None
+
+
+class NoSuchTarget(LookupError):
+    """There is no such process to profile; the text says why as far as that is known."""
+
+
+def is_python(executable: str, mapped: Iterator[str] | Sequence[str]) -> bool:
+    """Whether a process runs CPython: by the name of its executable, or by a libpython among the files it maps."""
+    if _PYTHON.fullmatch(executable.removesuffix(" (deleted)").rpartition("/")[2]):
+        return True
+    return any(_PYTHON.fullmatch(name) and ".so" in name for name in (path.rpartition("/")[2] for path in mapped))
+
+
+class ProcessTable:
+    """Looks at `/proc`, and remembers what it found out about processes that will not change any more."""
+
+    def __init__(self) -> None:
+        self._runtimes: dict[tuple[int, float, str], Runtime | None] = {}
+
+    def find(self, pid: int) -> Process:
+        """One process by its number.
+
+        Raises:
+            NoSuchTarget: it is not there, has ended, or belongs to a container under another number.
+        """
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                raise NoSuchTarget(f"process {pid} ({process.name()}) has ended and only waits for its parent")
+            return self._look_at(process)
+        except psutil.NoSuchProcess:
+            raise NoSuchTarget(_why_not_here(pid)) from None
+        except psutil.AccessDenied:
+            raise NoSuchTarget(f"process {pid} may not be looked at: run the agent as root") from None
+
+    def all(self) -> list[Process]:
+        """Every process of the host, but for those that end while we look or may not be looked at."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                found.append(self._look_at(process))
+            except psutil.Error:
+                continue
+        there = {(process.pid, process.create_time) for process in found}
+        self._runtimes = {key: runtime for key, runtime in self._runtimes.items() if key[:2] in there}
+        return found
+
+    def _look_at(self, process: psutil.Process) -> Process:
+        created = process.create_time()
+        try:
+            name = Path(f"/proc/{process.pid}/comm").read_text(errors="replace").rstrip("\n")
+        except PermissionError:
+            raise psutil.AccessDenied(process.pid) from None
+        except OSError:
+            raise psutil.NoSuchProcess(process.pid) from None
+        return Process(process.pid, created, name, self._runtime(process.pid, created))
+
+    def _runtime(self, pid: int, created: float) -> Runtime | None:
+        executable = _executable(pid)
+        key = (pid, created, executable)
+        if key not in self._runtimes:
+            runtime: Runtime | None = "python" if is_python(executable, _mapped(pid)) else None
+            if runtime is None and time.time() - created < SETTLED_AFTER.total_seconds():
+                return None
+            self._runtimes[key] = runtime
+        return self._runtimes[key]
+
+
+def busiest(processes: Sequence[Process], limit: int, *, window: timedelta) -> list[Process]:
+    """The `limit` processes that use most CPU during the window, for which this sleeps."""
+    before = {process: _cpu_seconds(process) for process in processes}
+    time.sleep(window.total_seconds())
+    used = {process: _cpu_seconds(process) - then for process, then in before.items()}
+    return sorted(processes, key=lambda process: -used[process])[:limit]
+
+
+def names_of(pids: frozenset[int]) -> dict[int, str]:
+    """The current names of those of the pids that are still there."""
+    names = {}
+    for pid in pids:
+        try:
+            names[pid] = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+        except OSError:
+            continue
+    return names
+
+
+def is_alive(process: Process) -> bool:
+    """Whether it is still the same process and has not ended."""
+    try:
+        current = psutil.Process(process.pid)
+        return current.create_time() == process.create_time and current.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def in_other_namespace(pid: int) -> bool:
+    """Whether the process has its own numbering of processes, as in a container."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return False
+
+
+def _cpu_seconds(process: Process) -> float:
+    try:
+        times = psutil.Process(process.pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _executable(pid: int) -> str:
+    """Its path; what the process calls itself where we may not look; nothing for a kernel thread or one that ends."""
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except PermissionError:
+        return _first_argument(pid)
+    except OSError:
+        return ""
+
+
+def _first_argument(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").partition("\0")[0]
+    except OSError:
+        return ""
+
+
+def _mapped(pid: int) -> Iterator[str]:
+    """The files that a process maps; none where that cannot be read."""
+    try:
+        with Path(f"/proc/{pid}/maps").open(errors="replace") as maps:
+            for line in maps:
+                fields = line.rstrip("\n").split(maxsplit=5)
+                if len(fields) == 6:  # noqa: PLR2004 -- address, permissions, offset, device, inode, path
+                    yield fields[5]
+    except OSError:
+        return
+
+
+def _why_not_here(pid: int) -> str:
+    """Why a pid is unknown: gone, or the number that a container's own namespace gives to a process of ours."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text(errors="replace")
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        numbers = fields.get("NSpid", "").split()
+        if len(numbers) > 1 and numbers[-1] == str(pid):
+            name = fields.get("Name", "").strip()
+            return (
+                f"no process {pid} on this host; inside a container {pid} is {name}, which is process {numbers[0]}"
+                " here: ask for that number"
+            )
+    return (
+        f"no process {pid} on this host: it has ended, or it is the number of a process in another container,"
+        " which the agent cannot see"
+    )

@@ -1,0 +1,1 @@
+"""Programs that sample other programs, behind one interface: `base.Profiler`."""

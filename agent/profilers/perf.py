@@ -1,0 +1,180 @@
+"""Every process by Linux perf: kernel and native frames, by frame pointers.
+
+A run is a row of recordings, each turned into stacks while the next one goes on: neither the disk it takes nor the wait
+after a stop grows with the duration. Between two recordings perf takes a quarter of a second to start.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from agent.processes import Process, is_alive
+from agent.profilers import reasons, spawn
+from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.perf_recording import Recording, read_back, record
+from agent.stacks import perf_script
+from agent.stacks.collapsed import merge
+from protocol.commands import ProfilingMode
+
+EVENTS: Final = ("cycles", "cpu-clock")
+"""In order of preference. perf may take the second without a word when it is asked for the first."""
+MAX_SEGMENT_SECONDS: Final = 60.0
+MIN_SEGMENT_SECONDS: Final = 5.0
+SEGMENT_SAMPLES: Final = 6_000
+
+
+class Perf:
+    """perf on the whole host, or on named processes."""
+
+    name = "perf"
+    scope: Scope = "host"
+    modes: frozenset[ProfilingMode] = frozenset({"cpu"})
+
+    def __init__(self, binary: Path | None = None, *, events: Sequence[str] = EVENTS) -> None:
+        self._binary = binary
+        self._events = list(events)
+
+    def probe(self) -> Available | Unavailable:
+        """Whether perf is on PATH. Whether it may sample shows when it does."""
+        binary = self._find()
+        return Available(str(binary)) if binary else Unavailable(reasons.INSTALL_PERF)
+
+    def match(self, process: Process) -> bool:  # noqa: ARG002 -- the interface's; perf sees every process
+        """It sees every process."""
+        return True
+
+    async def run(
+        self,
+        targets: Sequence[Process],
+        request: RunRequest,
+        work_dir: Path,
+        stop: asyncio.Event,
+        started: Callable[[], None],
+    ) -> Result:
+        """Record until the duration is over, `stop` is set, or every named process has ended."""
+        binary = self._find()
+        if binary is None:
+            return Result(error=reasons.INSTALL_PERF)
+        run = _Run(binary, self._events, targets, request, work_dir, stop, started)
+        try:
+            async with asyncio.TaskGroup() as readers:
+                await run.record(readers)
+        except* OSError as problems:
+            run.error = f"perf could not run: {problems.exceptions[0]}"
+        return run.result()
+
+    def _find(self) -> Path | None:
+        if self._binary is not None:
+            return self._binary if os.access(self._binary, os.X_OK) else None
+        found = shutil.which("perf")
+        return Path(found).absolute() if found else None
+
+
+def segment_seconds(frequency_hz: int, cpus: int) -> float:
+    """How long one recording lasts, so that reading it back stays below a second."""
+    return max(MIN_SEGMENT_SECONDS, min(MAX_SEGMENT_SECONDS, SEGMENT_SAMPLES / (frequency_hz * cpus)))
+
+
+class _Run:
+    """The recordings of one run, and what they gave."""
+
+    def __init__(
+        self,
+        binary: Path,
+        events: list[str],
+        targets: Sequence[Process],
+        request: RunRequest,
+        work_dir: Path,
+        stop: asyncio.Event,
+        started: Callable[[], None],
+    ) -> None:
+        self._binary = binary
+        self._events = events
+        self._targets = targets
+        self._request = request
+        self._work_dir = work_dir
+        self._stop = stop
+        self._started = started
+        self._began = time.monotonic()
+        self._workloads: set[int] = set()
+        self._parts: list[perf_script.PerfSamples] = []
+        self._warnings: list[str] = []
+        self._unread: list[str] = []
+        self.error: str | None = None
+
+    async def record(self, readers: asyncio.TaskGroup) -> None:
+        """One recording after the other; each is read back by a task of its own."""
+        longest = segment_seconds(self._request.frequency_hz, os.cpu_count() or 1)
+        left = self._request.duration.total_seconds()
+        number = 0
+        while left > 0 and not self._stop.is_set() and self.error is None:
+            alive = [target for target in self._targets if is_alive(target)]
+            if self._targets and not alive:
+                self.error = None if number else "every named process has ended"
+                return
+            # a rest too short to be worth its own start is recorded along
+            seconds = left if left - longest < MIN_SEGMENT_SECONDS else longest
+            began = time.monotonic()
+            recording = await record(
+                self._binary,
+                self._options(alive),
+                self._work_dir / f"perf-{number}.data",
+                seconds=seconds,
+                stop=self._stop,
+                started=self._started,
+            )
+            if recording.workload is None:
+                self._explain(recording, alive)
+                continue
+            self._workloads.add(recording.workload)
+            readers.create_task(self._read_back(recording))
+            number += 1
+            left -= time.monotonic() - began
+            if recording.broke:
+                self.error = reasons.perf(recording.said)
+
+    def _options(self, alive: Sequence[Process]) -> list[str]:
+        where = ["-p", ",".join(str(target.pid) for target in alive)] if self._targets else ["-a"]
+        return ["-e", self._events[0], "-F", str(self._request.frequency_hz), *where]
+
+    def _explain(self, recording: Recording, asked: Sequence[Process]) -> None:
+        """Perf never came to count: try another event, or without those that have ended, or say why not."""
+        if self._stop.is_set():
+            self._warnings.append("the run was stopped before perf began to sample")
+            return
+        if len(self._events) > 1 and reasons.perf_event_is_missing(recording.said):
+            self._events.pop(0)  # for the later runs of this agent too: the machine will not get one
+        elif all(is_alive(target) for target in asked):
+            self.error = reasons.perf(recording.said)
+
+    async def _read_back(self, recording: Recording) -> None:
+        if "Maximum frequency rate" in recording.said:
+            self._warnings.append(
+                f"the kernel allows perf less than {self._request.frequency_hz} Hz:"
+                " see /proc/sys/kernel/perf_event_max_sample_rate"
+            )
+        samples, problem = await read_back(self._binary, recording)
+        self._parts.append(samples)
+        if problem is not None:
+            self._unread.append(f"one of perf's recordings could not be read in full: {problem}")
+
+    def result(self) -> Result:
+        """Everything that was seen of the targets, of every process without targets; never of the agent's children."""
+        own = spawn.own_pids(self._began) | self._workloads
+        named = {target.pid for target in self._targets}
+        pids = {pid for part in self._parts for pid in part.stacks if pid not in own and (pid in named or not named)}
+        if not pids and self.error is None and self._unread:
+            self.error = self._unread[0]
+        if pids and self.error is not None:
+            self._warnings.append(f"perf ended early: {self.error}")
+        return Result(
+            stacks={pid: merge(part.stacks.get(pid, {}) for part in self._parts) for pid in pids},
+            names={pid: name for part in self._parts for pid, name in part.names.items() if pid in pids},
+            warnings=list(dict.fromkeys([*self._warnings, *self._unread])),
+            error=None if pids else self.error,
+            event=", ".join(sorted({event for part in self._parts for event in part.events})) or None,
+        )

@@ -1,0 +1,200 @@
+"""One run: sample by a command's configuration, save what was seen, say how it ended."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from agent import shelf
+from agent.capture import Profile, ProfiledProcess
+from agent.output import SavedProfile
+from agent.planner import RunView
+from agent.profilers.base import RunRequest
+from agent.reports import Ending
+from agent.waiting import pause
+from protocol.commands import StartConfig
+
+log: FilteringBoundLogger = structlog.get_logger()
+
+_SHORTEST: Final = timedelta(seconds=1)
+"""What is left of a run after it was narrowed and is shorter than this is not sampled."""
+
+_REST: Final = timedelta(minutes=1)
+"""The longest pause of a continuous run after a window that failed."""
+
+
+class Capture(Protocol):
+    """`agent.capture.capture`, or what takes its place in a test."""
+
+    async def __call__(
+        self, request: RunRequest, *, work_dir: Path, stop: asyncio.Event, on_start: Callable[[], None]
+    ) -> Profile:
+        """Sample until the duration is over or `stop` is set."""
+
+
+class Save(Protocol):
+    """`agent.output.save`, or what takes its place in a test."""
+
+    def __call__(self, profile: Profile, directory: Path, *, name: str, title: str) -> SavedProfile:
+        """Write the profile."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """With what to sample and save, and where. `keep` is how many profiles stay in the output directory; 0 is all."""
+
+    capture: Capture
+    save: Save
+    output_dir: Path
+    work_dir: Path
+    keep: int = 0
+
+
+class Run:
+    """One execution of a start command. `view` is what it samples."""
+
+    def __init__(
+        self, command_id: str, config: StartConfig, *, title: str, tools: Tools, on_start: Callable[[], None]
+    ) -> None:
+        pids = frozenset(config.pids) if config.pids is not None else None
+        self.view = RunView(command_id, pids=pids, exclude_pids=frozenset(config.exclude_pids or ()))
+        self._config = config
+        self._title = title
+        self._tools = tools
+        self._on_start = on_start
+        self._interrupt = asyncio.Event()
+        self._stopped = False
+        self._told: str | None = None
+        self._deadline: float | None = None
+        self._ending = Ending()
+        self._windows = 0
+
+    def stop(self, *, told: str | None = None) -> None:
+        """End the run and keep what was sampled. `told` goes into the completion, for the operator to read."""
+        self._stopped = True
+        self._told = self._told or told
+        self._interrupt.set()
+
+    def narrow(self, *, pids: frozenset[int] | None, exclude_pids: frozenset[int]) -> None:
+        """Go on without some processes, for the time that is left."""
+        self.view = replace(self.view, pids=pids, exclude_pids=exclude_pids)
+        self._interrupt.set()
+
+    async def execute(self) -> Ending:
+        """Sample and save until the time is over or the run is stopped. Trouble is told in the ending."""
+        try:
+            while not self._stopped:
+                profile = await self._sample_window()
+                if profile is None:
+                    break
+                await self._keep(profile)
+                if not self._config.continuous or not await self._may_go_on(profile):
+                    break
+        except Exception as error:  # a defect of ours must not cost the windows that are saved already
+            log.exception("the run broke off", command_id=self.view.command_id)
+            self._ending = replace(self._ending, error=f"the run broke off: {type(error).__name__}: {error}")
+        return replace(self._ending, interrupted=self._told)
+
+    async def _sample_window(self) -> Profile | None:
+        """One window. Narrowing ends a capture, and another one samples the rest of the same window."""
+        self._deadline = None
+        parts: list[Profile] = []
+        left: timedelta | None = timedelta(seconds=self._config.duration)
+        while left is not None and not self._stopped:
+            self._interrupt.clear()
+            request = RunRequest(
+                frequency_hz=self._config.frequency,
+                duration=left,
+                mode=self._config.profiling_mode,
+                pids=self.view.pids,
+                exclude_pids=self.view.exclude_pids,
+            )
+            profile = await self._tools.capture(
+                request, work_dir=self._tools.work_dir, stop=self._interrupt, on_start=self._begin
+            )
+            parts.append(profile)
+            left = self._time_left() if self._interrupt.is_set() else None
+        return joined(parts) if parts else None
+
+    def _begin(self) -> None:
+        if self._deadline is not None:
+            return
+        self._deadline = time.monotonic() + self._config.duration
+        if self._windows == 0:
+            self._on_start()
+
+    def _time_left(self) -> timedelta | None:
+        if self._deadline is None:
+            return timedelta(seconds=self._config.duration)
+        left = timedelta(seconds=self._deadline - time.monotonic())
+        return left if left >= _SHORTEST else None
+
+    async def _keep(self, profile: Profile) -> None:
+        """Save a window's profile and add its numbers to the ending."""
+        self._windows += 1
+        path, error = self._ending.results_path, profile.error
+        if profile.samples or error is None:
+            try:
+                path = str(await asyncio.to_thread(self._save, profile))
+            except OSError as failure:
+                error = f"the profile could not be saved in {self._tools.output_dir}: {failure.strerror or failure}"
+        before = self._ending
+        self._ending = replace(
+            before,
+            samples=before.samples + profile.samples,
+            elapsed_seconds=before.elapsed_seconds + profile.elapsed_seconds,
+            started_at=before.started_at or profile.started_at,
+            finished_at=profile.finished_at,
+            results_path=path,
+            warnings=tuple(
+                dict.fromkeys((*before.warnings, *([before.error] if before.error else ()), *profile.warnings))
+            ),
+            error=error,
+        )
+        if error is not None:
+            log.warning("a window of the run failed", command_id=self.view.command_id, reason=error)
+
+    def _save(self, profile: Profile) -> Path:
+        name = shelf.name_of(profile.started_at, self.view.command_id)
+        saved = self._tools.save(profile, self._tools.output_dir, name=name, title=self._title)
+        if self._tools.keep:
+            shelf.trim(self._tools.output_dir, keep=self._tools.keep)
+        return saved.flamegraph
+
+    async def _may_go_on(self, profile: Profile) -> bool:
+        """Whether a continuous run takes another window. After a failed one it waits, so as not to spin."""
+        if self._ending.error is None:
+            return True
+        if self._windows == 1 or (self.view.pids is not None and not profile.samples):
+            return False
+        window = timedelta(seconds=self._config.duration)
+        await pause(min(window, _REST), self._interrupt)
+        return not self._stopped
+
+
+def joined(parts: Sequence[Profile]) -> Profile:
+    """Captures that follow each other, as one profile. Without samples the last error stands."""
+    if len(parts) == 1:
+        return parts[0]
+    stacks: Counter[str] = Counter()
+    processes: Counter[tuple[int, str]] = Counter()
+    for part in parts:
+        stacks.update(part.stacks)
+        processes.update({(process.pid, process.name): process.samples for process in part.processes})
+    return replace(
+        parts[0],
+        stacks=dict(stacks),
+        finished_at=parts[-1].finished_at,
+        elapsed_seconds=sum(part.elapsed_seconds for part in parts),
+        warnings=list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        error=next((part.error for part in reversed(parts) if part.error), None),
+        processes=tuple(ProfiledProcess(pid, name, count) for (pid, name), count in processes.most_common()),
+        events={profiler: event for part in parts for profiler, event in part.events.items()},
+    )

@@ -1,0 +1,39 @@
+"""The output directory: a name for each profile, and room for the next ones."""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+log: FilteringBoundLogger = structlog.get_logger()
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
+_OURS: Final = re.compile(r"(\d{8}T\d{6}Z-.+)\.(?:col|html)")
+_MAX_NAME: Final = 64
+
+
+def name_of(started_at: datetime, command_id: str) -> str:
+    """A file name without suffix: the time first, so that names sort by it, and an id that any server may have made.
+
+    No separators, nothing unprintable, and still another name for each id.
+    """
+    safe = _UNSAFE.sub("_", command_id)[:_MAX_NAME]
+    if safe != command_id:
+        safe = f"{safe}-{hashlib.sha256(command_id.encode(errors='surrogatepass')).hexdigest()[:12]}"
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe}"
+
+
+def trim(directory: Path, *, keep: int) -> None:
+    """Delete the oldest profiles beyond `keep`. Only files named by `name_of` are touched."""
+    files: dict[str, list[Path]] = {}
+    for path in directory.iterdir():
+        if (ours := _OURS.fullmatch(path.name)) is not None:
+            files.setdefault(ours[1], []).append(path)
+    for name in sorted(files)[: max(len(files) - keep, 0)]:
+        for path in files[name]:
+            path.unlink(missing_ok=True)
+        log.info("old profile deleted to make room", profile=name)

@@ -1,0 +1,74 @@
+"""Collapsed stacks: one line per distinct stack, its frames root first joined by `;`, a space, and its count."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+SEPARATOR: Final = ";"
+_UNPRINTABLE: Final = dict.fromkeys((*range(32), 0x7F, 0x85, 0x2028, 0x2029), " ")
+
+
+class BadLine(ValueError):
+    """A line that is no collapsed stack. `line_number` counts from 1."""
+
+    def __init__(self, line_number: int, line: str) -> None:
+        super().__init__(f"line {line_number} is no collapsed stack (frames, a space, a count): {line[:120]!r}")
+        self.line_number = line_number
+        self.line = line
+
+
+def frame(text: str) -> str:
+    """A frame's text without what would break the format: separators and line ends."""
+    return text.translate(_UNPRINTABLE).replace(SEPARATOR, ":").strip() or "[unknown]"
+
+
+def parse(lines: Iterable[str]) -> dict[str, int]:
+    """Read collapsed stacks; the same stack on several lines adds up. Blank lines and `#` comments are passed over.
+
+    Raises:
+        BadLine: a line has no count, or one that is no positive integer.
+    """
+    stacks: dict[str, int] = {}
+    for number, raw in enumerate(lines, start=1):
+        line = raw.rstrip("\r\n")
+        if not line.strip() or line.startswith("#"):
+            continue
+        stack, space, count = line.rpartition(" ")
+        if not space or not stack or not (count.isascii() and count.isdigit()) or int(count) == 0:
+            raise BadLine(number, line)
+        stacks[stack] = stacks.get(stack, 0) + int(count)
+    return stacks
+
+
+def render(stacks: Mapping[str, int]) -> str:
+    """Write collapsed stacks, sorted, a line each."""
+    return "".join(f"{stack} {count}\n" for stack, count in sorted(stacks.items()))
+
+
+def merge(profiles: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of several profiles."""
+    merged: dict[str, int] = {}
+    for profile in profiles:
+        for stack, count in profile.items():
+            merged[stack] = merged.get(stack, 0) + count
+    return merged
+
+
+def scale(stacks: Mapping[str, int], total: int) -> dict[str, int]:
+    """The same proportions with exactly `total` samples, by the largest remainder; what rounds to 0 is left out.
+
+    Equal remainders go to the earlier stack, so that the outcome is a function of the input.
+    """
+    seen = sum(stacks.values())
+    if seen == 0 or total <= 0:
+        return {}
+    shares = {stack: divmod(count * total, seen) for stack, count in stacks.items()}
+    left = total - sum(whole for whole, _ in shares.values())
+    favoured = set(sorted(shares, key=lambda stack: -shares[stack][1])[:left])
+    scaled = {stack: whole + (stack in favoured) for stack, (whole, _) in shares.items()}
+    return {stack: count for stack, count in scaled.items() if count}
+
+
+def under(root: str, stacks: Mapping[str, int]) -> dict[str, int]:
+    """The same stacks with one more frame at the root."""
+    head = frame(root)
+    return {f"{head}{SEPARATOR}{stack}" if stack else head: count for stack, count in stacks.items()}

@@ -1,0 +1,68 @@
+"""The agent's own directory, and the lock that keeps a second agent out of it."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_MAX_LOCK_BYTES: Final = 32
+
+
+class StateDirUnusable(Exception):
+    """The agent cannot run with this directory; the text says why and what to do."""
+
+
+def default_state_dir() -> Path:
+    """`/var/lib/gprofiler` for root, else the XDG state directory of the user."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/gprofiler")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "gprofiler"
+
+
+class StateDir:
+    """Where things lie in the state directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = path / "ledger.jsonl"
+        self.work = path / "work"
+        self.profiles = path / "profiles"
+        self.lock = path / "lock"
+        self.heartbeat_log = path / "gprofiler-heartbeat.log"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Own the directory: create it, keep other agents out, sweep away what a killed agent left in `work`.
+
+        Raises:
+            StateDirUnusable: it cannot be created or written, or another agent owns it.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateDirUnusable(
+                f"the state directory {self.path} cannot be used: {error.strerror}. "
+                "Name one this user may write with --state-dir."
+            ) from error
+        try:
+            self._take(lock)
+            shutil.rmtree(self.work, ignore_errors=True)
+            yield
+        finally:
+            os.close(lock)
+
+    def _take(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(lock, _MAX_LOCK_BYTES, 0).decode(errors="replace").strip() or "unknown"
+            raise StateDirUnusable(
+                f"another gprofiler (pid {owner}) already uses the state directory {self.path}. "
+                "Stop it, or give this one its own with --state-dir."
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

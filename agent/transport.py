@@ -1,0 +1,164 @@
+"""The agent's calls to the server, and the only module that knows how they travel."""
+
+import ssl
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from agent.credentials import Secret
+from agent.replies import NotAReply, Reply, read_reply
+from protocol.completions import Completion
+from protocol.heartbeats import Heartbeat
+from protocol.pacing import MAX_INTERVAL
+
+HEARTBEAT_PATH: Final = "/api/metrics/heartbeat"
+COMPLETION_PATH: Final = "/api/metrics/command_completion"
+_CONNECT_SECONDS: Final = 10.0
+_GRACE_SECONDS: Final = 10.0
+"""How much later than asked for the answer to a held heartbeat may come."""
+_MAX_DETAIL: Final = 300
+_SUCCESS: Final = range(200, 300)
+
+
+class TransportError(Exception):
+    """A call failed."""
+
+
+class Unreachable(TransportError):
+    """No answer, or none that makes sense. `after` is how long the call had lasted."""
+
+    def __init__(self, reason: str, *, after: timedelta = timedelta(0)) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+
+
+class Refused(TransportError):
+    """The server answered with an error. `detail` is its own word on it, cut short."""
+
+    def __init__(self, status: int, *, retry_after: timedelta | None, detail: str) -> None:
+        super().__init__(f"{status}: {detail}" if detail else str(status))
+        self.status = status
+        self.retry_after = retry_after
+        self.detail = detail
+
+
+class Transport:
+    """A connection to one server. `token` is asked before each call, so that it can be renewed."""
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        token: Callable[[], Secret | None],
+        user_agent: str,
+        ca_bundle: Path | None,
+        send_timeout: timedelta,
+    ) -> None:
+        """Open nothing yet.
+
+        Raises:
+            OSError: the CA bundle cannot be read.
+        """
+        self._server = server
+        self._token = token
+        self._send_timeout = send_timeout.total_seconds()
+        verify: ssl.SSLContext | bool = False  # an http:// address needs no certificates, whose loading costs memory
+        if urlsplit(server).scheme == "https":
+            verify = ssl.create_default_context(cafile=str(ca_bundle)) if ca_bundle else True
+        self._client = httpx.AsyncClient(verify=verify, headers={"User-Agent": user_agent})
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def heartbeat(self, beat: Heartbeat, *, wait: timedelta) -> Reply:
+        """Beat, and let the server hold the call for as long as `wait` (whole seconds; zero: not at all).
+
+        Raises:
+            Unreachable: no answer, or one that is not to a heartbeat.
+            Refused: an error status.
+        """
+        seconds = int(wait.total_seconds())
+        headers = {"Prefer": f"wait={seconds}"} if seconds else {}
+        response = await self._post(HEARTBEAT_PATH, beat, headers, read_timeout=seconds + _GRACE_SECONDS)
+        applied = response.headers.get("preference-applied", "").lower().replace(" ", "")
+        try:
+            return read_reply(response.json(), held=seconds > 0 and applied.startswith("wait"))
+        except NotAReply as error:
+            raise Unreachable(str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(f"{self._server} answered something else than JSON; is it the right address?") from error
+
+    async def complete(self, completion: Completion) -> None:
+        """Say how a command ended. A server that takes whole seconds only gets whole seconds.
+
+        Raises:
+            Unreachable: no answer.
+            Refused: an error status.
+        """
+        try:
+            await self._post(COMPLETION_PATH, completion, {}, read_timeout=self._send_timeout)
+        except Refused as error:
+            exact = completion.execution_time
+            if error.status != httpx.codes.UNPROCESSABLE_ENTITY or exact is None or exact.is_integer():
+                raise
+            rounded = completion.model_copy(update={"execution_time": max(1, round(exact))})
+            await self._post(COMPLETION_PATH, rounded, {}, read_timeout=self._send_timeout)
+
+    async def _post(
+        self, path: str, body: Heartbeat | Completion, headers: dict[str, str], *, read_timeout: float
+    ) -> httpx.Response:
+        token = self._token()
+        authorization = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+        began = time.monotonic()
+        try:
+            response = await self._client.post(
+                self._server + path,
+                content=body.model_dump_json(exclude_none=True, exclude_defaults=True),
+                headers={"Content-Type": "application/json", **authorization, **headers},
+                timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # Not `str(error)` of a protocol error on our side: that may quote a header.
+            told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
+            after = timedelta(seconds=time.monotonic() - began)
+            raise Unreachable(f"{self._server} cannot be reached: {told}", after=after) from None
+        if response.status_code not in _SUCCESS:
+            raise Refused(response.status_code, retry_after=_retry_after(response), detail=_detail(response))
+        return response
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _detail(response: httpx.Response) -> str:
+    if response.is_redirect:
+        return f"the server sends elsewhere ({response.headers.get('location', '')[:_MAX_DETAIL]}); name that address"
+    try:
+        problem: Any = response.json()
+    except (ValueError, RecursionError):
+        return response.reason_phrase
+    if not isinstance(problem, dict):
+        return response.reason_phrase
+    told = problem.get("detail") or problem.get("title") or problem.get("message") or response.reason_phrase
+    return str(told)[:_MAX_DETAIL]
+
+
+def _retry_after(response: httpx.Response) -> timedelta | None:
+    """Seconds, or a date: taken against the server's own clock, as ours may be wrong."""
+    asked = response.headers.get("retry-after", "").strip()
+    if asked.isdecimal():
+        return min(timedelta(seconds=min(int(asked), 10**6)), MAX_INTERVAL)
+    try:
+        until = parsedate_to_datetime(asked) - parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return min(max(until, timedelta(0)), MAX_INTERVAL)

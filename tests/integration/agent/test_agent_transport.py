@@ -1,0 +1,140 @@
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+
+from agent.credentials import Secret
+from agent.transport import Refused, Transport, Unreachable
+from protocol.completions import Completion
+from protocol.heartbeats import Heartbeat
+from tests.support.fake_server import TOKEN, FakeServer, start
+
+NO_WAIT = timedelta(0)
+BEAT = Heartbeat(ip_address="127.0.0.1", hostname="web-01", service_name="web")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def transport(server: FakeServer) -> AsyncIterator[Transport]:
+    opened = connected(server)
+    yield opened
+    await opened.aclose()
+
+
+def connected(server: FakeServer, token: str = TOKEN) -> Transport:
+    return Transport(
+        server.url, token=lambda: Secret(token), user_agent="gprofiler/0", ca_bundle=None,
+        send_timeout=timedelta(seconds=5),
+    )  # fmt: skip
+
+
+async def test_a_command_arrives_in_the_answer_to_a_held_beat(server: FakeServer, transport: Transport) -> None:
+    server.offer("c1", start(pids=[7]))
+    reply = await transport.heartbeat(BEAT, wait=timedelta(seconds=5))
+    assert (reply.command_id, reply.command, reply.held) == ("c1", start(pids=[7]), True)
+    assert reply.interval == timedelta(seconds=1)
+    assert server.beats[0].headers["prefer"] == "wait=5"
+
+
+async def test_a_server_that_does_not_hold_is_told_from_one_that_does() -> None:
+    with FakeServer(holds=False) as server:
+        transport = connected(server)
+        assert not (await transport.heartbeat(BEAT, wait=timedelta(seconds=5))).held
+        await transport.aclose()
+
+
+async def test_plain_polling_asks_for_no_holding(server: FakeServer, transport: Transport) -> None:
+    await transport.heartbeat(BEAT, wait=NO_WAIT)
+    assert "prefer" not in server.beats[0].headers
+
+
+async def test_a_beat_says_no_more_than_it_must(server: FakeServer, transport: Transport) -> None:
+    await transport.heartbeat(BEAT, wait=NO_WAIT)
+    assert set(server.beats[0].body) == {"ip_address", "hostname", "service_name"}
+
+
+async def test_a_refusal_has_its_status_its_pause_and_the_servers_words(
+    server: FakeServer, transport: Transport
+) -> None:
+    server.fail(1, status=503, retry_after="7")
+    with pytest.raises(Refused) as refused:
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+    assert (refused.value.status, refused.value.retry_after, refused.value.detail) == (
+        503,
+        timedelta(seconds=7),
+        "as told",
+    )
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected"),
+    [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", timedelta(0)),
+        ("999999999999", timedelta(hours=1)),
+        ("soon", None),
+        ("-5", None),
+    ],
+)
+async def test_a_strange_retry_after_does_no_harm(
+    server: FakeServer, transport: Transport, retry_after: str, expected: timedelta | None
+) -> None:
+    server.fail(1, status=429, retry_after=retry_after)
+    with pytest.raises(Refused) as refused:
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+    assert refused.value.retry_after == expected
+
+
+async def test_no_server_is_unreachable(server: FakeServer, transport: Transport) -> None:
+    server.go_down()
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+
+
+async def test_a_lost_answer_is_unreachable(server: FakeServer, transport: Transport) -> None:
+    server.fail(1)
+    with pytest.raises(Unreachable):
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"<html>log in first</html>", b"[]", b"\xff", b'{"success": false}', b'{"profiling_command": {}}']
+)
+async def test_an_answer_from_something_else_is_unreachable(
+    server: FakeServer, transport: Transport, raw: bytes
+) -> None:
+    server.fail(1, raw=raw)
+    with pytest.raises(Unreachable):
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+
+
+async def test_no_error_and_no_repr_holds_the_token(server: FakeServer) -> None:
+    transport = connected(server, "s3cret-that-is-wrong")
+    with pytest.raises(Refused) as refused:
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+    assert refused.value.status == 401
+    server.go_down()
+    with pytest.raises(Unreachable) as unreachable:
+        await transport.heartbeat(BEAT, wait=NO_WAIT)
+    await transport.aclose()
+    told = f"{refused.value!r} {unreachable.value!r} {vars(transport)} {Secret('s3cret-that-is-wrong')!r}"
+    assert "s3cret" not in told
+
+
+async def test_a_server_that_takes_whole_seconds_gets_whole_seconds(server: FakeServer, transport: Transport) -> None:
+    server.fail(1, status=422)
+    completion = Completion(command_id="c1", hostname="web-01", status="completed", execution_time=0.3, samples=1)
+    await transport.complete(completion)
+    assert [body["execution_time"] for body in server.completions] == [0.3, 1]
+
+
+async def test_an_unknown_completion_is_refused_once(server: FakeServer, transport: Transport) -> None:
+    server.unknown.add("c1")
+    with pytest.raises(Refused) as refused:
+        await transport.complete(Completion(command_id="c1", hostname="web-01", status="completed"))
+    assert refused.value.status == 404
+    assert len(server.completions) == 1

@@ -1,0 +1,155 @@
+"""Programs to profile, and the run of a profiler over them."""
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+
+from agent.capture import Profile, capture
+from agent.profilers.base import Profiler, RunRequest
+from protocol.commands import ProfilingMode
+from tests.support.processes import ROOT, eventually
+
+TARGETS = ROOT / "tests" / "targets"
+
+
+@contextlib.contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program, running and past its start-up; killed on the way out."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) > 0.1, what="the target's start")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def sample_program() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """The program with the known split."""
+    return running(sys.executable, "-m", "cli.sample")
+
+
+def hot_python(function: str, *, threads: int = 1) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """A Python program whose one hot function has this name."""
+    return running(sys.executable, str(TARGETS / "two_functions.py"), function, str(threads))
+
+
+@contextlib.contextmanager
+def idle_python() -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program that sleeps."""
+    program = "import time; print('ready', flush=True); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def hashing() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """A busy program that is no Python."""
+    return running("sha256sum", "/dev/zero")
+
+
+def built(folder: Path) -> Path:
+    """The C target, compiled with frame pointers."""
+    program = folder / "hot"
+    compiler = shutil.which("gcc")
+    assert compiler is not None, "the test that needs it skips without"
+    options = ["-O1", "-g", "-fno-omit-frame-pointer", "-o", str(program)]
+    subprocess.run([compiler, *options, str(TARGETS / "hot.c")], check=True, timeout=60)
+    return program
+
+
+class Run:
+    """One capture under way."""
+
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        pids: Sequence[int] | None,
+        seconds: float = 2.0,
+        hz: int = 99,
+        mode: ProfilingMode = "cpu",
+        exclude: Sequence[int] = (),
+        profilers: Sequence[Profiler] | None = None,
+    ) -> None:
+        self.stop = asyncio.Event()
+        self.started = asyncio.Event()
+        self.starts = 0
+        self.asked = time.monotonic()
+        self.start_latency: float | None = None
+        request = RunRequest(
+            frequency_hz=hz,
+            duration=timedelta(seconds=seconds),
+            mode=mode,
+            pids=None if pids is None else frozenset(pids),
+            exclude_pids=frozenset(exclude),
+        )
+        self.task = asyncio.create_task(
+            capture(request, work_dir=work_dir, stop=self.stop, on_start=self._note_start, profilers=profilers)
+        )
+
+    def _note_start(self) -> None:
+        self.starts += 1
+        self.start_latency = time.monotonic() - self.asked
+        self.started.set()
+
+    async def profile(self) -> Profile:
+        """What it leaves."""
+        return await self.task
+
+
+@contextlib.asynccontextmanager
+async def sampling(run: Run) -> AsyncIterator[Run]:
+    """A run that has begun to sample; cancelled on the way out if it still goes on."""
+    try:
+        async with asyncio.timeout(20):
+            await run.started.wait()
+        yield run
+    finally:
+        run.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await run.task
+
+
+async def stopped_early(work_dir: Path, pid: int) -> tuple[float, Profile]:
+    """A run of a minute that is stopped after a second: how long the end took, and what it left."""
+    async with sampling(Run(work_dir, pids=[pid], seconds=60)) as run:
+        await asyncio.sleep(1)
+        asked = time.monotonic()
+        run.stop.set()
+        profile = await run.profile()
+        return time.monotonic() - asked, profile
+
+
+def share_of(profile: Profile, function: str) -> float:
+    """Which part of all samples has the function on its stack."""
+    hits = sum(
+        count
+        for stack, count in profile.stacks.items()
+        if any(frame.startswith(f"{function} (") for frame in stack.split(";"))
+    )
+    return hits / profile.samples if profile.samples else 0.0
+
+
+def profilers_of_this_process() -> list[str]:
+    """The command lines of every profiler, and of its helpers, that runs below this process."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = " ".join(child.cmdline())
+            if child.status() != psutil.STATUS_ZOMBIE and ("py-spy" in line or "perf " in line or "leash" in line):
+                found.append(line)
+    return found

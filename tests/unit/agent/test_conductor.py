@@ -1,0 +1,221 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.books import Books
+from agent.conductor import Conductor
+from agent.history import Received, Record, Started
+from agent.ledger import Ledger, LedgerFull
+from agent.replies import Defaults, Reply
+from agent.reports import Reporter
+from protocol.completions import Completion
+from tests.support.agents import soon
+from tests.support.fake_capture import NOW, FakeCapture, FakeSave, a_profile, tools
+from tests.support.fake_server import start, stop
+
+REPORTER = Reporter(hostname="web-01", service_name="web")
+
+
+class Case:
+    """A conductor with a real ledger and fakes for everything that samples."""
+
+    def __init__(self, path: Path, *script: Any) -> None:
+        self.ledger = Ledger(path)
+        self.capture = FakeCapture(script=list(script))
+        self.save = FakeSave()
+        self.announced = 0
+        self.books = Books(self.ledger, REPORTER, announce=self._announce, report=lambda: None)
+        self.conductor = Conductor(
+            self.books, tools=tools(self.capture, self.save), reporter=REPORTER, defaults=Defaults()
+        )
+
+    def _announce(self) -> None:
+        self.announced += 1
+
+    def obey(self, command_id: str, command: dict[str, Any]) -> bool:
+        return self.conductor.obey(Reply(command_id=command_id, command=command))
+
+    async def sampling(self, times: int = 1) -> None:
+        await soon(lambda: len(self.capture.requests) >= times and self.capture.sampling.is_set())
+
+    async def ended(self, command_id: str) -> Completion:
+        await soon(lambda: self.found(command_id))
+        completion = self.found(command_id)
+        assert completion is not None
+        return completion
+
+    def found(self, command_id: str) -> Completion | None:
+        return next((completion for completion in self.books.unsent if completion.command_id == command_id), None)
+
+
+@asynccontextmanager
+async def conducting(path: Path, *script: Any) -> AsyncIterator[Case]:
+    case = Case(path / "ledger", *script)
+    work = asyncio.create_task(case.conductor.work())
+    try:
+        yield case
+        await asyncio.wait_for(case.conductor.drain(), 5)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        case.ledger.close()
+
+
+async def test_a_start_is_in_the_ledger_before_anything_samples(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        assert case.obey("c1", start())
+        assert b'"c1"' in (tmp_path / "ledger").read_bytes()
+        assert case.capture.requests == []
+        await case.sampling()
+        assert case.conductor.begun == "c1"
+
+
+async def test_a_redelivered_command_runs_once(tmp_path: Path) -> None:
+    async with conducting(tmp_path, a_profile(5)) as case:
+        case.obey("c1", start())
+        await case.ended("c1")
+        assert not case.obey("c1", start())
+        assert not case.obey("c1", stop())
+        await asyncio.sleep(0.05)
+        assert len(case.capture.requests) == 1
+        assert case.books.acks.executed == ("c1",)
+
+
+async def test_a_stop_ends_the_run_and_both_are_reported_in_order(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start())
+        await case.sampling()
+        case.obey("s1", stop())
+        stopped = await case.ended("s1")
+        run = await case.ended("c1")
+        assert (run.status, run.samples, run.error_message) == ("completed", 3, None)
+        assert (stopped.status, stopped.error_message) == ("completed", None)
+        assert not stopped.only_says_started
+        assert [completion.command_id for completion in case.books.unsent] == ["c1", "s1"]
+
+
+async def test_a_stop_is_named_last_only_when_it_is_carried_out(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start())
+        await case.sampling()
+        case.obey("s1", stop())
+        assert case.books.history.last_command_id == "c1"
+        await case.ended("s1")
+        assert case.books.history.last_command_id == "s1"
+
+
+async def test_a_start_supersedes_the_run_before_it(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start())
+        await case.sampling()
+        case.obey("c2", start(frequency=49))
+        await case.sampling(2)
+        first = await case.ended("c1")
+        assert (first.status, first.error_message) == ("completed", "superseded by c2")
+        assert case.capture.requests[-1].frequency_hz == 49
+        assert case.conductor.begun == "c2"
+
+
+async def test_commands_that_come_in_a_burst_are_taken_one_after_the_other(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start())
+        case.obey("c2", start())
+        case.obey("s1", stop())
+        case.obey("c3", start())
+        await case.sampling()
+        await soon(lambda: case.conductor.begun == "c3")
+        ended = {completion.command_id: completion.status for completion in case.books.unsent}
+        assert ended == {"c1": "completed", "c2": "completed", "s1": "completed"}
+
+
+async def test_a_process_stop_leaves_the_other_process_running(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start(pids=[1, 2]))
+        await case.sampling()
+        case.obey("s1", stop(stop_level="process", pids=[1]))
+        await case.ended("s1")
+        await case.sampling(2)
+        assert case.capture.requests[-1].pids == frozenset({2})
+        case.obey("s2", stop(stop_level="process", pids=[2]))
+        assert (await case.ended("c1")).samples == 6
+
+
+async def test_a_command_that_makes_no_sense_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    async with conducting(tmp_path, a_profile(1)) as case:
+        case.obey("c1", start(frequency=10**9))
+        failed = await case.ended("c1")
+        assert failed.status == "failed"
+        assert "frequency" in (failed.error_message or "")
+        case.obey("c2", start())
+        assert (await case.ended("c2")).status == "completed"
+
+
+async def test_without_the_ledger_nothing_is_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with conducting(tmp_path) as case:
+
+        def full(record: Record) -> None:
+            raise LedgerFull(28, "the ledger cannot be written: No space left on device")
+
+        monkeypatch.setattr(case.ledger, "record", full)
+        case.obey("c1", start())
+        failed = await case.ended("c1")
+        assert failed.status == "failed"
+        assert "No space left on device" in (failed.error_message or "")
+        assert not case.obey("c1", start())
+        assert case.capture.requests == []
+
+
+async def test_a_shut_down_keeps_samples_and_refuses_what_has_not_begun(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("c1", start())
+        await case.sampling()
+        case.obey("c2", start())
+        await case.conductor.drain()
+        first, second = await case.ended("c1"), await case.ended("c2")
+        assert (first.status, first.samples) == ("completed", 3)
+        assert "shut down" in (first.error_message or "")
+        assert (second.status, second.error_message) == ("failed", "the agent was shut down before it began")
+
+
+async def test_after_a_restart_nothing_runs_again_and_everything_is_reported(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger") as before:
+        before.record(Received(command_id="ran", kind="start", at=NOW))
+        before.record(Started(command_id="ran", at=NOW))
+        before.record(Received(command_id="maybe", kind="start", at=NOW))
+        before.record(Received(command_id="halt", kind="stop", at=NOW))
+    async with conducting(tmp_path) as case:
+        case.books.close_the_past()
+        reported = {completion.command_id: completion for completion in case.books.unsent}
+        assert {command_id: completion.status for command_id, completion in reported.items()} == {
+            "ran": "failed",
+            "maybe": "failed",
+            "halt": "completed",
+        }
+        assert reported["ran"].error_message == "the agent was restarted while it ran"
+        for command_id in reported:
+            assert not case.obey(command_id, start())
+        assert case.capture.requests == []
+
+
+async def test_a_completion_the_server_lost_is_sent_again(tmp_path: Path) -> None:
+    async with conducting(tmp_path, a_profile(1)) as case:
+        case.obey("c1", start())
+        await case.ended("c1")
+        case.books.settle("c1")
+        assert case.books.unsent == []
+        case.obey("c1", start())
+        assert [completion.command_id for completion in case.books.unsent] == ["c1"]
+        case.books.settle("c1")
+        assert case.books.unsent == []
+
+
+async def test_every_step_asks_for_a_heartbeat(tmp_path: Path) -> None:
+    async with conducting(tmp_path, a_profile(1)) as case:
+        case.obey("c1", start())
+        assert case.announced == 1
+        await case.ended("c1")
+        assert case.announced == 3

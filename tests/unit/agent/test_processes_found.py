@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from agent.processes import NoSuchTarget, ProcessTable, busiest, is_alive, is_python, names_of
+
+
+@pytest.mark.parametrize(
+    ("executable", "mapped", "python"),
+    [
+        ("/usr/bin/python3.11", [], True),
+        ("/usr/bin/python", [], True),
+        ("/opt/py/bin/python3.13t (deleted)", [], True),
+        ("/usr/sbin/uwsgi", ["/lib/libc.so.6", "/usr/lib/libpython3.11.so.1.0"], True),
+        ("/opt/app/web", ["/tmp/_MEI1/libpython3.12.so"], True),
+        ("/usr/bin/pythonize-logs", [], False),
+        ("/usr/bin/node", ["/usr/lib/libc.so.6"], False),
+        ("/usr/bin/vim", ["/usr/share/python3/python3.vim"], False),
+        ("/usr/bin/gdb", ["/usr/lib/python3/dist-packages/x.py"], False),
+    ],
+)
+def test_python_is_known_by_its_executable_or_by_the_library_it_maps(
+    executable: str, mapped: list[str], *, python: bool
+) -> None:
+    assert is_python(executable, mapped) is python
+
+
+def test_this_process_is_found_as_python() -> None:
+    found = ProcessTable().find(os.getpid())
+    assert (found.pid, found.runtime) == (os.getpid(), "python")
+    assert is_alive(found)
+    assert os.getpid() in {process.pid for process in ProcessTable().all()}
+    assert names_of(frozenset({os.getpid(), 2**31 - 1})) == {os.getpid(): found.name}
+
+
+def test_a_pid_that_is_gone_is_explained() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    with pytest.raises(NoSuchTarget, match=f"no process {child.pid} on this host: it has ended"):
+        ProcessTable().find(child.pid)
+
+
+def test_a_process_that_only_waits_for_its_parent_is_no_target() -> None:
+    child = subprocess.Popen(["true"])
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(NoSuchTarget, match="has ended and only waits for its parent"):
+            ProcessTable().find(child.pid)
+    finally:
+        child.wait()
+
+
+def test_the_busiest_process_is_the_one_that_computes() -> None:
+    programs = ["while True: pass", "import time; time.sleep(60)"]
+    children = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    try:
+        table = ProcessTable()
+        targets = [table.find(child.pid) for child in reversed(children)]
+        assert [one.pid for one in busiest(targets, 1, window=timedelta(milliseconds=400))] == [children[0].pid]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()

@@ -1,0 +1,73 @@
+import pytest
+
+from agent.stacks.perf_script import BadScript, read
+
+SCRIPT = """\
+# a comment of perf's
+sha256sum 17965/17965 cpu-clock: 
+\t            5dc0 [unknown] (/usr/bin/sha256sum)
+
+Web Content 300/301 cpu-clock: 
+\tffffffff81234567 do_syscall_64 ([kernel.kallsyms])
+\tffffffffc0123456 ext4_read ([ext4])
+\t    7f0000001000 std::function<void (int)>::operator()(int) (/opt/my app/libcore.so (deleted))
+\t    7f0000002000 main (/opt/my app/web)
+
+Main Name 300/300 cpu-clock: 
+\t    7f0000002000 main (/opt/my app/web)
+
+:-1    -1/-1    cpu-clock: 
+\t    7f0000002000 gone ([unknown])
+
+swapper     0/0     cpu-clock: 
+\tffffffff81000000 pv_native_safe_halt ([kernel.kallsyms])
+
+node 77/77 cycles:u: 
+\t     1000 [unknown] (/tmp/perf-77.map)
+\t     1001 [unknown] ([unknown])
+\t     1002 [unknown] ([unknown])
+\t     1003 __vdso_gettimeofday ([vdso])
+\t     1004 a;b (/usr/bin/node)
+
+empty 78/78 cycles:u: 
+"""  # noqa: W291 -- perf ends its head lines with a space
+
+
+def test_samples_become_stacks_by_pid_root_first() -> None:
+    samples = read(SCRIPT.splitlines(keepends=True))
+    assert samples.stacks == {
+        17965: {"[sha256sum]": 1},
+        300: {
+            "main (web);std::function<void (int)>::operator()(int) (libcore.so);ext4_read_[k];do_syscall_64_[k]": 1,
+            "main (web)": 1,
+        },
+        77: {"a:b (node);__vdso_gettimeofday ([vdso]);[unknown];[perf-77.map]": 1},
+        78: {"[unknown]": 1},
+    }
+
+
+def test_idle_cpus_and_processes_without_a_number_are_left_out() -> None:
+    assert not {0, -1} & read(SCRIPT.splitlines()).stacks.keys()
+
+
+def test_a_process_is_named_after_its_main_thread_where_that_was_seen() -> None:
+    assert read(SCRIPT.splitlines()).names[300] == "Main Name"
+
+
+def test_the_event_really_used_is_told() -> None:
+    assert read(SCRIPT.splitlines()).events == {"cpu-clock", "cycles:u"}
+
+
+def test_a_thread_whose_name_looks_like_a_head_is_read_right() -> None:
+    samples = read(["worker 3/4 12/13 cpu-clock: \n", "\t 10 f (/bin/x)\n", "\n"])
+    assert samples.stacks == {12: {"f (x)": 1}}
+    assert samples.names == {12: "worker 3/4"}
+
+
+def test_a_line_that_perf_would_not_print_is_named_by_its_number() -> None:
+    with pytest.raises(BadScript, match="line 2 "):
+        read(["sh 1/1 cpu-clock: \n", "garbage\n"])
+
+
+def test_nothing_is_nothing() -> None:
+    assert read([]).stacks == {}
