@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from broker.compaction import GRACE_SECONDS, Compacted, Effective, OpenRequest
+from broker.effective import GRACE_SECONDS, Compacted, Effective, OpenRequest
 from protocol.commands import CommandReader, StartCommand, StartConfig, StopCommand
 from protocol.lifecycle import State
 from protocol.names import HostKey

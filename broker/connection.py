@@ -11,11 +11,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -38,8 +41,11 @@ Client: TypeAlias = Any
 COMMAND_TIMEOUT_SECONDS: Final = 5.0
 POOL_SIZE: Final = 64
 UNAVAILABLE: Final = (
-    RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError,
+    RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, ClusterDownError,
+    MasterDownError, TryAgainError, OSError,
 )  # fmt: skip
+REFUSES_WRITES: Final = ("MISCONF", "NOREPLICAS")
+"""How a server begins its answer when its disk is full, or too few replicas follow: the library has no class for it."""
 
 
 class Script(NamedTuple):
@@ -62,8 +68,15 @@ class Call(NamedTuple):
 def _translated() -> Any:
     try:
         yield
-    except UNAVAILABLE as error:
+    except (*UNAVAILABLE, ResponseError) as error:
+        if not _is_away(error):
+            raise
         raise BrokerUnavailable(type(error).__name__) from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the server is not there for us, rather than that we asked for something wrong."""
+    return isinstance(error, UNAVAILABLE) or any(sign in str(error) for sign in REFUSES_WRITES)
 
 
 class Broker:
@@ -163,7 +176,7 @@ class Broker:
                     answers[index] = await self.run(calls[index])
                 except ResponseError as error:
                     answers[index] = error
-            elif isinstance(answer, UNAVAILABLE):
+            elif isinstance(answer, Exception) and _is_away(answer):
                 raise BrokerUnavailable(type(answer).__name__) from answer
         return answers
 

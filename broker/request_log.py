@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from broker import codec, keys, scripts
-from broker.compaction import OpenRequest
 from broker.connection import Broker, Call
+from broker.effective import OpenRequest
 from broker.errors import BrokerError
 from broker.keys import Place
 from broker.scripts import Appended

@@ -8,8 +8,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from broker import codec, keys
-from broker.compaction import OpenRequest
 from broker.connection import Broker
+from broker.effective import OpenRequest
 from broker.errors import IdempotencyConflict
 from broker.streams import GroupReader, consumer_name
 from protocol.names import HostKey

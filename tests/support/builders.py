@@ -3,8 +3,8 @@
 import itertools
 from typing import Any
 
-from broker.compaction import OpenRequest
 from broker.connection import Broker
+from broker.effective import OpenRequest
 from broker.request_log import RequestLog
 from broker.request_store import RequestRecord, RequestStore
 from protocol.names import DEFAULT_TENANT, HostKey

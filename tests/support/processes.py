@@ -106,13 +106,13 @@ def broker_role(state_dir: Path) -> Role:
     )
 
 
-def api_role(state_dir: Path, port: int, *, env: Mapping[str, str] | None = None) -> Role:
-    """One API process."""
+def api_role(state_dir: Path, port: int, *, env: Mapping[str, str] | None = None, log: str = "api.log") -> Role:
+    """One API process; `log` tells the files of several on one state directory apart."""
     return Role(
         "api",
         [sys.executable, "-m", "api", "--port", str(port)],
         env={"PCS_STATE_DIR": str(state_dir), **(env or {})},
-        log=state_dir / "api.log",
+        log=state_dir / log,
     )
 
 

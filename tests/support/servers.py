@@ -43,6 +43,8 @@ async def emptied(settings: BrokerSettings) -> AsyncIterator[Broker]:
 
 def everything_in(settings: BrokerSettings) -> dict[str, bytes | None]:
     """Every key with its whole value, as the server would dump it: for "not one key changed"."""
-    with redis.Redis.from_url(settings.url) as client:
+    with redis.Redis.from_url(settings.url) as client, client.pipeline(transaction=False) as pipe:
         keys: list[bytes] = sorted(client.scan_iter(count=1000))
-        return {key.decode(): client.dump(key) for key in keys}
+        for key in keys:
+            pipe.dump(key)
+        return {key.decode(): value for key, value in zip(keys, pipe.execute(), strict=True)}

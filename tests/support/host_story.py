@@ -1,0 +1,234 @@
+"""A host with a perfect store, as a state machine: requests come, compaction settles, an agent acts, time passes.
+
+It does by the rules of `beat.lua` and `complete.lua` what those do to a command, and after every settling it holds
+compaction to its laws. What ought to be profiled it works out by itself, from the wishes in the order of their arrival.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from broker import compaction
+from broker.codec import read_effective, read_request, write_effective, write_request
+from broker.compaction import JOIN_TOLERANCE_SECONDS
+from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
+from protocol.commands import StartCommand
+from protocol.lifecycle import OPEN, State
+from tests.support.builders import NOW
+from tests.support.wishes import UNIVERSE, own_keys, starts, stops, wants
+
+MODES = ("cpu", "cpu", "cpu", "wall")
+
+
+class HostStory(RuleBasedStateMachine):
+    """One host's life."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.wishes: list[OpenRequest] = []
+        self.arrived: list[OpenRequest] = []
+        self.open: dict[str, OpenRequest] = {}
+        self.outcomes: dict[str, State] = {}
+        self.effective: Effective | None = None
+        self.ids_used: list[str] = []
+        self.served: dict[str, float] = {}
+        self.is_settled = True
+
+    # --- what happens ---
+
+    @rule(wish=starts(modes=MODES, args=own_keys(st.integers(0, 3)), expires_in=st.sampled_from([5.0, 900.0])))
+    def submit_a_start(self, wish: OpenRequest) -> None:
+        self._submit(wish, lasts=wish.expires_at - NOW)
+
+    @rule(wish=stops())
+    def submit_a_stop(self, wish: OpenRequest) -> None:
+        self._submit(wish, lasts=1e6)
+
+    def _submit(self, wish: OpenRequest, *, lasts: float) -> None:
+        number = len(self.wishes)
+        wish = replace(
+            wish, request_id=f"r{number}", command_id=f"c{number}", accepted_at=self.now, expires_at=self.now + lasts
+        )
+        self.wishes.append(wish)
+        self.arrived.append(wish)
+        self.served[wish.request_id] = 0.0
+        self.is_settled = False
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 29.5, 60.0, 600.0]))
+    def time_passes(self, seconds: float) -> None:
+        if self.effective is not None and self.effective.state is State.RUNNING:
+            seconds_of_run = max(0.0, min(seconds, self.effective.remaining(self.now)))
+            for request_id in self.effective.request_ids:
+                self.served[request_id] += seconds_of_run
+        self.now += seconds
+        self.is_settled = False
+
+    @precondition(lambda self: self.effective is not None and self.effective.is_open)
+    @rule(state=st.sampled_from([State.DELIVERED, State.RECEIVED]))
+    def a_heartbeat_takes_the_command(self, state: State) -> None:
+        assert self.effective is not None
+        if OPEN.index(state) > OPEN.index(self.effective.state):
+            self.effective = replace(self.effective, state=state)
+
+    @precondition(lambda self: self.effective is not None and self.effective.is_open)
+    @rule(only_started=st.booleans())
+    def the_agent_acts(self, only_started: bool) -> None:
+        """It begins the run, or carries out the stop."""
+        assert self.effective is not None
+        if not isinstance(self.effective.command, StartCommand):
+            self._close(State.COMPLETED)
+        elif self.effective.state is not State.RUNNING:
+            self._end(self.effective.stop_ids, State.COMPLETED)
+            self.effective = replace(
+                self.effective, state=State.RUNNING, started_at=self.now, stop_ids=(), closed_by_clock=only_started
+            )
+
+    @precondition(lambda self: self.effective is not None and self.effective.is_open)
+    @rule(outcome=st.sampled_from([State.COMPLETED, State.FAILED, State.UNDELIVERABLE]))
+    def the_command_ends(self, outcome: State) -> None:
+        self._close(outcome)
+
+    def _close(self, outcome: State) -> None:
+        assert self.effective is not None
+        self._end((*self.effective.request_ids, *self.effective.stop_ids), outcome)
+        self.effective = replace(self.effective, state=outcome, request_ids=(), stop_ids=())
+        self.is_settled = False
+
+    def _end(self, request_ids: Iterable[str], outcome: State) -> None:
+        for request_id in request_ids:
+            assert request_id not in self.outcomes, "a request ended twice"
+            self.outcomes[request_id] = outcome
+            del self.open[request_id]
+
+    @rule()
+    def the_merger_settles(self) -> None:
+        generation = self.effective.generation if self.effective is not None else 0
+        known = {request.request_id: request for request in (*self.open.values(), *self.arrived)}
+        compacted = compaction.compact(list(known.values()), self.effective, self.now)
+        self.arrived, self.open = [], known
+        for ending in compacted.endings:
+            self._check_that_it_had_to_end(ending)
+            self._end(ending.request_ids, ending.outcome)
+        assert {request.request_id for request in compacted.open_requests} == set(self.open), "a request was lost"
+        self.open = {request.request_id: _stored(request) for request in compacted.open_requests}
+        self._take_the_command_from(compacted)
+        self.is_settled = True
+        self._check_generation(generation, compacted)
+        self._check_a_second_look_changes_nothing(compacted)
+
+    def _take_the_command_from(self, compacted: Compacted) -> None:
+        if compacted.close is not None:
+            assert self.effective is not None
+            assert self.effective.is_open, "what has ended was ended again"
+            self.effective = replace(self.effective, state=compacted.close[0], request_ids=(), stop_ids=())
+        if compacted.install is not None:
+            assert self.effective is None or not self.effective.is_open, "the older command was not closed"
+            stored = read_effective(write_effective(compacted.install, now=self.now))
+            assert stored == compacted.install, "what is stored is not what was decided"
+            self.effective = stored
+        elif compacted.keep is not None:
+            self.effective = compacted.keep
+
+    # --- the laws ---
+
+    def _check_that_it_had_to_end(self, ending: Ending) -> None:
+        for wish in self.wishes:
+            if wish.request_id in ending.request_ids and ending.outcome is State.STOPPED:
+                assert not any(self._is_left(wish, pid) for pid in UNIVERSE), "a stop took more than it names"
+            if wish.request_id in ending.request_ids and ending.outcome is State.EXPIRED:
+                assert self.now >= wish.expires_at, "it expired before its time"
+
+    def _check_generation(self, before: int, compacted: Compacted) -> None:
+        if compacted.install is not None:
+            assert compacted.install.generation == before + 1
+            assert compacted.install.command_id not in self.ids_used, "an agent never runs the same id twice"
+            self.ids_used.append(compacted.install.command_id)
+        elif self.effective is not None:
+            assert self.effective.generation == before, "a generation fell"
+
+    def _check_a_second_look_changes_nothing(self, compacted: Compacted) -> None:
+        again = compaction.compact(list(self.open.values()), self.effective, self.now)
+        assert again.install is None, "compacting twice installed twice"
+        assert (again.close, again.endings, again.joined, again.queued) == (None, (), (), ())
+        assert again.open_requests == compacted.open_requests
+        assert again.wake_at == compacted.wake_at
+        if self.effective is not None and self.effective.is_open:
+            assert again.keep == self.effective
+
+    @invariant()
+    def every_request_is_open_or_ended_and_never_both(self) -> None:
+        waiting = {request.request_id for request in self.arrived}
+        assert not set(self.open) & set(self.outcomes)
+        assert {wish.request_id for wish in self.wishes} == set(self.open) | set(self.outcomes) | waiting
+
+    @invariant()
+    def exactly_what_is_wanted_is_profiled(self) -> None:
+        """A stopped pid is never profiled again without a newer start; a wanted one is not dropped."""
+        if not self.is_settled:
+            return
+        profiled = {pid for pid in UNIVERSE if self._is_profiled(pid)}
+        assert profiled == {pid for pid in UNIVERSE if self._is_wanted(pid)}
+
+    @invariant()
+    def the_highest_frequency_wins(self) -> None:
+        if self.is_settled and self._runs_a_start():
+            assert self.effective is not None
+            members = [wish for wish in self.wishes if wish.request_id in self.effective.request_ids]
+            config = self.effective.command.combined_config
+            assert getattr(config, "frequency", None) == max(wish.frequency for wish in members)
+
+    @invariant()
+    def no_request_is_cut_short(self) -> None:
+        if not (self.is_settled and self._runs_a_start()):
+            return
+        assert self.effective is not None
+        to_come = max(0.0, self.effective.remaining(self.now))
+        for wish in self.wishes:
+            if wish.request_id in self.effective.request_ids:
+                wanted = math.inf if wish.continuous else float(wish.duration)
+                got = self.served[wish.request_id] + to_come
+                assert got >= wanted - JOIN_TOLERANCE_SECONDS - 1e-6, f"{wish.request_id} gets {got} s of {wanted} s"
+
+    @invariant()
+    def what_nobody_reports_is_ended_by_the_clock(self) -> None:
+        if self.is_settled and self.effective is not None and self.effective.state is State.RUNNING:
+            assert self.effective.remaining(self.now) > -GRACE_SECONDS
+
+    def _runs_a_start(self) -> bool:
+        effective = self.effective
+        return effective is not None and effective.is_open and isinstance(effective.command, StartCommand)
+
+    def _is_profiled(self, pid: int) -> bool:
+        if not self._runs_a_start():
+            return False
+        assert self.effective is not None
+        assert isinstance(self.effective.command, StartCommand)
+        config = self.effective.command.combined_config
+        return pid in config.pids if config.pids is not None else pid not in (config.exclude_pids or ())
+
+    def _is_wanted(self, pid: int) -> bool:
+        """Whether an open start of the mode that has its turn wants it, and no later stop names it."""
+        return any(
+            self._is_left(wish, pid)
+            for wish in self.wishes
+            if wish.request_id in self.open and self.open[wish.request_id].state is not State.QUEUED
+        )
+
+    def _is_left(self, start: OpenRequest, pid: int) -> bool:
+        """Whether a start wants this process and no later stop names it."""
+        later = self.wishes[self.wishes.index(start) + 1 :]
+        return (
+            start.command_type == "start"
+            and wants(start, pid)
+            and not any(wish.command_type == "stop" and wants(wish, pid) for wish in later)
+        )
+
+
+def _stored(request: OpenRequest) -> OpenRequest:
+    again = read_request(write_request(request))
+    assert again == request, "what is stored is not what was decided"
+    return again

@@ -1,0 +1,47 @@
+"""Every route of the API: who may use it, and a good call of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, TOKENS
+
+TELLING: Final = ("operator", "viewer", "admin")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route: which kinds of token may use it, and what it answers to those that cover another service alone."""
+
+    kinds: tuple[str, ...] | None
+    """None: anybody, without a token."""
+    status: int = 200
+    to_others: tuple[int, str, str] | None = (403, "forbidden", "service_name")
+    body: Mapping[str, Any] | None = None
+
+
+HIDDEN: Final = (404, "not_found", "request_id")
+KEY: Final = (403, "forbidden", "Authorization")
+ROUTES: Final[Mapping[tuple[str, str], Route]] = {
+    ("POST", REQUEST): Route(
+        ("operator", "admin"), body={"service_name": "web", "target_hostnames": ["web-01"]}
+    ),
+    ("POST", HEARTBEAT): Route(
+        ("agent", "admin"), body={"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web"}
+    ),
+    ("POST", COMPLETION): Route(
+        ("agent", "admin"), status=404,
+        body={"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"},
+    ),
+    ("GET", "/api/v1/requests/{request_id}"): Route(TELLING, to_others=HIDDEN),
+    ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
+    ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
+    ("GET", TOKENS): Route(("admin",), to_others=KEY),
+    ("DELETE", "/api/v1/tokens/{token_id}"): Route(("admin",), to_others=KEY),
+    ("GET", "/healthz"): Route(None),
+    ("GET", "/readyz"): Route(None),
+    ("GET", "/docs"): Route(None),
+    ("GET", "/docs/oauth2-redirect"): Route(None),
+    ("GET", "/redoc"): Route(None),
+    ("GET", "/openapi.json"): Route(None),
+}  # fmt: skip
