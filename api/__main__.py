@@ -62,11 +62,11 @@ def main() -> None:
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
     given = parser.parse_args()
-    configure_logging()
     settings = ApiSettings()
     settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
     if settings.insecure_no_auth and not is_loopback(given.host):
         parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
+    configure_logging()
     try:
         app = create_app(settings, BrokerSettings())
     except (OSError, ValueError) as error:

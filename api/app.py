@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api import first_tokens, problems
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
+from api.documented import DocumentedApi
 from api.routes import completions, health, heartbeats, hosts, profile_requests, requests, tokens
 from api.settings import ApiSettings
 from broker.connection import Broker
@@ -49,7 +50,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = FastAPI(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     for routes in (profile_requests, heartbeats, completions, requests, hosts, tokens, health):
         app.include_router(routes.router)

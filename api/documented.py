@@ -1,11 +1,31 @@
 """Saying in the OpenAPI document what a route reads and how it refuses, where the body is read by hand."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from protocol.problems import MEDIA_TYPE, Problem
+
+WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz"})
+
+
+class DocumentedApi(FastAPI):
+    """An application whose OpenAPI document says where a token is needed: /docs can send one then.
+
+    Not by a security dependency: that would cost every heartbeat time to say what the document says once.
+    """
+
+    def openapi(self) -> dict[str, Any]:
+        """The document."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, calls in document["paths"].items():
+            if path not in WITHOUT_TOKEN:
+                for call in calls.values():
+                    call["security"] = [{"token": []}]
+        return document
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
