@@ -1,0 +1,121 @@
+"""The issue of it all: a POST makes an agent profile a real process, and a flame graph comes out."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.sample import SHARES
+from tests.support.system import System, agent_role, running_system
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with running_system(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+def shares_in(flamegraph: Path) -> dict[str, float]:
+    """The share of all samples in which each hot function of the sample program stands."""
+    counts: dict[str, int] = dict.fromkeys(SHARES, 0)
+    total = 0
+    for line in flamegraph.with_suffix(".col").read_text().splitlines():
+        if line and not line.startswith("#"):
+            stack, _, count = line.rpartition(" ")
+            total += int(count)
+            for name in SHARES:
+                counts[name] += int(count) if name in stack else 0
+    return {name: count / total for name, count in counts.items()}
+
+
+def pids_in(flamegraph: Path) -> set[int]:
+    """The processes that have samples in a profile, by its own account."""
+    first_line = flamegraph.with_suffix(".col").read_text().partition("\n")[0]
+    facts = json.loads(first_line.removeprefix("# "))
+    return {process["pid"] for process in facts["processes"] if process["samples"]}
+
+
+def test_a_request_becomes_a_flame_graph_of_the_process(system: System) -> None:
+    asked_at = time.time()
+    answer = system.submit(pids=[system.sample_pid], duration=4, frequency=99)
+    running = system.wait_for(answer["request_id"], "running")
+    assert time.time() - asked_at < 10
+    assert running["command_id"] == answer["command_id"]
+    done = system.wait_for(answer["request_id"])
+    assert done["status"] == "completed", done
+    assert done["samples"] > 200
+    assert 3.5 < done["execution_time"] < 8
+    flamegraph = Path(done["results_path"])
+    assert "<html" in flamegraph.read_text().lower()
+    shares = shares_in(flamegraph)
+    assert pids_in(flamegraph) == {system.sample_pid}
+    assert max(shares, key=lambda name: shares[name]) == max(SHARES, key=lambda name: SHARES[name])
+    for name, truth in SHARES.items():
+        assert abs(shares[name] - truth) < 0.10, (name, shares)
+
+
+def test_a_host_stop_ends_a_run_within_a_second_or_so_and_keeps_what_was_sampled(system: System) -> None:
+    answer = system.submit(pids=[system.sample_pid], duration=60, frequency=50)
+    system.wait_for(answer["request_id"], "running")
+    time.sleep(2)
+    stop = system.submit(command_type="stop", stop_level="host")
+    asked_at = time.monotonic()
+    stopped = system.wait_for(answer["request_id"])
+    assert stopped["status"] == "stopped"
+    assert system.wait_for(stop["request_id"])["status"] == "completed"
+    assert time.monotonic() - asked_at < 5
+    kept = system.wait_for_samples(answer["request_id"])
+    assert kept["samples"] > 20
+    assert Path(kept["results_path"]).exists()
+
+
+def test_a_process_stop_leaves_the_other_process_running(system: System) -> None:
+    other = system.start_another_sample()
+    answer = system.submit(pids=[system.sample_pid, other], duration=8, frequency=50)
+    system.wait_for(answer["request_id"], "running")
+    time.sleep(1)
+    stop = system.submit(command_type="stop", pids=[system.sample_pid])
+    assert system.wait_for(stop["request_id"])["status"] == "completed"
+    assert system.on_host(answer["request_id"])["status"] == "running"
+    done = system.wait_for(answer["request_id"])
+    assert done["status"] == "completed", done
+    assert pids_in(Path(done["results_path"])) == {other}
+
+
+def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
+    other = system.start_another_sample()
+    system.roles["agent"].stop()
+    first = system.submit(pids=[system.sample_pid], duration=2, frequency=20)
+    second = system.submit(pids=[other], duration=3, frequency=50)
+    system.wait_for(second["request_id"], "pending")
+    system.roles["agent"].restart()
+    done = [system.wait_for(one["request_id"]) for one in (first, second)]
+    assert [one["status"] for one in done] == ["completed", "completed"]
+    assert {one["command_id"] for one in done} == {second["command_id"]}
+    assert done[0]["results_path"] == done[1]["results_path"]
+    assert done[0]["execution_time"] > 2.5
+    assert pids_in(Path(done[0]["results_path"])) == {system.sample_pid, other}
+
+
+def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(system: System) -> None:
+    answer = system.submit(pids=[system.sample_pid], duration=1, frequency=50)
+    assert system.wait_for(answer["request_id"])["status"] == "completed"
+    agent = system.roles["agent"]
+    for home in ("agent", "agent-without-ledger"):
+        agent.stop()
+        agent = agent_role(
+            system.state_dir, system.url, system.tokens["agent"], service=system.service, host=system.host, home=home
+        )
+        before = system.runs_begun()
+        try:
+            marker = system.submit(pids=[system.sample_pid], duration=1, frequency=50)
+            assert system.wait_for(marker["request_id"])["status"] == "completed"
+            assert system.runs_begun() - before == {marker["command_id"]: 1}
+        finally:
+            agent.stop()
+    system.roles["agent"].restart()
+    system.wait_until_online()
