@@ -23,6 +23,9 @@ _CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 10.0
 """How much later than asked for the answer to a held heartbeat may come."""
 _MAX_DETAIL: Final = 300
+_MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+"""More than any command; a server that is not ours, or no longer itself, must not fill the host's memory."""
+_OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _SUCCESS: Final = range(200, 300)
 
 
@@ -119,12 +122,14 @@ class Transport:
         authorization = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
         began = time.monotonic()
         try:
-            response = await self._client.post(
+            async with self._client.stream(
+                "POST",
                 self._server + path,
                 content=body.model_dump_json(exclude_none=True, exclude_defaults=True),
                 headers={"Content-Type": "application/json", **authorization, **headers},
                 timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
-            )
+            ) as arriving:
+                response = await self._whole(arriving)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # Not `str(error)` of a protocol error on our side: that may quote a header.
             told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
@@ -133,6 +138,18 @@ class Transport:
         if response.status_code not in _SUCCESS:
             raise Refused(response.status_code, retry_after=_retry_after(response), detail=_detail(response))
         return response
+
+    async def _whole(self, arriving: httpx.Response) -> httpx.Response:
+        """The answer with its body, unpacked."""
+        content = bytearray()
+        async for chunk in arriving.aiter_bytes():
+            content += chunk
+            if len(content) > _MAX_ANSWER_BYTES:
+                raise Unreachable(f"{self._server} answered with more than {_MAX_ANSWER_BYTES} bytes")
+        headers = [(name, value) for name, value in arriving.headers.multi_items() if name not in _OF_THE_WIRE]
+        return httpx.Response(
+            arriving.status_code, headers=headers, content=bytes(content), extensions=arriving.extensions
+        )
 
 
 def _told(error: Exception) -> str:

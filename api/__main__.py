@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import create_app
+from api.connections import BoundedProtocol
 from api.settings import ApiSettings
 from broker.logs import configure_logging
 from broker.settings import BrokerSettings
@@ -48,8 +49,8 @@ def is_loopback(host: str) -> bool:
 def config_of(app: ASGIApp, *, host: str, port: int) -> uvicorn.Config:
     """How we run an application; the benchmark runs a constant answer just so."""
     return uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
+        server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
     )  # fmt: skip
 
 
@@ -62,13 +63,16 @@ def main() -> None:
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
     given = parser.parse_args()
-    settings = ApiSettings()
+    try:
+        settings, broker_settings = ApiSettings(), BrokerSettings()
+    except ValueError as error:
+        sys.exit(f"api: {error}")
     settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
     if settings.insecure_no_auth and not is_loopback(given.host):
         parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
     configure_logging()
     try:
-        app = create_app(settings, BrokerSettings())
+        app = create_app(settings, broker_settings)
     except (OSError, ValueError) as error:
         sys.exit(f"api: {error}")
     server = Server(config_of(app, host=given.host, port=given.port))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -17,6 +18,10 @@ FILE: Final = "tokens.json"
 KINDS: Final = (TokenKind.ADMIN, TokenKind.AGENT)
 
 
+class UnsafeTokens(ValueError):
+    """Somebody else may have chosen the tokens."""
+
+
 def read_or_make(state_dir: Path) -> dict[str, str]:
     """The secrets by kind, made when the file is not there yet.
 
@@ -24,7 +29,7 @@ def read_or_make(state_dir: Path) -> dict[str, str]:
 
     Raises:
         OSError: the file can be neither read nor made.
-        ValueError: the file is not ours.
+        ValueError: the file is not ours: it says something else, or somebody else may have written it.
     """
     path = state_dir / FILE
     if not path.exists():
@@ -43,12 +48,23 @@ def read_or_make(state_dir: Path) -> dict[str, str]:
         finally:
             draft.unlink()
     try:
-        secrets = json.loads(path.read_text())
+        secrets = json.loads(_read_safely(path))
+    except UnsafeTokens:
+        raise
     except ValueError:
         secrets = None  # told below, without a piece of what may be a secret
     if not isinstance(secrets, dict) or not all(_is_secret(secrets.get(kind)) for kind in KINDS):
         raise ValueError(f"{path} must have the keys {', '.join(KINDS)}; remove it to have it made anew")
     return {kind: secrets[kind] for kind in KINDS}
+
+
+def _read_safely(path: Path) -> str:
+    """The file's text. Whoever may write it, or had put it there before our first start, knows an admin's token."""
+    with path.open() as file:
+        facts = os.fstat(file.fileno())
+        if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise UnsafeTokens(f"{path} must belong to this user and be writable by nobody else; remove or mend it")
+        return file.read()
 
 
 def _is_secret(found: object) -> bool:

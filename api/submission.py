@@ -1,8 +1,10 @@
 """From a validated request to entries in the hosts' streams. Whatever is answered with 200 is stored by then."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 
 from api.dependencies import Studio
 from api.problems import Refusal
@@ -13,6 +15,10 @@ from protocol.problems import FieldFault
 from protocol.requests import ProfileRequest
 
 Targets = Mapping[str, Sequence[int] | None]
+
+MOST_COPIED_BYTES: Final = 64 * 1024 * 1024
+"""What a request may weigh once it stands on each of its hosts: a body of a mebibyte could make gigabytes of it."""
+BYTES_OF_A_PID: Final = 12
 
 
 async def targets_of(asked: ProfileRequest, tenant: str, parts: Studio) -> Targets:
@@ -35,6 +41,24 @@ async def targets_of(asked: ProfileRequest, tenant: str, parts: Studio) -> Targe
         )
         raise Refusal("invalid", "The service has no live host.", errors=[fault])
     return {host.host: asked.pids for host in hosts}
+
+
+def check_weight(asked: ProfileRequest, targets: Targets) -> None:
+    """Refuse a request whose copies, one for each host, would fill the broker: it serves all services.
+
+    Raises:
+        Refusal: its additional_args and pids are too many for so many hosts.
+    """
+    args = len(targets) * len(json.dumps(asked.additional_args))
+    pids = BYTES_OF_A_PID * sum(len(of_host) for of_host in targets.values() if of_host is not None)
+    if args + pids > MOST_COPIED_BYTES:
+        field = "additional_args" if args > pids else "pids"
+        fault = FieldFault(
+            field=field,
+            message=f"is copied to {len(targets)} hosts, {args + pids} bytes in all; at most {MOST_COPIED_BYTES} are",
+            code="too_large",
+        )
+        raise Refusal("invalid", "The request is too large for so many hosts.", errors=[fault])
 
 
 async def submit(record: RequestRecord, parts: Studio) -> None:

@@ -5,6 +5,7 @@ the host is to do. Starts of one profiling mode fold into one command; another m
 starts that came before it. Seconds are floats, moments are seconds since the epoch by the server's clock.
 """
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,10 @@ from protocol.requests import Priority
 
 JOIN_TOLERANCE_SECONDS: Final = 1.0
 """A run that ends at most this much before a new wish would is not restarted for it."""
+MOST_OPEN: Final = 2_000
+"""Starts, and stops, that may be open on one host: all of them are read, folded and told of at every change."""
+MOST_ARGS_BYTES: Final = 256 * 1024
+"""What the additional_args of a host's open starts may weigh: their union goes into every reply with the command."""
 RANK: Final[dict[Priority, int]] = {"low": 0, "normal": 1, "urgent": 2}
 
 
@@ -38,6 +43,7 @@ def compact(open_requests: Sequence[OpenRequest], previous: Effective | None, no
     endings: list[Ending] = []
 
     known, active, close = _end_by_the_clocks(known, active, now, endings)
+    known = _within_bounds(known, endings)
     before = _wanted_pids(known, active)
     known = _apply_stops(known, active, endings)
     was_narrowed = _wanted_pids(known, active) != before
@@ -122,6 +128,27 @@ def _end_by_the_clocks(
     )
     gone = {request.request_id for request in late}
     return [request for request in known if request.request_id not in gone], active, close
+
+
+def _within_bounds(known: list[OpenRequest], endings: list[Ending]) -> list[OpenRequest]:
+    """End newcomers for which one host has no room, so that nobody can hold up every host by asking much of one."""
+    counts = {"start": 0, "stop": 0}
+    weight = 0
+    kept: list[OpenRequest] = []
+    for request in known:
+        args = len(json.dumps(request.additional_args)) if request.additional_args else 0
+        is_new = request.state is State.SUBMITTED
+        if is_new and counts[request.command_type] >= MOST_OPEN:
+            reason = f"the host has {MOST_OPEN} open {request.command_type} requests"
+        elif is_new and args and weight + args > MOST_ARGS_BYTES:
+            reason = f"the additional_args of the host's open requests have {weight} of {MOST_ARGS_BYTES} bytes already"
+        else:
+            counts[request.command_type] += 1
+            weight += args
+            kept.append(request)
+            continue
+        endings.append(Ending((request.request_id,), request.command_id, State.CANCELLED, reason))
+    return kept
 
 
 def _command_of(request: OpenRequest, active: Effective | None) -> str:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from broker import codec, keys
 from broker.connection import Broker
 from broker.keys import Place
-from protocol.heartbeats import Heartbeat
+from protocol.heartbeats import MAX_CAPABILITY_BYTES, Heartbeat
 from protocol.names import HostKey
+
+log = structlog.get_logger(__name__)
 
 FORGOTTEN_AFTER: Final = timedelta(days=7)
 
@@ -25,7 +29,11 @@ class KnownHost:
 
 
 def facts_of(heartbeat: Heartbeat) -> dict[str, str]:
-    """What to remember of a heartbeat. What an agent sends only when it changes is left as it was when absent."""
+    """What to remember of a heartbeat. What an agent sends only when it changes is left as it was when absent.
+
+    A fact of more than `MAX_CAPABILITY_BYTES` is not kept, and the log says so: kept for every host, it would fill the
+    broker; refused with its heartbeat, the host would be lost to everybody for a list that is too long.
+    """
     facts = {
         "ip_address": heartbeat.ip_address,
         "agent_status": heartbeat.status or "",
@@ -46,7 +54,10 @@ def facts_of(heartbeat: Heartbeat) -> dict[str, str]:
         for name, value in sent_on_change.items()
         if value is not None
     }
-    return facts | texts
+    too_large = {name: len(text) for name, text in texts.items() if len(text) > MAX_CAPABILITY_BYTES}
+    if too_large:
+        log.warning("facts not kept", service=heartbeat.service_name, host=heartbeat.hostname, characters=too_large)
+    return facts | {name: text for name, text in texts.items() if name not in too_large}
 
 
 class HostRegistry:

@@ -14,6 +14,7 @@ CommandType = Literal["start", "stop"]
 Priority = Literal["low", "normal", "urgent"]
 TargetScope = Literal["host", "service"]
 
+MOST_WARNINGS: Final = 20
 MAX_PIDS: Final = 1_000
 MAX_HOSTS: Final = 100_000
 MAX_ADDITIONAL_ARGS_BYTES: Final = 16 * 1024
@@ -146,8 +147,11 @@ def unsupported_fields(body: dict[str, Any]) -> list[str]:
 
 
 def unknown_fields(body: dict[str, Any]) -> list[str]:
-    """The fields of a body that no dialect knows: reported back as warnings, as one may be mistyped."""
-    return sorted(set(body) - set(ProfileRequest.model_fields) - set(NOT_YET))
+    """The fields of a body that no dialect knows: reported back as warnings, as one may be mistyped.
+
+    The first few are told: a body of nothing else must not get an answer larger than itself.
+    """
+    return sorted(set(body) - set(ProfileRequest.model_fields) - set(NOT_YET))[:MOST_WARNINGS]
 
 
 class RequestAccepted(BaseModel):

@@ -16,7 +16,7 @@ from api.bodies import read_json
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
-from api.submission import check_idempotency_key, resume, submit, targets_of
+from api.submission import check_idempotency_key, check_weight, resume, submit, targets_of
 from broker.request_store import RequestRecord
 from broker.token_store import TokenKind
 from protocol.problems import FieldFault
@@ -60,6 +60,7 @@ async def submit_request(
             log.info("request repeated", request_id=first.request_id, by=caller.token_id)
             return _accepted(first, warnings)
     targets = await targets_of(asked, caller.tenant, parts)
+    check_weight(asked, targets)
     ticket = await parts.request_store.ticket(
         tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest, now=time.time()
     )

@@ -1,3 +1,6 @@
+import asyncio
+import contextlib
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -138,3 +141,33 @@ async def test_an_unknown_completion_is_refused_once(server: FakeServer, transpo
         await transport.complete(Completion(command_id="c1", hostname="web-01", status="completed"))
     assert refused.value.status == 404
     assert len(server.completions) == 1
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "a gzip bomb"])
+async def test_an_endless_answer_is_not_read_to_its_end(packed: bool) -> None:
+    wrote = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal wrote
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        writer.write(head + (b"Content-Encoding: gzip\r\n\r\n" if packed else b"\r\n"))
+        packer = zlib.compressobj(wbits=31)
+        with contextlib.suppress(OSError):
+            while wrote < 256 * 1024 * 1024:
+                block = b" " * 1024 * 1024
+                writer.write(packer.compress(block) + packer.flush(zlib.Z_SYNC_FLUSH) if packed else block)
+                await writer.drain()
+                await asyncio.sleep(0)
+                wrote += len(block)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        transport = Transport(
+            f"http://127.0.0.1:{port}", token=lambda: None, user_agent="gprofiler/0", ca_bundle=None,
+            send_timeout=timedelta(seconds=5),
+        )  # fmt: skip
+        with pytest.raises(Unreachable, match="more than"):
+            await transport.heartbeat(BEAT, wait=NO_WAIT)
+        await transport.aclose()
+    assert packed or wrote < 64 * 1024 * 1024

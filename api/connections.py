@@ -1,0 +1,81 @@
+"""Bounds on how a call may arrive, before there is a caller to ask: uvicorn's own protocol has none.
+
+Without them one connection without a token fills the memory with headers, or stays for ever with a call half sent.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES: Final = 128 * 1024
+"""What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
+ARRIVES_WITHIN: Final = timedelta(seconds=30)
+"""From the connection, or the first byte of a later call, to the end of its body."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes a connection whose call is all headers, or does not come to its end."""
+
+    head_bytes = MOST_HEAD_BYTES
+    arrives_within = ARRIVES_WITHIN
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._beside_the_body = 0
+        self._is_arriving = False
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Wait for the first call, but not for ever."""
+        super().connection_made(transport)
+        self._is_arriving = True
+        self._be_patient()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, counting; most calls come whole and need no timer."""
+        self._is_arriving = True
+        self._beside_the_body += len(data)
+        super().data_received(data)
+        if not self._is_arriving or self.transport.is_closing():
+            return
+        if self._beside_the_body > self.head_bytes:
+            self._refuse_the_head()
+        elif self._patience is None:
+            self._be_patient()
+
+    def on_body(self, body: bytes) -> None:
+        """The body has a bound of its own."""
+        self._beside_the_body -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The call has arrived."""
+        self._arrived()
+        super().on_message_complete()
+
+    def _be_patient(self) -> None:
+        self._patience = self.loop.call_later(self.arrives_within.total_seconds(), self._give_up)
+
+    def _arrived(self) -> None:
+        self._is_arriving = False
+        self._beside_the_body = 0
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse_the_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response("The headers are too large.")
+        else:
+            self.transport.close()  # an answer to the call before, or to this one, may be on its way
+
+    def _give_up(self) -> None:
+        self._patience = None
+        self.transport.close()

@@ -1,0 +1,130 @@
+"""A call that is all headers, or never comes to its end, costs its connection and nothing else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from api import connections
+from api.__main__ import config_of
+from api.connections import BoundedProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nHost: studio\r\n"
+KIB = 1024
+
+
+async def tell_size(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers how long the body was."""
+    with contextlib.suppress(ClientDisconnect):
+        body = await Request(scope, receive).body()
+        await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+
+
+@pytest.fixture
+def soon_out_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "arrives_within", timedelta(seconds=1))
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A server as we run it."""
+    config = config_of(tell_size, host="127.0.0.1", port=0)
+    config.lifespan = "off"
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def sent_until_closed(port: int, first: bytes, again: bytes, *, most: int) -> tuple[int, bytes]:
+    """Send until the server closes; gives how much it let itself be sent, and what it said."""
+    sent = 0
+    said = b""
+    async with connected(port) as (reader, writer), asyncio.timeout(10):
+        with contextlib.suppress(OSError):
+            writer.write(first)
+            while sent < most and not reader.at_eof():
+                writer.write(again)
+                sent += len(again)
+                await writer.drain()
+                await asyncio.sleep(0)
+        with contextlib.suppress(OSError):
+            said = await reader.read()
+    return sent, said
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"GET /", b"a" * KIB),
+        (HEAD + b"X: ", b"a" * KIB),
+        (HEAD, b"a: b\r\n" * 170),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 170),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"e" * KIB + b"\r\na\r\n"),
+    ],
+    ids=["address", "one header", "many headers", "trailers", "chunk extensions"],
+)
+async def test_an_endless_head_is_cut(port: int, first: bytes, again: bytes) -> None:
+    # What is under way in the buffers of both ends comes on top of the bound.
+    sent, said = await sent_until_closed(port, first, again, most=64 * KIB * KIB)
+    assert sent < 32 * KIB * KIB
+    assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.usefixtures("soon_out_of_patience")
+@pytest.mark.parametrize(
+    "begun", [b"", b"POST", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{"], ids=["nothing", "a word", "a head", "a body"]
+)
+async def test_a_call_that_does_not_arrive_is_given_up(port: int, begun: bytes) -> None:
+    async with connected(port) as (reader, writer), asyncio.timeout(5):
+        writer.write(begun)
+        assert await reader.read() == b""
+
+
+@pytest.mark.usefixtures("soon_out_of_patience")
+async def test_dribbling_does_not_buy_time(port: int) -> None:
+    async with connected(port) as (reader, writer), asyncio.timeout(5):
+        writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            assert await reader.read() == b""
+
+
+@pytest.mark.usefixtures("soon_out_of_patience")
+async def test_call_after_call_arrives_on_one_connection(port: int) -> None:
+    body = b"x" * 1000 * KIB
+    async with connected(port) as (reader, writer), asyncio.timeout(20):
+        for pause in (0, 0.6, 0.6):
+            await asyncio.sleep(pause)  # together longer than a call may take to arrive
+            writer.write(HEAD + b"X: " + b"h" * 32 * KIB + f"\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert b"200" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(f"{len(body)} bytes")) == f"{len(body)} bytes".encode()
+
+
+def test_the_bounds_are_wider_than_what_agents_send() -> None:
+    assert connections.MOST_HEAD_BYTES >= 64 * KIB
+    assert timedelta(seconds=10) <= connections.ARRIVES_WITHIN <= timedelta(minutes=1)
