@@ -4,6 +4,7 @@ The process *is* the server afterwards (exec), so that whoever supervises it wat
 """
 
 import argparse
+import glob
 import os
 import shutil
 import sys
@@ -76,6 +77,15 @@ def _quoted(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _as_pattern(path: Path) -> str:
+    """A path as the server's command line reads it: with a wildcard in it, it is a pattern.
+
+    One that matches nothing is no error to the server. It would run unconfigured, on a port, anywhere.
+    """
+    plain = str(path)
+    return plain if glob.escape(plain) == plain else glob.escape(plain.replace("\\", "\\\\"))
+
+
 def main() -> None:
     """Become the server. Exit code 1 when that cannot be, with the reason on stderr."""
     parser = argparse.ArgumentParser(prog="python -m broker.embedded", description=__doc__)
@@ -90,7 +100,7 @@ def main() -> None:
         config = write_config(settings, fsync=given.fsync)
     except (BrokerError, OSError) as error:
         sys.exit(f"broker: {error}")
-    os.execv(binary, [str(binary), str(config)])  # noqa: S606 - a fixed argument list, no shell
+    os.execv(binary, [str(binary), _as_pattern(config)])  # noqa: S606 - a fixed argument list, no shell
 
 
 if __name__ == "__main__":

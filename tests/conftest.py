@@ -6,6 +6,7 @@ import pytest
 
 from broker.connection import Broker
 from broker.settings import BrokerSettings
+from tests.support.api import Api, running_site
 from tests.support.servers import emptied, running_broker
 
 
@@ -14,6 +15,13 @@ def broker_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker
     """One real server for the whole session."""
     with running_broker(tmp_path_factory.mktemp("broker")) as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Broker, API and every worker role, for tests that only speak HTTP; never emptied: take hosts of your own."""
+    with running_site(tmp_path_factory.mktemp("served"), workers=True) as (api, _):
+        yield api
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """rq, and the only place that knows it: slow and rare work, run in a process of its own."""
 
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 from typing import Any, Final
 
 import redis
@@ -86,6 +89,10 @@ class StudioWorker(Worker):
         self._sign()
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
 def work(url: str, sign: Callable[[], None]) -> None:
     """Run an rq worker on our queue until SIGTERM or SIGINT; each job runs in a forked process.
 
@@ -94,6 +101,8 @@ def work(url: str, sign: Callable[[], None]) -> None:
         sign: called whenever the worker shows that it lives; its broker may be away, so it must not raise for that.
     """
     connection = redis.Redis.from_url(url, protocol=2)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)  # rq puts its own handlers in place once it works
     while True:
         try:
             connection.ping()

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 
@@ -202,14 +202,19 @@ async def talking_to(api: Api, token: str | None) -> AsyncIterator[httpx.AsyncCl
 
 @contextlib.contextmanager
 def running_api(
-    state_dir: Path, *, env: Mapping[str, str] | None = None, until_ready: bool = True, log: str = "api.log"
+    state_dir: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    until: Literal["is ready", "serves"] | None = "is ready",
+    log: str = "api.log",
 ) -> Iterator[Api]:
-    """One API process on a state directory, until the end of the block. Its broker may be there, or not."""
+    """One API process on a state directory, until the end of the block; waited for until it is so far."""
     port = free_port()
     with started(api_role(state_dir, port, env=env, log=log)) as role:
         api = Api(role, state_dir=state_dir, port=port)
         try:
-            eventually(api.is_ready if until_ready else api.serves, within=40, what="an API that answers")
+            if until is not None:
+                eventually(api.is_ready if until == "is ready" else api.serves, within=40, what=f"an API that {until}")
             yield api
         finally:
             api.http.close()

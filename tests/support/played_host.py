@@ -36,7 +36,7 @@ class PlayedHost:
     async def submit(self, **asked: Any) -> RequestRecord:
         """A request for this host, stored and appended."""
         named = {"service_name": self.key.service, "target_hostnames": [self.key.host]}
-        return await submitted(self.broker, now=self.now, **named, **asked)
+        return await submitted(self.broker, now=self.now, **(named | asked))
 
     async def append(self, request: OpenRequest) -> int:
         """Append an open request as it is."""
@@ -55,10 +55,10 @@ class PlayedHost:
         """Store a decision; False when the host has changed since it was loaded."""
         return (await self._store.settle_all({self.at: (loaded, decision)}, now=self.now))[self.at]
 
-    async def settle(self) -> bool:
-        """Load, decide, store."""
+    async def settle(self) -> None:
+        """Load, decide, store; nobody comes in between."""
         loaded = await self.load()
-        return await self.store(loaded, self.decide(loaded))
+        assert await self.store(loaded, self.decide(loaded)), f"loaded {loaded.command}, now {await self.command()}"
 
     # --- what the agent does ---
 

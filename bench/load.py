@@ -1,0 +1,156 @@
+"""The load: some keep-alive connections that send one heartbeat after the other, as fast as they are answered.
+
+A process of its own, on asyncio protocols without any HTTP library, so that it costs the machine as little as it can.
+Started by heartbeats.py; reads what to do as JSON from stdin and writes what it measured as JSON to stdout.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from array import array
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import uvloop
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+LENGTH: Final = b"content-length:"
+
+
+@dataclass
+class Plan:
+    """What to send where, and how long; the token comes by stdin, as a process's arguments are public."""
+
+    port: int
+    token: str
+    connections: int
+    hosts: int
+    seconds: float
+    most: int
+    """Stop after so many answers, whatever the time."""
+
+
+@dataclass
+class Tally:
+    """What came back."""
+
+    took: "array[float]" = field(default_factory=lambda: array("d"))
+    """Seconds from the first byte out to the last byte in, for each answer."""
+    other_answers: dict[str, int] = field(default_factory=dict)
+
+
+class Connection(asyncio.Protocol):
+    """One agent's connection, for several hosts in turn."""
+
+    def __init__(self, requests: list[bytes], tally: Tally, over: asyncio.Event, most: int) -> None:
+        self._requests = requests
+        self._tally = tally
+        self._over = over
+        self._most = most
+        self._next = 0
+        self._buffer = bytearray()
+        self._sent_at = 0.0
+        self._transport: Any = None
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def send(self) -> None:
+        """Send the next heartbeat."""
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._requests[self._next])
+        self._next = (self._next + 1) % len(self._requests)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head = self._buffer.find(END_OF_HEAD)
+        if head < 0:
+            return
+        lines = bytes(self._buffer[:head]).lower().split(b"\r\n")
+        length = next(int(line[len(LENGTH) :]) for line in lines if line.startswith(LENGTH))
+        if len(self._buffer) < head + len(END_OF_HEAD) + length:
+            return
+        self._buffer.clear()
+        status = lines[0].split()[1].decode()
+        if status == "200":
+            self._tally.took.append(time.perf_counter() - self._sent_at)
+        else:
+            self._tally.other_answers[status] = self._tally.other_answers.get(status, 0) + 1
+        if len(self._tally.took) >= self._most:
+            self._over.set()
+        if not self._over.is_set():
+            self.send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._over.is_set():
+            self._tally.other_answers["connection lost"] = self._tally.other_answers.get("connection lost", 0) + 1
+        self.lost.set_result(exc)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def heartbeat(plan: Plan, number: int) -> bytes:
+    """One heartbeat as it goes over the wire, in the words of the source text."""
+    body = json.dumps({
+        "ip_address": f"10.0.{number // 256 % 256}.{number % 256}", "hostname": f"bench-{number:06}",
+        "service_name": "bench", "last_command_id": "2b0d7d2e-8f0e-4d3c-a1e5-0d2f9c7b6a54", "status": "active",
+        "timestamp": "2025-01-08T11:00:00Z",
+    }).encode()  # fmt: skip
+    head = (
+        "POST /api/metrics/heartbeat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {plan.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+async def measure(plan: Plan) -> dict[str, Any]:
+    """Beat until the time or the count is up."""
+    loop = asyncio.get_running_loop()
+    tally, over = Tally(), asyncio.Event()
+    hosts = [heartbeat(plan, number) for number in range(max(plan.hosts, plan.connections))]
+    connections = []
+    for number in range(plan.connections):
+        one = partial(Connection, hosts[number :: plan.connections], tally, over, plan.most)
+        _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
+        connections.append(made)
+    begun = time.perf_counter()
+    for connection in connections:
+        connection.send()
+    try:
+        async with asyncio.timeout(plan.seconds):
+            await over.wait()
+    except TimeoutError:
+        over.set()
+    lasted = time.perf_counter() - begun
+    for connection in connections:
+        connection.close()
+    await asyncio.gather(*(connection.lost for connection in connections))
+    took = sorted(tally.took)
+    return {
+        "answers": len(took),
+        "seconds": lasted,
+        "per_second": len(took) / lasted,
+        "ms": {name: round(1000 * at(took, share), 3) for name, share in SHARES.items()},
+        "other_answers": tally.other_answers,
+    }
+
+
+def at(ordered: list[float], share: float) -> float:
+    """The value below which this share lies; 0 of nothing."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def main() -> None:
+    plan = Plan(**json.load(sys.stdin))
+    json.dump(uvloop.run(measure(plan)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

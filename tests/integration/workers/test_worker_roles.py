@@ -1,0 +1,133 @@
+"""The roles as processes and as loops: they sign in, survive what can be survived, and end when told to."""
+
+import asyncio
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from broker import keys
+from broker.connection import Broker
+from broker.errors import BrokerUnavailable
+from broker.roster import Roster
+from broker.settings import BrokerSettings
+from tests.support.private_broker import private_broker
+from tests.support.processes import LOOPED_ROLES, Role, eventually, started, worker_role
+from workers import loop
+from workers.loop import run_forever
+
+
+class Passes:
+    """A role whose passes go as the test says."""
+
+    def __init__(self, *outcomes: Exception | None, enough: int) -> None:
+        self.made = 0
+        self.enough = asyncio.Event()
+        self._how_many = enough
+        self._outcomes = list(outcomes)
+
+    async def make(self) -> None:
+        self.made += 1
+        if self.made == self._how_many:
+            self.enough.set()
+        await asyncio.sleep(0.001)
+        if self._outcomes and (outcome := self._outcomes.pop(0)) is not None:
+            raise outcome
+
+
+async def running(passes: Passes, broker: Broker) -> None:
+    """Run the loop until enough passes were made."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_forever("merger", passes.make, roster=Roster(broker), instance="i", stop=stop))
+    await asyncio.wait_for(passes.enough.wait(), 10)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_a_loop_makes_passes_and_signs_the_roster(broker: Broker) -> None:
+    await running(Passes(enough=5), broker)
+    async with broker.guarded() as redis:
+        assert await redis.zrange(keys.roles(), 0, -1) == ["merger/i"]
+
+
+@pytest.mark.parametrize("trouble", [BrokerUnavailable("away"), RuntimeError("broken")])
+async def test_a_pass_that_fails_is_made_again(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(loop, "PAUSE_AFTER_FAILURE", timedelta(milliseconds=1))
+    passes = Passes(None, trouble, trouble, None, enough=6)
+    await running(passes, broker)
+    assert passes.made >= 6
+
+
+async def test_a_loop_that_is_told_to_stop_does_not_wait_for_its_pause(broker: Broker) -> None:
+    passes, stop = Passes(enough=1), asyncio.Event()
+    task = asyncio.create_task(
+        run_forever("janitor", passes.make, roster=Roster(broker), instance="i", stop=stop, pause=timedelta(minutes=1))
+    )
+    await asyncio.wait_for(passes.enough.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+    assert passes.made == 1
+
+
+# --- as processes -----------------------------------------------------------------------------------------------------
+
+
+def signed(settings: BrokerSettings) -> set[str]:
+    with Redis.from_url(settings.url, decode_responses=True) as client:
+        return {str(name).partition("/")[0] for name in client.zrange(keys.roles(), 0, -1)}
+
+
+@pytest.mark.usefixtures("broker")
+def test_the_roles_sign_in_and_end_on_ctrl_c(broker_settings: BrokerSettings) -> None:
+    """Every role, each in its own way: the looped ones together, rq's worker by itself."""
+    with (
+        started(worker_role(broker_settings.state_dir)) as looped,
+        started(worker_role(broker_settings.state_dir, "jobs")) as jobs,
+    ):
+        eventually(lambda: signed(broker_settings) == {*LOOPED_ROLES, "jobs"}, within=30, what="signing in")
+        for role in (looped, jobs):
+            role.process.send_signal(signal.SIGINT)
+        assert (looped.process.wait(15), jobs.process.wait(15)) == (0, 0)
+    for role in (looped, jobs):
+        assert "Traceback" not in role.log.read_text()
+
+
+def test_roles_survive_a_crash_of_the_broker(tmp_path: Path) -> None:
+    with private_broker(tmp_path) as server, started(worker_role(tmp_path)) as looped:
+        eventually(lambda: signed(server.settings) == set(LOOPED_ROLES), within=30, what="signing in")
+        server.crash()
+        server.come_back()
+        with Redis.from_url(server.settings.url) as client:
+            client.delete(keys.roles())
+        eventually(lambda: signed(server.settings) == set(LOOPED_ROLES), within=30, what="signing in again")
+        assert looped.process.poll() is None
+        assert looped.stop() == 0
+
+
+@pytest.mark.parametrize("roles", [("merger", "janitor"), ("jobs",)])
+def test_a_role_that_waits_for_its_broker_ends_on_a_signal(tmp_path: Path, roles: tuple[str, ...]) -> None:
+    with started(worker_role(tmp_path, *roles)) as waiting:
+        eventually(lambda: _handles_sigterm(waiting), what="its signal handlers")
+        assert waiting.stop() == 0
+    assert "Traceback" not in waiting.log.read_text()
+
+
+def _handles_sigterm(role: Role) -> bool:
+    """Whether the process catches SIGTERM by now, as the kernel sees it."""
+    status = Path(f"/proc/{role.pid}/status").read_text()
+    caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), 16)
+    return bool(caught & 1 << (signal.SIGTERM - 1))
+
+
+def test_data_laid_out_otherwise_is_refused_in_a_line(tmp_path: Path) -> None:
+    with private_broker(tmp_path) as server:
+        with Redis.from_url(server.settings.url) as client:
+            client.hset(keys.layout(), "partitions", "32")
+        with started(worker_role(tmp_path, "merger")) as role:
+            assert role.process.wait(20) == 1
+    assert "set PCS_PARTITIONS=32" in role.log.read_text()
+    assert "Traceback" not in role.log.read_text()

@@ -1,0 +1,262 @@
+"""What the docs say is true: links lead somewhere, commands and options exist, the README's first profile works."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from agent.cli import gprofiler
+from api.settings import ApiSettings
+from broker.embedded import CONFIG
+from broker.settings import BrokerSettings
+from cli.client import StudioClient
+from cli.main import COMMANDS, main
+from protocol.lifecycle import OUTCOMES
+from tests.support.processes import eventually
+from tests.support.studio import studio_up
+from workers.__main__ import JOBS, LOOPED
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "changes").glob("*.md")])
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(page.read_text()) if kind == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors GitHub makes of headings."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(BLOCK.sub("", page.read_text())):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{name(page)} links to {link}"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    reached, waiting = set[Path](), [ROOT / "docs" / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = [link.partition("#")[0] for link in LINK.findall(page.read_text()) if "://" not in link]
+        waiting += [target for link in links if (target := (page.parent / link).resolve()).is_file()]
+    assert not {name(page) for page in (ROOT / "docs").rglob("*.md")} - {name(page) for page in reached}
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """The words of each command in a page's shell blocks, and of what is in backticks in its prose."""
+    for text in blocks(page, "bash"):
+        for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+            for part in re.split(r"[|;]|\$\(|\)", line.partition("    #")[0]):
+                yield part.split()
+    for text in re.findall(r"`((?:python3 studio\.py|studio|gprofiler) [^`]+)`", BLOCK.sub("", page.read_text())):
+        yield text.split("|")[0].split()
+
+
+def after(words: Sequence[str], *programs: str) -> list[str] | None:
+    """What follows one of these programs in a command line."""
+    for number, word in enumerate(words):
+        if word in programs:
+            return list(words[number + 1 :])
+    return None
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help"
+    }
+
+
+def test_every_studio_command_in_the_docs_exists_with_its_options() -> None:
+    seen = set[str]()
+    for page in PAGES:
+        for words in command_lines(page):
+            rest = after(words, "studio.py", "studio", ".venv/bin/studio")
+            if not rest or rest[0] == "COMMAND" or not re.fullmatch(r"[a-z-]+", rest[0]):
+                continue
+            verb, options = rest[0], [word for word in rest[1:] if word.startswith("-")]
+            seen.add(verb)
+            if verb in {"setup", "test"}:
+                assert set(options) <= {"--dev"}, f"{name(page)}: {words}"
+                continue
+            assert verb in COMMANDS, f"{name(page)}: {words}"
+            if verb == "check":
+                continue  # what it does not know goes to pytest
+            command = main.get_command(click.Context(main), verb)
+            assert command is not None
+            assert set(options) <= options_of(command), f"{name(page)}: {words}"
+    assert seen >= {*COMMANDS, "setup", "test"}, "a command that no page tells of"
+
+
+def test_every_gprofiler_option_in_the_docs_exists() -> None:
+    seen = 0
+    for page in PAGES:
+        for words in command_lines(page):
+            rest = after(words, "gprofiler", ".venv/bin/gprofiler") or []
+            options = {word.partition("=")[0] for word in rest if word.startswith("-")}
+            assert options <= options_of(gprofiler), f"{name(page)}: {words}"
+            seen += len(options)
+    assert seen > 5
+
+
+def test_every_setting_in_the_docs_exists() -> None:
+    known = {
+        f"PCS_{field.upper()}"
+        for settings in (ApiSettings, BrokerSettings, WorkerSettings)
+        for field in settings.model_fields
+    }
+    told = {page: set(re.findall(r"PCS_[A-Z_]+", page.read_text())) for page in PAGES}
+    assert not {name(page): names - known for page, names in told.items() if names - known}
+    operations = told[ROOT / "docs" / "operations.md"]
+    assert known - operations <= {"PCS_INSECURE_NO_AUTH"}, "a setting that operators are not told of"
+
+
+def test_every_outcome_is_told_of() -> None:
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    listed = re.search(r"The outcomes are `([a-z_ ]+)`", architecture)
+    assert listed is not None
+    assert set(listed[1].split()) == set(OUTCOMES)
+
+
+def test_every_path_in_the_docs_is_one_of_the_api() -> None:
+    from api.app import create_app  # noqa: PLC0415 - only this test needs the whole app
+
+    paths = set(create_app(ApiSettings(), BrokerSettings()).openapi()["paths"]) | {"/docs", "/openapi.json"}
+    shapes = [re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path))) for path in paths]
+    for page in PAGES:
+        found = re.findall(r"(?<![\w.])/(?:api/[\w/{}$]+|healthz|readyz|docs|openapi\.json)\b\}?", page.read_text())
+        for path in (path.rstrip("/") for path in found):
+            is_start = any(known.startswith(f"{path}/") for known in paths)  # "the calls under /api/metrics"
+            assert is_start or any(shape.fullmatch(path) for shape in shapes), f"{name(page)}: {path}"
+
+
+def test_a_shell_block_of_the_readme_is_shell() -> None:
+    for text in blocks(ROOT / "README.md", "bash"):
+        subprocess.run(["bash", "-n"], input=text.replace("…", "x"), text=True, check=True, timeout=10)
+
+
+# Containers -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_containers_run_our_command_lines() -> None:
+    services = COMPOSE["services"]
+    assert services["api"]["command"][:3] == ["python", "-m", "api"]
+    assert services["merger"]["command"] == ["python", "-m", "workers", *LOOPED]
+    assert services["jobs"]["command"] == ["python", "-m", "workers", JOBS]
+    assert services["merger"]["healthcheck"]["test"][-len(LOOPED) :] == list(LOOPED)
+    known = options_of(gprofiler)
+    assert {word for word in services["agent"]["command"] if word.startswith("-")} <= known
+    flags = subprocess.run(
+        [sys.executable, "-m", "api", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    for word in services["api"]["command"]:
+        assert not word.startswith("--") or word in flags.stdout
+
+
+@pytest.mark.parametrize("service", ["api", "merger", "jobs"])
+def test_a_healthcheck_is_python(service: str) -> None:
+    test = COMPOSE["services"][service]["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "python", "-c"]
+    compile(test[3], service, "exec")
+
+
+def test_the_container_of_the_broker_keeps_data_as_our_own_does() -> None:
+    words = COMPOSE["services"]["valkey"]["command"][1:]
+    given = {words[number].removeprefix("--"): words[number + 1] for number in range(0, len(words), 2)}
+    own = dict(line.split(" ", 1) for line in CONFIG.splitlines() if line and not line.startswith("#"))
+    assert given == {name: own[name].format(fsync="everysec").strip('"') for name in given}
+    assert set(own) - set(given) == {"port", "unixsocket", "unixsocketperm", "dir", "daemonize"}
+
+
+def test_no_container_of_ours_has_more_than_it_needs() -> None:
+    for service in ("api", "merger", "jobs"):
+        facts = COMPOSE["services"][service]
+        assert facts["read_only"] is True
+        assert facts["cap_drop"] == ["ALL"]
+        assert not {"privileged", "pid"} & set(facts)
+        assert not [key for key in facts["environment"] if re.search("TOKEN|PASSWORD|SECRET", key)]
+    assert COMPOSE["networks"]["broker"] == {"internal": True}
+    assert "ports" not in COMPOSE["services"]["valkey"]
+    assert COMPOSE["services"]["agent"]["profiles"] == ["agent"]
+
+
+def test_the_image_is_built_from_what_is_there() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            assert (ROOT / source).exists()
+            assert f"!{source}" in ignored
+    stages = set(re.findall(r"^FROM \S+ AS (\w+)$", dockerfile, re.MULTILINE))
+    for service in COMPOSE["services"].values():
+        assert "build" not in service or service["build"]["target"] in stages
+    pinned = re.search(r"^UV_VERSION = \"(.+)\"$", (ROOT / "studio.py").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert f"uv:{pinned[1]} " in dockerfile
+
+
+# The README's first profile, as it stands there -----------------------------------------------------------------------
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands use curl")
+def test_the_readmes_first_profile_works_as_written(tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text().partition("## Your first profile")[2].partition("\n## ")[0]
+    starts, *commands = [text for _, text in BLOCK.findall(section)]
+    assert starts == "python3 studio.py up\n"
+    assert len(commands) == 3
+    with studio_up(tmp_path) as up, StudioClient(up.url, up.state.token("admin")) as client:
+        eventually(client.hosts, within=30, what="the agent's first heartbeat")
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PCS_STATE_DIR": str(up.state)}
+        said = []
+        for text in commands:
+            script = text.replace("http://127.0.0.1:8000", up.url)
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True,
+                check=False, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+            said.append(done.stdout)
+        assert '"status":"online"' in said[0]
+        submitted = re.search(r'"request_id":"([0-9a-f-]+)"', said[1])
+        assert submitted is not None, said[1]
+        status = '"status":"stopped"'
+        request = f"{up.url}/api/v1/requests/{submitted[1]}"
+        eventually(lambda: status in _get(request, up.state.token("admin")), within=60, what="the stop of the run")
+        newest = up.state.profiles / "last_flamegraph.html"
+        eventually(newest.exists, within=30, what="the flame graph of what was sampled")
+
+
+def _get(url: str, token: str | None) -> str:
+    import httpx  # noqa: PLC0415 - only here
+
+    return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).text
