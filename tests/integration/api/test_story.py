@@ -86,7 +86,8 @@ def test_a_request_is_told_step_by_step(served: Api, agent: PlayedAgent) -> None
     host = ended["hosts"][0]
     steps = ["submitted", "pending", "delivered", "received", "running", "completed"]
     assert list(host["timeline"]) == steps
-    assert sorted(host["timeline"].values()) == list(host["timeline"].values())
+    moments = [datetime.fromisoformat(at) for at in host["timeline"].values()]
+    assert moments == sorted(moments)
     assert {name: host[name] for name in ("samples", "execution_time", "results_path", "generation", "status")} == {
         "samples": 1_234, "execution_time": 1.5, "results_path": "/profiles/1", "generation": 1, "status": "completed",
     }  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_state_directory_with_a_long_path_works(tmp_path: Path) -> None:
     settings.socket_path.parent.rmdir()
 
 
-@pytest.mark.parametrize("name", ["a \"b\\ 'ü", "a#b%20c", "what?", "[x] *", "\\ and ?"])
+@pytest.mark.parametrize("name", ["a#b%20c \"d\\ 'ü", "[x] *, what?", "\\ and ?"])
 def test_a_state_directory_with_an_odd_name_works(tmp_path: Path, name: str) -> None:
     odd = tmp_path / name
     odd.mkdir()

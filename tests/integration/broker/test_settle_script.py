@@ -152,6 +152,7 @@ async def test_more_entries_than_one_bite_are_taken_in_several(host: PlayedHost,
     await host.settle()
     assert len(await host.open_ids()) == 1_000
     assert await host.rings() == 2, "one by the submission, one for the rest"
+    assert len((await host.load()).entries) == 501
     await host.settle()
     assert len(await host.open_ids()) == 1_501
 

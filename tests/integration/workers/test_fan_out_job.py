@@ -115,7 +115,7 @@ async def test_an_rq_worker_killed_in_the_middle_leaves_nothing_undone_and_nothi
 ) -> None:
     monkeypatch.setattr(job_queue, "SILENT_MEANS_DEAD", timedelta(seconds=2))
     monkeypatch.setattr(dispatcher_module, "LOOK_AGAIN", timedelta(seconds=1))
-    record = await a_large_request(broker, 20_000)
+    record = await a_large_request(broker, 14_000)
     await RequestStore(broker).ask_fan_out(record.request_id)
     progress = [0]
     async with roles_at_work(broker, "dispatcher"):
@@ -123,24 +123,24 @@ async def test_an_rq_worker_killed_in_the_middle_leaves_nothing_undone_and_nothi
 
             async def in_the_middle() -> bool:
                 progress.append(await appended(broker, record))
-                return progress[-1] >= 4_000
+                return progress[-1] >= 2_000
 
             await before_long(in_the_middle, what="progress")
             kill_with_its_children(worker)
         at_the_kill = await appended(broker, record)
-        assert 4_000 <= at_the_kill < 20_000, "it was to be killed in the middle"
+        assert 2_000 <= at_the_kill < 14_000, "it was to be killed in the middle"
         assert not await is_forgotten(broker), "the dispatcher stays with what is not done"
 
         with started(worker_role(broker_settings.state_dir, "jobs")):
 
             async def done() -> bool:
                 progress.append(await appended(broker, record))
-                return progress[-1] == 20_000
+                return progress[-1] == 14_000
 
             await before_long(done, within=40, what="the rest of the fan-out")
             await before_long(lambda: is_forgotten(broker), what="the dispatcher's ack")
     assert progress == sorted(progress), "progress never falls"
-    assert len(set(progress)) > 3, "it is told piece by piece"
+    assert len(set(progress)) > 2, "it is told piece by piece"
     await check_that_each_host_stands_once(broker, record)
 
 
