@@ -39,6 +39,8 @@ class Decision:
     update: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Mapping[str, str]] = ()
     wake_at: int | None = None
+    derived_id: str | None = None
+    """A command id that no request brought along: whose it is must be told before an agent can name it."""
 
     def as_json(self) -> str:
         """For the script. Absent parts are left out: a JSON null is true in Lua."""
@@ -190,6 +192,7 @@ def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float)
             tell(kept.state, kept.command_id, kept.generation, compacted.joined, "joined a command that covers it")
         fields = {"request_ids": " ".join(kept.request_ids), "stop_ids": " ".join(kept.stop_ids)}
         update = {name: text for name, text in fields.items() if loaded.command.get(name) != text}
+    installed_id = compacted.install.command_id if compacted.install is not None else None
     return Decision(
         drained=list(loaded.entries),
         keep={key: text for key, text in texts.items() if loaded.open_requests.get(key) != text},
@@ -199,4 +202,5 @@ def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float)
         update=update,
         events=events,
         wake_at=ms(compacted.wake_at) if compacted.wake_at is not None else None,
+        derived_id=installed_id if installed_id not in {each.command_id for each in by_id.values()} else None,
     )

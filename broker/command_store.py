@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from broker import codec, scripts
+from broker import codec, keys, scripts
 from broker.codec import Decision, Loaded
 from broker.connection import Broker
 from broker.keys import Place
+from broker.request_store import KEPT_FOR
 from broker.scripts import Beat, Delivered, Idle, Recorded
 from protocol.completions import Completion
 from protocol.names import HostKey
@@ -63,6 +64,7 @@ class CommandStore:
         Raises:
             BrokerUnavailable: the server cannot be reached; each may or may not be stored, and may be repeated.
         """
+        await self._tell_owners(decisions)
         calls = [
             scripts.settle(at, at.host_key, revision=loaded.revision, decision=decision, now=codec.ms(now))
             for at, (loaded, decision) in decisions.items()
@@ -74,6 +76,14 @@ class CommandStore:
                 log.error("decision cannot be stored", host=at.path, error=str(answer))
             stored[at] = answer == "stored"
         return stored
+
+    async def _tell_owners(self, decisions: Mapping[Place, tuple[Loaded, Decision]]) -> None:
+        """Before a derived command id can be handed out, say whose it is, as is said of every request's own."""
+        for at, (_, decision) in decisions.items():
+            if decision.derived_id is not None:
+                owner = at.host_key._replace(host="").path
+                async with self._broker.guarded() as redis:
+                    await redis.set(keys.command_owner(decision.derived_id), owner, ex=int(KEPT_FOR.total_seconds()))
 
 
 def _facts(completion: Completion) -> dict[str, str]:

@@ -107,7 +107,7 @@ def request_hosts(request_id: str) -> str:
 
 
 def command_owner(command_id: str) -> str:
-    """String, TTL 7 d. Tenant and service of a command id, for completions that name no service; request_store."""
+    """String, TTL 7 d. Whose a command id is, for completions that do not say; request_store, command_store."""
     return f"{PREFIX}{{c:{command_id}}}:owner"
 
 

@@ -40,10 +40,8 @@ def pids_in(flamegraph: Path) -> set[int]:
 
 
 def test_a_request_becomes_a_flame_graph_of_the_process(system: System) -> None:
-    asked_at = time.time()
     answer = system.submit(pids=[system.sample_pid], duration=4, frequency=99)
     running = system.wait_for(answer["request_id"], "running")
-    assert time.time() - asked_at < 10
     assert running["command_id"] == answer["command_id"]
     done = system.wait_for(answer["request_id"])
     assert done["status"] == "completed", done

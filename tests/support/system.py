@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,15 @@ class System:
         self._others.clear()
 
     def wait_until_online(self, *, within: float = 30.0) -> None:
-        """Wait until the agent's host is in the fleet."""
+        """Wait until the agent beats: that an earlier life of it did not long ago is not enough."""
+        asked_at = datetime.now(UTC)
 
         def online() -> bool:
             with contextlib.suppress(httpx.TransportError):
                 page = httpx.get(f"{self.url}/api/v1/hosts", headers=self.as_admin, timeout=10)
                 return page.status_code == 200 and any(
-                    host["hostname"] == self.host and host["status"] == "online" for host in page.json()["items"]
+                    host["hostname"] == self.host and datetime.fromisoformat(host["last_beat"]) > asked_at
+                    for host in page.json()["items"]
                 )
             return False
 

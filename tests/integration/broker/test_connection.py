@@ -152,6 +152,23 @@ async def test_a_server_that_takes_no_writes_is_unavailable(broker: Broker) -> N
     assert await broker.run(COUNT) == 1
 
 
+async def test_a_server_that_misses_its_replicas_is_unavailable(broker: Broker) -> None:
+    async with broker.guarded() as redis:
+        await redis.config_set("min-replicas-to-write", "1")
+        try:
+            for attempt in (broker.run(COUNT), broker.run_all([COUNT]), broker.settle_layout()):
+                with pytest.raises(BrokerUnavailable):
+                    await attempt
+        finally:
+            await redis.config_set("min-replicas-to-write", "0")
+    assert await broker.run(COUNT) == 1
+
+
+async def test_a_wrong_answer_is_no_absence(broker: Broker) -> None:
+    with pytest.raises(ResponseError):
+        await broker.run(BROKEN)
+
+
 async def test_roles_start_in_any_order(tmp_path: Path) -> None:
     async with Broker.opened(BrokerSettings(state_dir=tmp_path)) as broker:
         waiting = asyncio.create_task(broker.wait_until_ready())

@@ -13,7 +13,7 @@ from protocol.lifecycle import NEXT, OUTCOMES, Event, State
 from tests.support.played_host import PlayedHost
 
 NO_SCRIPT_YET: Final = frozenset({Event.FELL_SILENT, Event.WAS_CANCELLED})
-"""Nothing on the server says these: hosts are not declared lost and requests not cancelled by this version."""
+"""This version declares no host lost, and cancels no request but for want of room before it is taken up."""
 UNREACHABLE: Final = frozenset({State.LOST, State.CANCELLED})
 INSTALLING: Final = frozenset({State.SUBMITTED, State.QUEUED})
 """Settling takes these up. An event that comes by settling is one of them, or it is an installation."""

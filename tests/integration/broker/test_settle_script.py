@@ -10,6 +10,7 @@ from broker import keys
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.keys import Place
+from broker.request_store import RequestStore
 from protocol.lifecycle import OUTCOMES
 from tests.support.builders import NOW, a_host
 from tests.support.played_host import PlayedHost
@@ -243,6 +244,21 @@ async def test_an_install_nudges_who_holds_a_heartbeat_and_a_join_does_not(host:
             heard.append(message["data"])
         assert heard == [host.at.path, host.at.path]
         await channel.aclose()
+
+
+async def test_an_id_that_no_request_brought_along_has_an_owner_too(host: PlayedHost, broker: Broker) -> None:
+    """Agents in the field complete a command by its id alone, without the service."""
+    await host.submit()
+    await host.submit(frequency=99, expires_in=5)
+    await host.settle()
+    first = await host.take()
+    host.now += 6
+    await host.settle()
+    derived = await host.take()
+    assert derived.command_id != first.command_id
+    assert await RequestStore(broker).owner_of(derived.command_id) == ("default", "web")
+    async with broker.guarded() as redis:
+        assert 0 < await redis.ttl(keys.command_owner(derived.command_id)) <= 604_800
 
 
 async def test_one_host_that_cannot_be_read_does_not_hold_up_the_others(broker: Broker) -> None:
