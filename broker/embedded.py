@@ -23,7 +23,8 @@ unixsocket {socket}
 unixsocketperm 700
 dir {home}
 daemonize no
-# Every accepted request is in this file before its answer. A power cut may lose the last second; a crash loses nothing.
+# "always": every accepted request is on the disk before its answer, through a crash and a power cut. "everysec" puts
+# off writing while a sync is slow, and answers all the same: a kill then loses what was answered (decision 0004).
 appendonly yes
 appendfsync {fsync}
 save ""
@@ -57,7 +58,7 @@ def find_server() -> Path:
     return path
 
 
-def write_config(settings: BrokerSettings, *, fsync: str = "everysec") -> Path:
+def write_config(settings: BrokerSettings, *, fsync: str = "always") -> Path:
     """Prepare the folders, closed to other users, and the server's configuration; gives the path of the latter.
 
     Raises:
@@ -90,9 +91,7 @@ def main() -> None:
     """Become the server. Exit code 1 when that cannot be, with the reason on stderr."""
     parser = argparse.ArgumentParser(prog="python -m broker.embedded", description=__doc__)
     parser.add_argument("--state-dir", type=Path, help="where data and socket live (default: PCS_STATE_DIR)")
-    parser.add_argument(
-        "--fsync", choices=("everysec", "always"), default="everysec", help="when data reaches the disk"
-    )
+    parser.add_argument("--fsync", choices=("everysec", "always"), default="always", help="when data reaches the disk")
     given = parser.parse_args()
     settings = BrokerSettings(**({"state_dir": given.state_dir} if given.state_dir else {}))
     try:

@@ -192,7 +192,7 @@ def test_the_container_of_the_broker_keeps_data_as_our_own_does() -> None:
     words = COMPOSE["services"]["valkey"]["command"][1:]
     given = {words[number].removeprefix("--"): words[number + 1] for number in range(0, len(words), 2)}
     own = dict(line.split(" ", 1) for line in CONFIG.splitlines() if line and not line.startswith("#"))
-    assert given == {name: own[name].format(fsync="everysec").strip('"') for name in given}
+    assert given == {name: own[name].format(fsync="always").strip('"') for name in given}
     assert set(own) - set(given) == {"port", "unixsocket", "unixsocketperm", "dir", "daemonize"}
 
 

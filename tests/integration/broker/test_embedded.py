@@ -59,7 +59,7 @@ def test_the_process_becomes_the_server_and_ends_on_sigterm(tmp_path: Path) -> N
 def test_the_server_runs_as_it_was_configured(broker_settings: BrokerSettings) -> None:
     with redis.Redis.from_url(broker_settings.url, decode_responses=True) as client:
         wanted = {
-            "port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction",
+            "port": "0", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction",
             "stream-node-max-bytes": "512", "save": "",
         }  # fmt: skip
         found = {name: client.config_get(name)[name] for name in wanted}
@@ -73,7 +73,6 @@ def test_data_survives_a_crash(tmp_path: Path) -> None:
         wait_for_broker(settings)
         with redis.Redis.from_url(settings.url) as client:
             client.xadd("stream", {"a": "b"})
-            client.config_set("appendfsync", "always")
             client.set("last", "word")
         role.kill()
         role.restart()

@@ -78,10 +78,10 @@ def test_the_configuration_is_written_into_folders_closed_to_others(short_path: 
 def test_the_configuration_loses_nothing_and_listens_on_no_port(tmp_path: Path) -> None:
     settings = BrokerSettings(state_dir=tmp_path)
     lines = write_config(settings).read_text().splitlines()
-    assert {"port 0", "appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"} <= set(lines)
+    assert {"port 0", "appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
     assert {"unixsocketperm 700", "stream-node-max-bytes 512"} <= set(lines)
     assert f'unixsocket "{settings.socket_path}"' in lines
-    assert "appendfsync always" in write_config(settings, fsync="always").read_text().splitlines()
+    assert "appendfsync everysec" in write_config(settings, fsync="everysec").read_text().splitlines()
 
 
 def test_a_folder_that_is_not_there_yet_is_no_fault(short_path: Path) -> None:
