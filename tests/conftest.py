@@ -1,5 +1,6 @@
 """Fixtures that several folders share: a real server for the session, emptied for each test."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -8,6 +9,11 @@ from broker.connection import Broker
 from broker.settings import BrokerSettings
 from tests.support.api import Api, running_site
 from tests.support.servers import emptied, running_broker
+
+
+# A shell's background job ignores SIGINT, and so would every process that a test starts and stops by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

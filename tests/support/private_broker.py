@@ -19,7 +19,7 @@ class PrivateBroker:
     role: Role
 
     def crash(self) -> None:
-        """SIGKILL: what was not written is lost, and the socket stays behind."""
+        """SIGKILL: the socket stays behind."""
         self.role.kill()
 
     def come_back(self) -> None:

@@ -110,13 +110,12 @@ async def test_a_server_that_crashes_is_unavailable_and_is_used_again_when_it_is
     async with Broker.opened(own.settings) as broker:
         await broker.settle_layout()
         assert await broker.run(COUNT) == 1
-        await asyncio.sleep(1.1)  # appendfsync everysec: what is older than a second survives
         own.crash()
         for attempt in (broker.ping(), broker.run(COUNT), broker.run_all([COUNT]), broker.settle_layout()):
             with pytest.raises(BrokerUnavailable):
                 await attempt
         own.come_back()
-        assert await broker.run(COUNT) == 2, "the data is there, and no attempt was made twice"
+        assert await broker.run(COUNT) == 2, "what was answered is there, and no attempt was made twice"
         await broker.settle_layout()
 
 
@@ -140,8 +139,7 @@ async def test_a_server_that_hangs_is_unavailable_and_nothing_is_done_twice(
 
 async def test_a_server_that_takes_no_writes_is_unavailable(broker: Broker) -> None:
     async with broker.guarded() as redis:
-        used = (await redis.info("memory"))["used_memory"]
-        await redis.config_set("maxmemory", str(used))
+        await redis.config_set("maxmemory", "1")
         try:
             with pytest.raises(BrokerUnavailable, match="OutOfMemoryError"):
                 await broker.run(COUNT)
