@@ -10,7 +10,6 @@ from broker.settings import BrokerSettings
 from tests.support.api import Api, running_site
 from tests.support.servers import emptied, running_broker
 
-
 # A shell's background job ignores SIGINT, and so would every process that a test starts and stops by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
