@@ -1,36 +1,52 @@
 """Between what is stored and what compaction works on. Pure: texts in, values out, and back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from broker.effective import GRACE_SECONDS, Compacted, Effective, OpenRequest
 from protocol.commands import CommandReader, StartCommand, StartConfig, StopCommand
 from protocol.lifecycle import State
-from protocol.names import HostKey
 from protocol.requests import ProfileRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One host as it is stored: the command's fields, the open requests and the new entries."""
+    """One host as it is stored: the command's fields, the open requests, and the new entries by kind."""
 
     command: Mapping[str, str]
     open_requests: Mapping[str, str]
-    entries: Mapping[str, str]
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """Requests that have come, by entry id."""
+    cancels: Mapping[str, str] = field(default_factory=dict)
+    """Cancels that have come, by entry id."""
 
     @property
     def revision(self) -> str:
         """What the store compares, so that a decision is stored only on the facts it was taken on."""
         return self.command.get("revision", "0")
 
+    @property
+    def entry_ids(self) -> tuple[str, ...]:
+        """What is taken up when a decision on this host is stored."""
+        return (*self.entries, *self.cancels)
+
+    @property
+    def likeness(self) -> Hashable:
+        """Equal for hosts that stand alike: one decision serves all of them."""
+        return (
+            tuple(self.entries.values()),
+            tuple(self.cancels.values()),
+            frozenset(self.open_requests.items()),
+            frozenset(item for item in self.command.items() if item[0] != "revision"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to store for one host. `wake_at` is in ms."""
+    """What to store for a host, and for every host that stands alike. `wake_at` is in ms."""
 
-    drained: Sequence[str] = ()
     keep: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
     close: tuple[str, str] | None = None
@@ -45,11 +61,10 @@ class Decision:
     def as_json(self) -> str:
         """For the script. Absent parts are left out: a JSON null is true in Lua."""
         body: dict[str, Any] = {
-            "drained": list(self.drained),
             "keep": dict(self.keep),
             "drop": list(self.drop),
             "update": dict(self.update),
-            "events": [[text for pair in event.items() for text in pair] for event in self.events],
+            "events": [dict(event) for event in self.events],
         }
         if self.close is not None:
             body["close"] = {"outcome": self.close[0], "reason": self.close[1]}
@@ -64,16 +79,24 @@ class Decision:
 
 
 def open_request(
-    asked: ProfileRequest, *, request_id: str, command_id: str, accepted_at: float, pids: Sequence[int] | None
+    asked: ProfileRequest,
+    *,
+    request_id: str,
+    command_id: str,
+    accepted_at: float,
+    pids: Sequence[int] | None,
+    not_before: float | None = None,
 ) -> OpenRequest:
-    """A submitted request as it concerns one host; `pids` are that host's."""
+    """A submitted request as it concerns one host; `pids` are that host's, `not_before` its moment to start."""
     whole_host = pids is None or (asked.command_type == "stop" and asked.stop_level == "host")
     return OpenRequest(
         request_id=request_id,
         command_id=command_id,
         command_type=asked.command_type,
         accepted_at=accepted_at,
-        expires_at=accepted_at + asked.expires_in,
+        expires_at=max(accepted_at, not_before or 0.0) + asked.expires_in,
+        start_within=float(asked.expires_in),
+        not_before=not_before,
         profiling_mode=asked.profiling_mode,
         duration=asked.duration,
         frequency=asked.frequency,
@@ -107,6 +130,17 @@ def requests_of(loaded: Loaded) -> list[OpenRequest]:
     ids = {request.request_id for request in known}
     new = [read_request(text) for text in loaded.entries.values()]
     return [*known, *(request for request in new if request.request_id not in ids)]
+
+
+def write_cancel(request_id: str, reason: str) -> str:
+    """The withdrawal of one request as JSON."""
+    return json.dumps({"request_id": request_id, "reason": reason})
+
+
+def cancelled_of(loaded: Loaded) -> dict[str, str]:
+    """Request id -> why, for what is withdrawn from a host."""
+    bodies = [json.loads(text) for text in loaded.cancels.values()]
+    return {body["request_id"]: body["reason"] for body in bodies}
 
 
 # --- the effective command --------------------------------------------------------------------------------------------
@@ -162,17 +196,18 @@ def ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float) -> Decision:
-    """What to store, given what was loaded: only what differs, and the events that tell of it."""
+def decision_of(compacted: Compacted, loaded: Loaded, now: float) -> Decision:
+    """What to store, given what was loaded: only what differs, and the events that tell of it. Names no host."""
     texts = {request.request_id: write_request(request) for request in compacted.open_requests}
     events: list[dict[str, str]] = []
 
     def tell(state: str, command_id: str, generation: int, request_ids: Sequence[str], reason: str = "") -> None:
         event = {
-            "v": "1", "state": state, "tenant": host.tenant, "service": host.service, "hostname": host.host,
-            "command_id": command_id, "generation": str(generation), "request_ids": " ".join(request_ids),
-            "at": str(ms(now)),
-        }  # fmt: skip
+            "state": state,
+            "command_id": command_id,
+            "generation": str(generation),
+            "request_ids": " ".join(request_ids),
+        }
         if reason:
             event["reason"] = reason
         events.append(event)
@@ -180,8 +215,8 @@ def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float)
     for ending in compacted.endings:
         tell(ending.outcome, ending.command_id, 0, ending.request_ids, ending.reason)
     by_id = {request.request_id: request for request in compacted.open_requests}
-    for request_id in compacted.queued:
-        tell(State.QUEUED, by_id[request_id].command_id, 0, [request_id])
+    for request_id, what_for in compacted.queued:
+        tell(State.QUEUED, by_id[request_id].command_id, 0, [request_id], what_for)
     if compacted.install is not None:
         installed = compacted.install
         tell(State.PENDING, installed.command_id, installed.generation, [*installed.request_ids, *installed.stop_ids])
@@ -194,7 +229,6 @@ def decision_of(compacted: Compacted, loaded: Loaded, host: HostKey, now: float)
         update = {name: text for name, text in fields.items() if loaded.command.get(name) != text}
     installed_id = compacted.install.command_id if compacted.install is not None else None
     return Decision(
-        drained=list(loaded.entries),
         keep={key: text for key, text in texts.items() if loaded.open_requests.get(key) != text},
         drop=[key for key in loaded.open_requests if key not in texts],
         close=(compacted.close[0].value, compacted.close[1]) if compacted.close else None,

@@ -1,19 +1,23 @@
 """The effective command of each host: delivered and completed by the API, loaded and settled by the merger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 import structlog
 
 from broker import codec, keys, scripts
-from broker.codec import Decision, Loaded
+from broker.codec import Loaded
 from broker.connection import Broker
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
-from broker.scripts import Beat, Delivered, Idle, Recorded
+from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
+
+HOSTS_PER_CALL: Final = 100
+"""Hosts that one script call reads or settles: some milliseconds of the server's time."""
 
 
 class CommandStore:
@@ -49,41 +53,81 @@ class CommandStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        answers = await self._broker.run_all([scripts.load(at) for at in places])
-        loaded = {}
-        for at, answer in zip(places, answers, strict=True):
-            if isinstance(answer, Exception):
-                log.error("host cannot be read", host=at.path, error=str(answer))
+        batches = _batches(places, lambda at: at.partition)
+        loaded: dict[Place, Loaded] = {}
+        for batch, answer in zip(
+            batches, await self._broker.run_all([scripts.load(batch) for batch in batches]), strict=True
+        ):
+            if not isinstance(answer, Exception):
+                loaded.update(zip(batch, scripts.read_load(answer), strict=True))
+            elif len(batch) > 1:  # one of them cannot be read, the others can
+                for at in batch:
+                    loaded.update(await self.load_all([at]))
             else:
-                loaded[at] = scripts.read_load(answer)
-        return loaded
+                log.error("host cannot be read", host=batch[0].path, error=str(answer))
+        return {at: loaded[at] for at in places if at in loaded}
 
-    async def settle_all(self, decisions: Mapping[Place, tuple[Loaded, Decision]], *, now: float) -> dict[Place, bool]:
+    async def settle_all(self, settled: Sequence[Settled], *, now: float) -> dict[Place, bool]:
         """Store decisions; False for a host that has changed since it was loaded, or whose script failed (logged).
 
         Raises:
             BrokerUnavailable: the server cannot be reached; each may or may not be stored, and may be repeated.
         """
-        await self._tell_owners(decisions)
-        calls = [
-            scripts.settle(at, at.host_key, revision=loaded.revision, decision=decision, now=codec.ms(now))
-            for at, (loaded, decision) in decisions.items()
-        ]
-        answers = await self._broker.run_all(calls)
-        stored = {}
-        for at, answer in zip(decisions, answers, strict=True):
-            if isinstance(answer, Exception):
-                log.error("decision cannot be stored", host=at.path, error=str(answer))
-            stored[at] = answer == "stored"
+        await self._tell_owners(settled)
+        batches = _batches(settled, lambda each: each.at.partition)
+        calls = [scripts.settle(batch[0].at.partition, batch, now=codec.ms(now)) for batch in batches]
+        stored: dict[Place, bool] = {}
+        for batch, answer in zip(batches, await self._broker.run_all(calls), strict=True):
+            if not isinstance(answer, Exception):
+                stored.update((each.at, said == "stored") for each, said in zip(batch, answer, strict=True))
+            elif len(batch) > 1:
+                # It went wrong in the middle: who was stored already answers "changed", and is looked at again.
+                for each in batch:
+                    stored.update(await self.settle_all([each], now=now))
+            else:
+                log.error("decision cannot be stored", host=batch[0].at.path, error=str(answer))
+                stored[batch[0].at] = False
         return stored
 
-    async def _tell_owners(self, decisions: Mapping[Place, tuple[Loaded, Decision]]) -> None:
+    async def _tell_owners(self, settled: Sequence[Settled]) -> None:
         """Before a derived command id can be handed out, say whose it is, as is said of every request's own."""
-        for at, (_, decision) in decisions.items():
-            if decision.derived_id is not None:
-                owner = at.host_key._replace(host="").path
-                async with self._broker.guarded() as redis:
-                    await redis.set(keys.command_owner(decision.derived_id), owner, ex=int(KEPT_FOR.total_seconds()))
+        owners = {
+            each.decision.derived_id: each.at.host_key._replace(host="").path
+            for each in settled
+            if each.decision.derived_id is not None
+        }
+        if not owners:
+            return
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for command_id, owner in owners.items():
+                pipe.set(keys.command_owner(command_id), owner, ex=int(KEPT_FOR.total_seconds()))
+            await pipe.execute()
+
+    async def lose(self, host: HostKey, *, silent_since: float, reason: str, now: float) -> bool:
+        """Give up on what a host holds that has been silent since a moment; True when its command is lost now.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        call = scripts.lose(
+            self._broker.place(host), silent_since=codec.ms(silent_since), reason=reason, now=codec.ms(now)
+        )
+        return bool(await self._broker.run(call))
+
+
+T = TypeVar("T")
+
+
+def _batches(items: Iterable[T], partition_of: Callable[[T], int]) -> list[list[T]]:
+    """Items of one partition together, so many that one script call does not hold the server up for others."""
+    by_partition: dict[int, list[T]] = {}
+    for item in items:
+        by_partition.setdefault(partition_of(item), []).append(item)
+    return [
+        of_partition[first : first + HOSTS_PER_CALL]
+        for of_partition in by_partition.values()
+        for first in range(0, len(of_partition), HOSTS_PER_CALL)
+    ]
 
 
 def _facts(completion: Completion) -> dict[str, str]:

@@ -1,97 +1,106 @@
 """Compaction: what a host's open requests mean for it now. Pure: a function of values, with its laws as property tests.
 
 Words: a *request* is what somebody asked for, open until it has an outcome; the *effective command* is the one thing
-the host is to do. Starts of one profiling mode fold into one command; another mode waits its turn. A stop narrows the
-starts that came before it. Seconds are floats, moments are seconds since the epoch by the server's clock.
+the host is to do. Starts of one profiling mode fold into one command; another mode waits its turn, unless it is urgent.
+A stop narrows the starts that came before it; a cancelled request leaves, and the others are folded anew. Seconds are
+floats, moments are seconds since the epoch by the server's clock.
 """
 
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import NAMESPACE_OID, uuid5
 
 from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
-from protocol.commands import ProfilingMode, StartCommand, StartConfig, StopCommand
+from broker.folding import Folded, Standing, fold_starts, fold_stops, seconds_left, stop_for_nobody
+from protocol.commands import ProfilingMode, StartCommand, StopCommand
 from protocol.lifecycle import State
 from protocol.requests import Priority
 
-JOIN_TOLERANCE_SECONDS: Final = 1.0
-"""A run that ends at most this much before a new wish would is not restarted for it."""
 MOST_OPEN: Final = 2_000
 """Starts, and stops, that may be open on one host: all of them are read, folded and told of at every change."""
 MOST_ARGS_BYTES: Final = 256 * 1024
 """What the additional_args of a host's open starts may weigh: their union goes into every reply with the command."""
 RANK: Final[dict[Priority, int]] = {"low": 0, "normal": 1, "urgent": 2}
+MAYBE_AT_WORK: Final = frozenset({State.DELIVERED, State.RECEIVED, State.RUNNING})
+"""An agent may be acting on a command that stands so, or be about to: it must be told when nobody wants it any more."""
 
 
-def compact(open_requests: Sequence[OpenRequest], previous: Effective | None, now: float) -> Compacted:
+def compact(
+    open_requests: Sequence[OpenRequest],
+    previous: Effective | None,
+    now: float,
+    cancelled: Mapping[str, str] | None = None,
+) -> Compacted:
     """Fold the open requests of a host into its effective command.
 
     Args:
         open_requests: all that have no outcome yet; new ones carry `seq` -1 and stand in the order of their arrival.
         previous: the command that is effective, or was last.
         now: seconds since the epoch, the server's clock.
+        cancelled: request id -> why, for the requests that are withdrawn; others than open ones are of no account.
 
     Returns:
         The requests still open, the outcome of each that closes, and what to install. Compacting the result again at
         the same moment changes nothing.
     """
-    known = _numbered(open_requests)
     active = previous if previous is not None and previous.is_open else None
-    endings: list[Ending] = []
+    known = _Known(_numbered(open_requests))
+    close = known.end_by_the_clocks(active, now)
+    if close is not None:
+        active = None
+    standing = Standing(previous, active, now)
+    known.cancel(cancelled or {}, active)
+    known.keep_within_bounds()
+    before = _wanted_pids(known.requests, active)
+    known.apply_stops(active)
+    was_narrowed = _wanted_pids(known.requests, active) != before
 
-    known, active, close = _end_by_the_clocks(known, active, now, endings)
-    known = _within_bounds(known, endings)
-    before = _wanted_pids(known, active)
-    known = _apply_stops(known, active, endings)
-    was_narrowed = _wanted_pids(known, active) != before
-    starts = [request for request in known if request.command_type == "start"]
-    stops = [request for request in known if request.command_type == "stop"]
+    ready, waiting = _ready(known.requests, now)
+    stops = [request for request in known.requests if request.command_type == "stop"]
+    mode = _mode_to_run(ready, active)
+    others = [request for request in ready if request.profiling_mode != mode]
+    put_off = known.put_off(others, standing)
+    members = [request for request in ready if request.profiling_mode == mode]
+    if known.has_left_the_run and not _wants_more(members, standing):
+        known.end_served(members, standing)
+        members = []
 
-    if starts:
-        mode = _mode_to_run(starts, active)
-        members = [request for request in starts if request.profiling_mode == mode]
-        waiting = [request for request in starts if request.profiling_mode != mode]
-        may_stay = not was_narrowed  # stopped and asked for anew is not the same run: the agent must act
-        outcome = _fold_starts(members, stops, active, previous, now, endings, may_stay=may_stay)
+    if members:
+        folded = fold_starts(
+            members, stops, standing, was_narrowed=was_narrowed, was_cancelled=known.has_left_the_run
+        )  # fmt: skip
     elif stops:
-        waiting = []
-        outcome = _fold_stops(stops, active, previous)
+        folded = fold_stops(stops, standing)
+    elif active is not None and _must_be_stopped(active):
+        folded = stop_for_nobody(active, standing)
+    elif active is not None and not active.request_ids and isinstance(active.command, StopCommand):
+        folded = Folded(keep=active)
     else:
-        waiting = []
-        outcome = _Folded(members=())
-        if active is not None and close is None:
-            # Everybody who asked for it is gone; compaction does not stop a host that nobody asked to stop.
-            close = (endings[-1].outcome if endings else State.CANCELLED, "no request is left in it")
+        folded = Folded()
+        if active is not None:
+            close = (known.endings[-1].outcome if known.endings else State.CANCELLED, "no request is left in it")
 
-    if outcome.install is not None and active is not None:
-        close = (State.SUPERSEDED, f"by generation {outcome.install.generation}")
-    queued = tuple(request.request_id for request in waiting if request.state is not State.QUEUED)
-    still_open = (*outcome.members, *(replace(request, state=State.QUEUED) for request in waiting))
-    effective = outcome.install or outcome.keep
+    if folded.install is not None and active is not None:
+        close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
+    waiting = [*put_off, *waiting]
+    still_open = (*folded.members, *(replace(request, state=State.QUEUED) for request in waiting))
     return Compacted(
         open_requests=tuple(sorted(still_open, key=lambda request: request.seq)),
-        endings=tuple(endings),
+        endings=(*known.endings, *folded.endings),
         close=close,
-        install=outcome.install,
-        keep=outcome.keep,
-        joined=outcome.joined,
-        queued=queued,
-        wake_at=_next_look(still_open, effective),
+        install=folded.install,
+        keep=folded.keep,
+        joined=folded.joined,
+        queued=tuple(
+            (request.request_id, _what_for(request, now)) for request in waiting if request.state is not State.QUEUED
+        ),
+        wake_at=_next_look(still_open, folded.install or folded.keep, now),
     )
 
 
 # --- steps, in the order they are taken -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    members: tuple[OpenRequest, ...]
-    install: Effective | None = None
-    keep: Effective | None = None
-    joined: tuple[str, ...] = ()
 
 
 def _numbered(open_requests: Iterable[OpenRequest]) -> list[OpenRequest]:
@@ -102,76 +111,119 @@ def _numbered(open_requests: Iterable[OpenRequest]) -> list[OpenRequest]:
     return [*old, *(replace(request, seq=first + index) for index, request in enumerate(new))]
 
 
-def _end_by_the_clocks(
-    known: list[OpenRequest], active: Effective | None, now: float, endings: list[Ending]
-) -> tuple[list[OpenRequest], Effective | None, tuple[State, str] | None]:
-    """First clock: not started by then. Second clock: ran longer than asked, and grace."""
-    running: set[str] = set()
-    close: tuple[State, str] | None = None
-    if active is not None and active.state is State.RUNNING:
-        running = {*active.request_ids, *active.stop_ids}
-        limit = active.run_limit
-        if limit is not None and now >= limit:
-            if active.closed_by_clock:
-                close = (State.COMPLETED, "closed by the clock: the agent reported only the start")
+@dataclass(slots=True)
+class _Known:
+    """The requests of the host as the steps leave them, and the outcomes of those that are gone."""
+
+    requests: list[OpenRequest]
+    endings: list[Ending] = field(default_factory=list)
+    has_left_the_run: bool = False
+    """Whether a request has left the effective command by being cancelled, or by being too late."""
+
+    def end_by_the_clocks(self, active: Effective | None, now: float) -> tuple[State, str] | None:
+        """First clock: not started by then. Second clock: ran longer than asked, and grace.
+
+        Returns:
+            How the effective command ends, when the second clock ends it.
+        """
+        running: set[str] = set()
+        close: tuple[State, str] | None = None
+        if active is not None and active.state is State.RUNNING:
+            running = {*active.request_ids, *active.stop_ids}
+            limit = active.run_limit
+            if limit is not None and now >= limit:
+                if active.closed_by_clock:
+                    close = (State.COMPLETED, "closed by the clock: the agent reported only the start")
+                else:
+                    close = (State.TIMED_OUT, f"no completion {GRACE_SECONDS:.0f} s after the run should have ended")
+                over = tuple(request.request_id for request in self.requests if request.request_id in running)
+                if over:
+                    self.endings.append(Ending(over, active.command_id, *close))
+                self._drop(over)
+        late = [
+            request
+            for request in self.requests
+            if request.request_id not in running and _can_expire(request) and now >= request.expires_at
+        ]
+        for request in late:
+            self._end(request, State.EXPIRED, "not started within expires_in", None if close else active)
+        return close
+
+    def cancel(self, cancelled: Mapping[str, str], active: Effective | None) -> None:
+        """Take out what is withdrawn."""
+        for request in [request for request in self.requests if request.request_id in cancelled]:
+            self._end(request, State.CANCELLED, cancelled[request.request_id], active)
+
+    def keep_within_bounds(self) -> None:
+        """End newcomers for which one host has no room, so that nobody holds up every host by asking much of one."""
+        counts = {"start": 0, "stop": 0}
+        weight = 0
+        for request in list(self.requests):
+            args = len(json.dumps(request.additional_args)) if request.additional_args else 0
+            is_new = request.state is State.SUBMITTED
+            if is_new and counts[request.command_type] >= MOST_OPEN:
+                reason = f"the host has {MOST_OPEN} open {request.command_type} requests"
+            elif is_new and args and weight + args > MOST_ARGS_BYTES:
+                reason = f"the host's open requests have {weight} of {MOST_ARGS_BYTES} bytes of additional_args already"
             else:
-                close = (State.TIMED_OUT, f"no completion {GRACE_SECONDS:.0f} s after the run should have ended")
-            over = tuple(request.request_id for request in known if request.request_id in running)
-            if over:
-                endings.append(Ending(over, active.command_id, *close))
-            known = [request for request in known if request.request_id not in running]
-            active = None
-    late = [request for request in known if request.request_id not in running and now >= request.expires_at]
-    endings.extend(
-        Ending((request.request_id,), _command_of(request, active), State.EXPIRED, "not started within expires_in")
-        for request in late
-    )
-    gone = {request.request_id for request in late}
-    return [request for request in known if request.request_id not in gone], active, close
+                counts[request.command_type] += 1
+                weight += args
+                continue
+            self._end(request, State.CANCELLED, reason, None)
+
+    def apply_stops(self, active: Effective | None) -> None:
+        """Let each new stop narrow or close the starts before it."""
+        open_now: list[OpenRequest] = []
+        for request in self.requests:
+            if request.command_type == "start" or request.state is not State.SUBMITTED:
+                open_now.append(request)
+                continue
+            narrowed = [_narrow(start, request) if start.command_type == "start" else start for start in open_now]
+            closed = tuple(start.request_id for start in narrowed if start.pids is not None and not start.pids)
+            if closed:
+                by = active.command_id if active is not None else request.command_id
+                self.endings.append(Ending(closed, by, State.STOPPED, f"by request {request.request_id}"))
+            open_now = [start for start in narrowed if start.request_id not in closed]
+            open_now.append(replace(request, state=State.PENDING))
+        self.requests = open_now
+
+    def put_off(self, others: Sequence[OpenRequest], standing: Standing) -> list[OpenRequest]:
+        """The starts of other modes, as they wait. One that was running keeps what is left of its seconds."""
+        active = standing.active
+        waiting: list[OpenRequest] = []
+        for request in others:
+            if active is None or not standing.runs or request.request_id not in active.request_ids:
+                waiting.append(request)
+            elif (left := seconds_left(request, standing)) > 0:
+                remaining = None if request.continuous else left
+                waiting.append(replace(request, remaining=remaining, joined_at=None, has_run=True))
+            else:
+                self.end_served([request], standing)
+        return waiting
+
+    def end_served(self, members: Iterable[OpenRequest], standing: Standing) -> None:
+        """End requests whose seconds are over, of a run that ends here for other reasons."""
+        served = tuple(request.request_id for request in members)
+        if served and standing.active is not None:
+            reason = "its seconds were over when the run was ended"
+            self.endings.append(Ending(served, standing.active.command_id, State.COMPLETED, reason))
+            self._drop(served)
+
+    def _end(self, request: OpenRequest, outcome: State, reason: str, active: Effective | None) -> None:
+        is_in_it = active is not None and request.request_id in (*active.request_ids, *active.stop_ids)
+        command_id = active.command_id if is_in_it and active is not None else request.command_id
+        self.endings.append(Ending((request.request_id,), command_id, outcome, reason))
+        self.has_left_the_run |= is_in_it
+        self._drop((request.request_id,))
+
+    def _drop(self, request_ids: Sequence[str]) -> None:
+        gone = set(request_ids)
+        self.requests = [request for request in self.requests if request.request_id not in gone]
 
 
-def _within_bounds(known: list[OpenRequest], endings: list[Ending]) -> list[OpenRequest]:
-    """End newcomers for which one host has no room, so that nobody can hold up every host by asking much of one."""
-    counts = {"start": 0, "stop": 0}
-    weight = 0
-    kept: list[OpenRequest] = []
-    for request in known:
-        args = len(json.dumps(request.additional_args)) if request.additional_args else 0
-        is_new = request.state is State.SUBMITTED
-        if is_new and counts[request.command_type] >= MOST_OPEN:
-            reason = f"the host has {MOST_OPEN} open {request.command_type} requests"
-        elif is_new and args and weight + args > MOST_ARGS_BYTES:
-            reason = f"the additional_args of the host's open requests have {weight} of {MOST_ARGS_BYTES} bytes already"
-        else:
-            counts[request.command_type] += 1
-            weight += args
-            kept.append(request)
-            continue
-        endings.append(Ending((request.request_id,), request.command_id, State.CANCELLED, reason))
-    return kept
-
-
-def _command_of(request: OpenRequest, active: Effective | None) -> str:
-    if active is not None and request.request_id in (*active.request_ids, *active.stop_ids):
-        return active.command_id
-    return request.command_id
-
-
-def _apply_stops(known: list[OpenRequest], active: Effective | None, endings: list[Ending]) -> list[OpenRequest]:
-    """Let each new stop narrow or close the starts before it."""
-    open_now: list[OpenRequest] = []
-    for request in known:
-        if request.command_type == "start" or request.state is not State.SUBMITTED:
-            open_now.append(request)
-            continue
-        narrowed = [_narrow(start, request) if start.command_type == "start" else start for start in open_now]
-        closed = tuple(start.request_id for start in narrowed if start.pids is not None and not start.pids)
-        if closed:
-            by = active.command_id if active is not None else request.command_id
-            endings.append(Ending(closed, by, State.STOPPED, f"by request {request.request_id}"))
-        open_now = [start for start in narrowed if start.request_id not in closed]
-        open_now.append(replace(request, state=State.PENDING))
-    return open_now
+def _can_expire(request: OpenRequest) -> bool:
+    """The first clock is for what has not started: it stands still for what was put off in the middle of its run."""
+    return not (request.has_run and request.state is State.QUEUED)
 
 
 def _wanted_pids(known: Iterable[OpenRequest], active: Effective | None) -> dict[str, tuple[Any, ...]]:
@@ -189,207 +241,49 @@ def _narrow(start: OpenRequest, stop: OpenRequest) -> OpenRequest:
     return replace(start, pids=start.pids - stop.pids)
 
 
-def _mode_to_run(starts: Sequence[OpenRequest], active: Effective | None) -> ProfilingMode:
-    """The mode that runs goes on while anybody wants it; then the most urgent, then the oldest request has its turn."""
+def _ready(known: Iterable[OpenRequest], now: float) -> tuple[list[OpenRequest], list[OpenRequest]]:
+    """The starts that may run now, and those whose moment has not come."""
+    starts = [request for request in known if request.command_type == "start"]
+    waiting = [start for start in starts if start.not_before is not None and start.not_before > now]
+    return [start for start in starts if start not in waiting], waiting
+
+
+def _mode_to_run(starts: Sequence[OpenRequest], active: Effective | None) -> ProfilingMode | None:
+    """The mode that runs goes on while anybody wants it, unless another is urgent and nobody in this one is.
+
+    Else the most urgent, then the oldest request has its turn.
+    """
+    if not starts:
+        return None
+    best = min(starts, key=lambda start: (-RANK[start.priority], start.seq))
     if active is not None and isinstance(active.command, StartCommand):
         mode = active.command.combined_config.profiling_mode
-        if any(start.profiling_mode == mode for start in starts):
+        of_mode = [start for start in starts if start.profiling_mode == mode]
+        if of_mode and not (best.priority == "urgent" and all(start.priority != "urgent" for start in of_mode)):
             return mode
-    return min(starts, key=lambda start: (-RANK[start.priority], start.seq)).profiling_mode
+    return best.profiling_mode
 
 
-def _fold_starts(
-    members: Sequence[OpenRequest],
-    stops: Sequence[OpenRequest],
-    active: Effective | None,
-    previous: Effective | None,
-    now: float,
-    endings: list[Ending],
-    *,
-    may_stay: bool,
-) -> _Folded:
-    """One command out of the starts of one mode: joined when the agent need not act, else the next generation."""
-    left = {request.request_id: _seconds_left(request, active, now) for request in members}
-    config = _config_of(members, left)
-    if may_stay and active is not None and _is_covered(config, left, active, now):
-        return _join(members, stops, left, active, now, endings)
-    generation = (previous.generation if previous is not None else 0) + 1
-    command_id, leader = _name_of((*members, *stops), generation)
-    install = Effective(
-        command_id=command_id,
-        generation=generation,
-        command=StartCommand(combined_config=config),
-        state=State.PENDING,
-        request_ids=tuple(request.request_id for request in members),
-        stop_ids=tuple(stop.request_id for stop in stops),
-    )
-    carried = [
-        replace(
-            request,
-            state=State.PENDING,
-            expires_at=_to_be_started_by(request, active, now),
-            remaining=_finite(left[request.request_id]),
-            joined_at=None,
-        )
-        for request in members
-    ]
-    return _Folded(_with_leader((*carried, *stops), leader), install=install)
+def _wants_more(members: Iterable[OpenRequest], standing: Standing) -> bool:
+    return not standing.runs or any(seconds_left(request, standing) > 0 for request in members)
 
 
-def _join(
-    members: Sequence[OpenRequest],
-    stops: Sequence[OpenRequest],
-    left: dict[str, float],
-    active: Effective,
-    now: float,
-    endings: list[Ending],
-) -> _Folded:
-    """The effective command already does what is wanted: newcomers are served by it, the agent need not act."""
-    running = active.state is State.RUNNING
-    newcomers = [request.request_id for request in members if request.request_id not in active.request_ids]
-    kept = [
-        replace(
-            request,
-            state=State.PENDING,
-            remaining=_finite(left[request.request_id]),
-            joined_at=now if running else None,
-        )
-        if request.request_id in newcomers
-        else request
-        for request in members
-    ]
-    # A stop that changes nothing about what runs has nothing to wait for.
-    carried = [stop for stop in stops if stop.request_id in active.stop_ids]
-    endings.extend(
-        Ending((stop.request_id,), stop.command_id, State.COMPLETED, "nothing that it names was being profiled")
-        for stop in stops
-        if stop not in carried
-    )
-    keep = replace(
-        active,
-        request_ids=tuple(request.request_id for request in members),
-        stop_ids=tuple(stop.request_id for stop in carried),
-    )
-    return _Folded((*kept, *carried), keep=keep, joined=tuple(newcomers))
+def _must_be_stopped(active: Effective) -> bool:
+    return isinstance(active.command, StartCommand) and active.state in MAYBE_AT_WORK
 
 
-def _fold_stops(stops: Sequence[OpenRequest], active: Effective | None, previous: Effective | None) -> _Folded:
-    """Nothing is left to profile: the host stops."""
-    if active is not None and isinstance(active.command, StopCommand):
-        ids = tuple(stop.request_id for stop in stops)
-        joined = tuple(request_id for request_id in ids if request_id not in active.request_ids)
-        return _Folded(tuple(stops), keep=replace(active, request_ids=ids, stop_ids=()), joined=joined)
-    generation = (previous.generation if previous is not None else 0) + 1
-    command_id, leader = _name_of(stops, generation)
-    install = Effective(
-        command_id=command_id,
-        generation=generation,
-        command=StopCommand(),
-        state=State.PENDING,
-        request_ids=tuple(stop.request_id for stop in stops),
-    )
-    return _Folded(_with_leader(stops, leader), install=install)
+def _what_for(request: OpenRequest, now: float) -> str:
+    """What a request waits for."""
+    if request.not_before is not None and request.not_before > now:
+        return f"starts at {datetime.fromtimestamp(request.not_before, UTC).isoformat(timespec='milliseconds')}"
+    return "an urgent request took the host" if request.has_run else "another profiling mode has the host"
 
 
-def _name_of(requests: Sequence[OpenRequest], generation: int) -> tuple[str, str | None]:
-    """The command id of the newest request, and which request that is; an id that was used already is not used again.
-
-    When all were (the newer ones of a fold have ended since), a new one is derived: the agent must act once more.
-    """
-    fresh = [request for request in requests if not request.led]
-    if fresh:
-        newest = max(fresh, key=lambda request: request.seq)
-        return newest.command_id, newest.request_id
-    newest = max(requests, key=lambda request: request.seq)
-    return str(uuid5(NAMESPACE_OID, f"{newest.command_id}/{generation}")), None
-
-
-def _with_leader(requests: Sequence[OpenRequest], leader: str | None) -> tuple[OpenRequest, ...]:
-    return tuple(replace(request, led=request.led or request.request_id == leader) for request in requests)
-
-
-def _seconds_left(request: OpenRequest, active: Effective | None, now: float) -> float:
-    """What this request still wants, of its own seconds."""
-    if request.continuous:
-        return math.inf
-    wanted = request.remaining if request.remaining is not None else float(request.duration)
-    if active is None or active.started_at is None or request.request_id not in active.request_ids:
-        return wanted
-    return max(0.0, wanted - (now - max(active.started_at, request.joined_at or 0.0)))
-
-
-def _to_be_started_by(request: OpenRequest, active: Effective | None, now: float) -> float:
-    """The first clock of a request in a new command: it starts anew for one that was running already."""
-    if active is None or active.state is not State.RUNNING or request.request_id not in active.request_ids:
-        return request.expires_at
-    return max(request.expires_at, now + (request.expires_at - request.accepted_at))
-
-
-def _finite(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None
-
-
-def _config_of(members: Sequence[OpenRequest], left: dict[str, float]) -> StartConfig:
-    """The fold: the larger frequency and duration, all pids, a whole-host request absorbs pids, a later key wins.
-
-    A key that is null is an absent key, here as in every body: it would not come back from the store either.
-    """
-    whole_host = [request for request in members if request.pids is None]
-    named = frozenset[int]().union(*(request.pids or () for request in members))
-    excluded = (
-        frozenset.intersection(*(request.exclude_pids for request in whole_host)) - named
-        if whole_host
-        else frozenset[int]()
-    )
-    continuous = any(request.continuous for request in members)
-    if continuous:
-        duration = max(request.duration for request in members if request.continuous)
-    else:
-        duration = max(1, math.ceil(max(left.values())))
-    extra: dict[str, Any] = {}
-    for request in members:
-        extra = _merged(extra, request.additional_args)
-    return StartConfig(
-        **{key: value for key, value in extra.items() if value is not None},
-        duration=duration,
-        frequency=max(request.frequency for request in members),
-        profiling_mode=members[0].profiling_mode,
-        continuous=continuous,
-        pids=None if whole_host else sorted(named),
-        exclude_pids=sorted(excluded) or None,
-    )
-
-
-def _merged(older: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
-    """Both, key by key, all the way down; where they differ the newer one wins."""
-    both = dict(older)
-    for key, value in newer.items():
-        mine = both.get(key)
-        both[key] = _merged(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
-    return both
-
-
-def _is_covered(config: StartConfig, left: dict[str, float], active: Effective, now: float) -> bool:
-    """Whether what is effective already does all that is wanted, for long enough.
-
-    Of a run, only newcomers are measured: who is in it was covered on coming, and a run past its end that has not been
-    reported yet is not begun again for them.
-    """
-    if not isinstance(active.command, StartCommand):
-        return False
-    current = active.command.combined_config
-    if config.model_copy(update={"duration": current.duration}) != current:
-        return False
-    if config.continuous or active.state is not State.RUNNING:
-        return config.duration == current.duration
-    wanted = [seconds for request_id, seconds in left.items() if request_id not in active.request_ids]
-    return not wanted or max(wanted) <= active.remaining(now) + JOIN_TOLERANCE_SECONDS
-
-
-def _next_look(still_open: Sequence[OpenRequest], effective: Effective | None) -> float | None:
-    """The next moment at which a clock may end something."""
+def _next_look(still_open: Sequence[OpenRequest], effective: Effective | None, now: float) -> float | None:
+    """The next moment at which a clock may begin or end something."""
     running = set(effective.request_ids) if effective is not None and effective.state is State.RUNNING else set()
-    moments = [request.expires_at for request in still_open if request.request_id not in running]
+    moments = [each.expires_at for each in still_open if each.request_id not in running and _can_expire(each)]
+    moments += [each.not_before for each in still_open if each.not_before is not None and each.not_before > now]
     if effective is not None and effective.run_limit is not None:
         moments.append(effective.run_limit)
     return min(moments, default=None)

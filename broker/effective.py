@@ -41,6 +41,12 @@ class OpenRequest:
     joined_at: float | None = None
     led: bool = False
     """Whether its command id has named a command of this host already: an agent never runs the same id twice."""
+    start_within: float = 900.0
+    """Its `expires_in`: once it has run and was put off, the first clock gives it as long anew."""
+    not_before: float | None = None
+    """The moment at which it may start, where all its hosts are to start together."""
+    has_run: bool = False
+    """It ran until something urgent took the host: it resumes with what remains, and does not expire till then."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 
@@ -107,6 +113,6 @@ class Compacted:
     """The effective command as it stays, with the requests that it serves from now on; the agent need not act."""
     joined: tuple[str, ...] = ()
     """Requests that came into the command that is kept."""
-    queued: tuple[str, ...] = ()
-    """Requests that now wait for another mode to finish."""
+    queued: tuple[tuple[str, str], ...] = ()
+    """Requests that wait from now on, and for what."""
     wake_at: float | None = None

@@ -32,7 +32,7 @@ def place(host: HostKey, partitions: int) -> Place:
 
 
 def requests(at: Place) -> str:
-    """Stream, deleted when drained. Submitted requests not yet compacted; written by submit, drained by settle."""
+    """Stream, deleted when drained. Requests and cancels not yet compacted; submit, cancel; drained by settle."""
     return f"{PREFIX}{{{at.partition}}}:requests:{at.path}"
 
 
@@ -71,6 +71,11 @@ def deadlines(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:deadlines"
 
 
+def taken(partition: int) -> str:
+    """Sorted set, path -> when it took its command (ms), while its agent holds one; beat, complete, settle, lose."""
+    return f"{PREFIX}{{{partition}}}:taken"
+
+
 def doorbell(partition: int) -> str:
     """Stream with group `mergers`: this host has something to compact. Written by submit, beat, complete and due."""
     return f"{PREFIX}{{{partition}}}:doorbell"
@@ -89,6 +94,11 @@ def dead_letters(partition: int) -> str:
 def submitted(partition: int, request_id: str, batch: str) -> str:
     """String, TTL 24 h. Marks a batch of a request as appended, so that a repeated submit appends nothing twice."""
     return f"{PREFIX}{{{partition}}}:submitted:{request_id}:{batch}"
+
+
+def withdrawn(partition: int, request_id: str) -> str:
+    """String, TTL 7 d. Why a request was withdrawn: appended later, it ends at once; cancel, read by submit."""
+    return f"{PREFIX}{{{partition}}}:withdrawn:{request_id}"
 
 
 def nudge(partition: int) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from broker import codec, keys, scripts
@@ -14,6 +15,7 @@ from broker.streams import Entry, GroupReader, consumer_name
 from protocol.names import HostKey
 
 MERGERS: Final = "mergers"
+WITHDRAWN_FOR: Final = timedelta(days=7)
 HOSTS_PER_CALL: Final = 200
 """One script call appends this many: larger ones hold the server up for others."""
 
@@ -44,11 +46,52 @@ class RequestLog:
                 appended += int(answer)
         return appended
 
+    async def cancel(
+        self, request_id: str, hosts: Iterable[HostKey], *, reason: str, partitions: Iterable[int] | None = None
+    ) -> int:
+        """Withdraw a request from these hosts; from each that it is appended for later, it is gone at once.
+
+        Args:
+            request_id: the request.
+            hosts: the hosts on which compaction takes it out, whatever it is part of there. May be none.
+            reason: told with the outcome `cancelled`.
+            partitions: those to remember it in; all, when not given, so that no host is missed.
+
+        Returns:
+            For how many hosts compaction was asked.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; may be repeated.
+        """
+        every = range(self._broker.partitions) if partitions is None else partitions
+        by_partition: dict[int, list[Place]] = {partition: [] for partition in every}
+        for host in hosts:
+            at = self._broker.place(host)
+            by_partition.setdefault(at.partition, []).append(at)
+        entry = codec.write_cancel(request_id, reason)
+        calls = [
+            scripts.cancel(
+                partition, request_id, places[first : first + HOSTS_PER_CALL], reason=reason, entry=entry,
+                remembered_s=int(WITHDRAWN_FOR.total_seconds()),
+            )
+            for partition, places in by_partition.items()
+            for first in range(0, max(1, len(places)), HOSTS_PER_CALL)
+        ]  # fmt: skip
+        asked = 0
+        for answer in await self._broker.run_all(calls):
+            if isinstance(answer, Exception):
+                raise BrokerError(str(answer)) from answer
+            asked += int(answer)
+        return asked
+
     def _batches(self, wishes: Mapping[HostKey, OpenRequest], piece: int) -> Iterator[list[Call]]:
         by_partition: dict[int, list[Appended]] = {}
+        texts: dict[int, str] = {}
         for host, wish in sorted(wishes.items()):  # the same hosts give the same batches, whoever repeats the call
             at = self._broker.place(host)
-            by_partition.setdefault(at.partition, []).append(Appended(at, codec.write_request(wish)))
+            if id(wish) not in texts:  # hosts of whom the same is asked share one wish
+                texts[id(wish)] = codec.write_request(wish)
+            by_partition.setdefault(at.partition, []).append(Appended(at, texts[id(wish)]))
         some = next(iter(wishes.values()))
         now = codec.ms(some.accepted_at)
         calls = (

@@ -39,17 +39,21 @@ class RequestRecord:
         return self.asked.service_name
 
     def wishes(self) -> dict[HostKey, OpenRequest]:
-        """What to append for each host."""
-        return {
-            HostKey(self.tenant, self.service, host): codec.open_request(
-                self.asked,
-                request_id=self.request_id,
-                command_id=self.command_id,
-                accepted_at=self.accepted_at,
-                pids=pids,
-            )
-            for host, pids in self.targets.items()
-        }
+        """What to append for each host; hosts of whom the same is asked share one wish."""
+        shared: dict[tuple[int, ...] | None, OpenRequest] = {}
+        wishes: dict[HostKey, OpenRequest] = {}
+        for host, pids in self.targets.items():
+            of_host = tuple(pids) if pids is not None else None
+            if of_host not in shared:
+                shared[of_host] = codec.open_request(
+                    self.asked,
+                    request_id=self.request_id,
+                    command_id=self.command_id,
+                    accepted_at=self.accepted_at,
+                    pids=pids,
+                )
+            wishes[HostKey(self.tenant, self.service, host)] = shared[of_host]
+        return wishes
 
 
 @dataclass(frozen=True, slots=True)

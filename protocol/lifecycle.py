@@ -28,6 +28,7 @@ class Event(StrEnum):
     """What can happen to it."""
 
     FOLDED = "folded"  # compaction took the request up, another mode runs first
+    PUT_OFF = "put_off"  # an urgent request of another mode took the host; it resumes with what remains
     INSTALLED = "installed"  # compaction made it the effective command
     OFFERED = "offered"  # it went into a heartbeat's reply
     ACKED = "acked"  # a heartbeat names it
@@ -38,7 +39,7 @@ class Event(StrEnum):
     WAS_SUPERSEDED = "was_superseded"  # a newer generation voided it
     NOT_STARTED_IN_TIME = "not_started_in_time"  # first clock: expires_in
     RAN_TOO_LONG = "ran_too_long"  # second clock: duration and grace
-    FELL_SILENT = "fell_silent"  # the host stopped beating
+    FELL_SILENT = "fell_silent"  # the host stopped beating while it held it; what it never took may still expire
     NEVER_ACKED = "never_acked"  # ten deliveries without an ack
     WAS_CANCELLED = "was_cancelled"
 
@@ -56,6 +57,7 @@ NEXT: Final[dict[tuple[State, Event], State]] = {
     (State.SUBMITTED, Event.FOLDED): State.QUEUED,
     (State.SUBMITTED, Event.INSTALLED): State.PENDING,
     (State.QUEUED, Event.INSTALLED): State.PENDING,
+    **{(state, Event.PUT_OFF): State.QUEUED for state in (State.SUBMITTED, *OPEN)},
     (State.PENDING, Event.OFFERED): State.DELIVERED,
     (State.DELIVERED, Event.OFFERED): State.DELIVERED,
     (State.PENDING, Event.ACKED): State.RECEIVED,  # the ack overtook the record of an offer
@@ -71,7 +73,7 @@ NEXT: Final[dict[tuple[State, Event], State]] = {
     **{(state, Event.FINISHED): State.COMPLETED for state in OPEN},
     **{(state, Event.BROKE): State.FAILED for state in OPEN},
     **{(state, Event.WAS_SUPERSEDED): State.SUPERSEDED for state in OPEN},
-    **{(state, Event.FELL_SILENT): State.LOST for state in OPEN},
+    **{(state, Event.FELL_SILENT): State.LOST for state in (State.DELIVERED, State.RECEIVED, State.RUNNING)},
     **{
         (state, event): outcome
         for state in (State.SUBMITTED, State.QUEUED, *OPEN)

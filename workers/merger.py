@@ -1,17 +1,19 @@
 """The merger: reads the doorbells, compacts the hosts that were rung for, installs what comes out."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from broker.codec import decision_of, read_effective, requests_of
+from broker.codec import Decision, Loaded, cancelled_of, decision_of, read_effective, requests_of
 from broker.command_store import CommandStore
 from broker.compaction import compact
 from broker.keys import Place
 from broker.request_log import RequestLog
+from broker.scripts import Settled
 from broker.streams import Entry, GroupReader
 
 log = structlog.get_logger(__name__)
@@ -58,21 +60,43 @@ class Merger:
             if not waiting:
                 break
             now = time.time()
-            decisions = {}
-            for at, loaded in (await self._store.load_all(waiting)).items():
-                try:
-                    compacted = compact(requests_of(loaded), read_effective(loaded.command), now)
-                    decisions[at] = (loaded, decision_of(compacted, loaded, at.host_key, now))
-                except Exception:
-                    # One host's bad data must not hold up the others; its entry stays pending until it is parked.
-                    log.exception("host cannot be compacted", host=at.path)
-                    continue
-                if compacted.install is not None:
-                    log.info(
-                        "command installed", host=at.path, command_id=compacted.install.command_id,
-                        generation=compacted.install.generation, requests=len(compacted.install.request_ids),
-                    )  # fmt: skip
-            stored = await self._store.settle_all(decisions, now=now)
+            settled = decide(await self._store.load_all(waiting), now)
+            stored = await self._store.settle_all(settled, now=now)
             done.extend(at for at, was_stored in stored.items() if was_stored)
             waiting = [at for at, was_stored in stored.items() if not was_stored]
         return done
+
+
+def decide(loaded: Mapping[Place, Loaded], now: float) -> list[Settled]:
+    """Compact hosts; those that stand alike, as the hosts of a fleet do, are decided on once.
+
+    A host whose data cannot be compacted is logged and left out: it must not hold up the others, and its entry stays
+    pending until it is parked.
+    """
+    settled: list[Settled] = []
+    decisions: dict[Hashable, Decision] = {}
+    installed: Counter[Hashable] = Counter()
+    for at, facts in loaded.items():
+        likeness = facts.likeness
+        try:
+            at.host_key  # noqa: B018 - an entry may name no host; the script could not be told of it
+            if likeness not in decisions:
+                compacted = compact(requests_of(facts), read_effective(facts.command), now, cancelled_of(facts))
+                decisions[likeness] = decision_of(compacted, facts, now)
+        except Exception:
+            log.exception("host cannot be compacted", host=at.path)
+            continue
+        decision = decisions[likeness]
+        settled.append(Settled(at, facts, decision))
+        if decision.install is not None:
+            if not installed[likeness]:
+                log.info(
+                    "command decided on", host=at.path, command_id=decision.install["id"],
+                    generation=int(decision.install["generation"]),
+                )  # fmt: skip
+            installed[likeness] += 1
+    for likeness, hosts in installed.items():
+        if hosts > 1:
+            install = decisions[likeness].install or {}
+            log.info("command decided on for hosts alike", command_id=install["id"], hosts=hosts)
+    return settled

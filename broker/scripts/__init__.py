@@ -34,6 +34,8 @@ SETTLE: Final = _load("settle", shared=True)
 DUE: Final = _load("due")
 PROJECT: Final = _load("project")
 PARK: Final = _load("park")
+CANCEL: Final = _load("cancel")
+LOSE: Final = _load("lose", shared=True)
 
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
@@ -70,6 +72,7 @@ def submit(
         SUBMIT,
         [
             keys.submitted(partition, request_id, batch),
+            keys.withdrawn(partition, request_id),
             keys.doorbell(partition),
             keys.results(partition),
             *(keys.requests(host.at) for host in hosts),
@@ -120,6 +123,7 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
+            keys.taken(at.partition),
         ],
         [
             now, at.path, *_who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
@@ -169,6 +173,7 @@ def complete(
         [
             keys.command(at), keys.open_requests(at), keys.history(at), keys.results(at.partition),
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
+            keys.taken(at.partition),
         ],
         [now, at.path, *_who(host), command_id, outcome, int(only_started), *_flat(facts)],
     )  # fmt: skip
@@ -177,26 +182,67 @@ def complete(
 # --- load and settle --------------------------------------------------------------------------------------------------
 
 
-def load(at: Place) -> Call:
-    """Read a host for compaction."""
-    return Call(LOAD, [keys.command(at), keys.open_requests(at), keys.requests(at)], [])
+def load(places: Sequence[Place]) -> Call:
+    """Read some hosts of one partition for compaction."""
+    return Call(
+        LOAD, [key for at in places for key in (keys.command(at), keys.open_requests(at), keys.requests(at))], []
+    )
 
 
-def read_load(answer: Any) -> Loaded:
-    """What `load` gives."""
-    command, open_requests, entries = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in answer)
-    return Loaded(command, open_requests, entries)
+def read_load(answer: Any) -> list[Loaded]:
+    """What `load` gives, in the order of the hosts."""
+    return [_read_loaded(*of_host) for of_host in answer]
 
 
-def settle(at: Place, host: HostKey, *, revision: str, decision: Decision, now: int) -> Call:
-    """Store a decision, if the host is still as it was loaded: the answer is "stored" or "changed". `now` is in ms."""
+def _read_loaded(command: list[str], open_requests: list[str], entries: list[str]) -> Loaded:
+    rows = list(zip(entries[::3], entries[1::3], entries[2::3], strict=True))
+    return Loaded(
+        dict(zip(command[::2], command[1::2], strict=True)),
+        dict(zip(open_requests[::2], open_requests[1::2], strict=True)),
+        {entry_id: text for entry_id, kind, text in rows if kind == "request"},
+        {entry_id: text for entry_id, kind, text in rows if kind == "cancel"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A decision on one host, and what of the host it was taken on."""
+
+    at: Place
+    loaded: Loaded
+    decision: Decision
+
+
+def settle(partition: int, settled: Sequence[Settled], *, now: int) -> Call:
+    """Store decisions on some hosts of one partition, each only if the host is still as it was loaded.
+
+    The answer has "stored" or "changed" for each. `now` is in ms.
+    """
+    decisions = {id(each.decision): each.decision for each in settled}
+    numbers = {identity: number for number, identity in enumerate(decisions, start=1)}
     return Call(
         SETTLE,
         [
-            keys.command(at), keys.open_requests(at), keys.requests(at), keys.history(at), keys.results(at.partition),
-            keys.deadlines(at.partition), keys.doorbell(at.partition),
+            keys.results(partition), keys.deadlines(partition), keys.doorbell(partition), keys.taken(partition),
+            *(
+                key
+                for each in settled
+                for key in (
+                    keys.command(each.at), keys.open_requests(each.at), keys.requests(each.at), keys.history(each.at)
+                )
+            ),
         ],
-        [now, at.path, *_who(host), revision, keys.nudge(at.partition), decision.as_json()],
+        [
+            now, keys.nudge(partition), len(decisions), *(decision.as_json() for decision in decisions.values()),
+            *(
+                text
+                for each in settled
+                for text in (
+                    each.at.path, *_who(each.at.host_key), each.loaded.revision, " ".join(each.loaded.entry_ids),
+                    numbers[id(each.decision)],
+                )
+            ),
+        ],
     )  # fmt: skip
 
 
@@ -206,6 +252,30 @@ def settle(at: Place, host: HostKey, *, revision: str, decision: Decision, now: 
 def due(partition: int, *, now: int, most: int, again_in_ms: int) -> Call:
     """Ring for the hosts whose deadline has come. The answer is how many. `now` is in ms."""
     return Call(DUE, [keys.deadlines(partition), keys.doorbell(partition)], [now, most, again_in_ms])
+
+
+def cancel(
+    partition: int, request_id: str, places: Sequence[Place], *, reason: str, entry: str, remembered_s: int
+) -> Call:
+    """Withdraw a request from some hosts of one partition, and from those of it that it is appended for later."""
+    return Call(
+        CANCEL,
+        [keys.withdrawn(partition, request_id), keys.doorbell(partition), *(keys.requests(at) for at in places)],
+        [reason, entry, remembered_s, *(at.path for at in places)],
+    )
+
+
+def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
+    """Give up on what a silent host holds. The answer is 1 when its command is lost now. Moments are in ms."""
+    return Call(
+        LOSE,
+        [
+            keys.command(at), keys.open_requests(at), keys.history(at), keys.results(at.partition),
+            keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.taken(at.partition),
+            keys.beats(at.partition),
+        ],
+        [now, at.path, *_who(at.host_key), silent_since, reason],
+    )  # fmt: skip
 
 
 def project(

@@ -1,5 +1,6 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
--- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests
+-- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
+--        10 taken
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
 --        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
 --        then what to remember of the host: name, value, name, value
@@ -7,7 +8,9 @@
 
 local now = ARGV[1]
 local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
-local at = { command = KEYS[3], open = KEYS[4], history = KEYS[5], results = KEYS[6], deadlines = KEYS[7] }
+local at = {
+  command = KEYS[3], open = KEYS[4], history = KEYS[5], results = KEYS[6], deadlines = KEYS[7], taken = KEYS[10],
+}
 local has_begun, last_id = ARGV[7] == '1', ARGV[8]
 
 local received, executed = {}, {}
@@ -39,6 +42,7 @@ end
 local function move(to)
   redis.call('HSET', at.command, 'state', to, to .. '_at', now)
   redis.call('HINCRBY', at.command, 'revision', 1)
+  redis.call('ZADD', at.taken, now, who.path)
   emit(at.results, who, to, now, id, generation, command.request_ids)
   state = to
 end
@@ -80,6 +84,7 @@ redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
 redis.call('HINCRBY', at.command, 'revision', 1)
 if state == 'pending' then
   redis.call('HSET', at.command, 'state', 'delivered')
+  redis.call('ZADD', at.taken, now, who.path)
   emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
 end
 return { 'deliver', id, generation, attempt, command.reply }

@@ -53,6 +53,7 @@ end
 local function begin(at, who, command, now, limit)
   redis.call('HSET', at.command, 'state', 'running', 'running_at', now, 'stop_ids', '')
   redis.call('HINCRBY', at.command, 'revision', 1)
+  redis.call('ZADD', at.taken, now, who.path)
   if tonumber(limit) > 0 then
     redis.call('ZADD', at.deadlines, 'LT', tonumber(now) + tonumber(limit), who.path)
   end
@@ -81,6 +82,7 @@ local function close(at, who, command, outcome, now, extras, served)
   redis.call('HINCRBY', at.command, 'revision', 1)
   redis.call('EXPIRE', at.command, WEEK_SECONDS)
   redis.call('ZREM', at.deadlines, who.path)
+  redis.call('ZREM', at.taken, who.path)
   redis.call('XADD', at.history, 'MAXLEN', 100, '*', 'command_id', command.id, 'generation', command.generation,
     'type', command.type, 'outcome', outcome, 'at', now, 'served', served or table.concat(ids, ' '))
   redis.call('EXPIRE', at.history, WEEK_SECONDS)

@@ -1,5 +1,5 @@
 -- The agent's word that a command has ended (or, from older agents, that a profiler has started).
--- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 late
+-- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 late, 9 taken
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 command id, 7 outcome ("completed" | "failed"),
 --        8 "1" when it only says that a profiler started, then what to record: name, value, name, value
 -- Gives  "recorded" | "started" | "repeated" | "late" | "unknown"
@@ -7,7 +7,9 @@
 local now = ARGV[1]
 local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 local id, outcome, only_started = ARGV[6], ARGV[7], ARGV[8] == '1'
-local at = { command = KEYS[1], open = KEYS[2], history = KEYS[3], results = KEYS[4], deadlines = KEYS[5] }
+local at = {
+  command = KEYS[1], open = KEYS[2], history = KEYS[3], results = KEYS[4], deadlines = KEYS[5], taken = KEYS[9],
+}
 local extras = {}
 for i = 9, #ARGV do
   extras[#extras + 1] = ARGV[i]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from broker import compaction
+from broker import compaction, folding
 from broker.effective import OpenRequest
+from protocol.lifecycle import State
 from tests.support.compaction_laws import (
     APART,
     FURTHER,
@@ -33,10 +34,8 @@ UNTIL_IT_FAILS = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-narrow, config_of, is_covered = compaction._narrow, compaction._config_of, compaction._is_covered
-numbered, fold_stops, seconds_left, join = (
-    compaction._numbered, compaction._fold_stops, compaction._seconds_left, compaction._join,
-)  # fmt: skip
+narrow, numbered, mode_to_run = compaction._narrow, compaction._numbered, compaction._mode_to_run
+config_of, is_covered, fold_stops, join = folding._config_of, folding._is_covered, folding.fold_stops, folding._join
 
 
 def the_lowest_frequency_wins(members: Any, left: Any) -> Any:
@@ -84,8 +83,9 @@ def everything_is_covered(*_given: Any) -> bool:
     return True
 
 
-def a_run_in_its_grace_is_not_covered(config: Any, left: Any, active: Any, now: float) -> bool:
-    return is_covered(config, left, active, now) and max(left.values()) <= active.remaining(now) + 1
+def a_run_in_its_grace_is_not_covered(config: Any, left: Any, standing: Any) -> bool:
+    covered = is_covered(config, left, standing)
+    return covered and max(left.values()) <= standing.active.remaining(standing.now) + 1
 
 
 def the_last_request_is_lost(open_requests: Any) -> Any:
@@ -97,11 +97,11 @@ def a_generation_starts_anew(*values: Any) -> Any:
     return replace(folded, install=folded.install and replace(folded.install, generation=1))
 
 
-def a_run_is_never_used_up(request: Any, _active: Any, _now: float) -> float:
+def a_run_is_never_used_up(request: Any, _standing: Any) -> float:
     return float("inf") if request.continuous else float(request.duration)
 
 
-def the_first_clock_goes_on_for_what_runs(request: OpenRequest, _active: Any, _now: float) -> float:
+def the_first_clock_goes_on_for_what_runs(request: OpenRequest, _standing: Any) -> float:
     return request.expires_at
 
 
@@ -115,24 +115,61 @@ def who_joins_is_served_since_the_run_began(*values: Any) -> Any:
     return replace(joined, members=tuple(replace(each, joined_at=None) for each in joined.members))
 
 
+def urgent_waits_like_everybody(starts: Any, active: Any) -> Any:
+    return mode_to_run([replace(start, priority="normal") for start in starts], active)
+
+
+def everything_urgent_takes_turns(starts: Any, _active: Any) -> Any:
+    return mode_to_run(starts, None)
+
+
+def what_was_put_off_begins_anew(known: Any, others: Any, _standing: Any) -> Any:
+    return list(others)
+
+
+def what_starts_together_starts_at_once(known: Any, _now: float) -> Any:
+    return [request for request in known if request.command_type == "start"], []
+
+
+def a_cancelled_run_goes_on(*_given: Any) -> bool:
+    return True
+
+
+def nobody_tells_the_agent(_active: Any) -> bool:
+    return False
+
+
+def a_cancel_takes_everybody_along(known: Any, cancelled: Any, active: Any) -> None:
+    if any(request.request_id in cancelled for request in known.requests):
+        for request in list(known.requests):
+            known._end(request, State.CANCELLED, "cancelled", active)
+
+
 MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
-    (FURTHER, "_config_of", the_lowest_frequency_wins),
-    (FURTHER, "_config_of", the_shortest_duration_wins),
-    (FURTHER, "_config_of", only_shared_pids_are_profiled),
-    (FURTHER, "_config_of", pids_win_over_the_whole_host),
-    (ORDER, "_config_of", the_first_frequency_wins),
-    (APART, "_is_covered", everything_is_covered),
-    (TIME, "_is_covered", a_run_in_its_grace_is_not_covered),
-    (SECONDS_OF_EACH, "_seconds_left", a_run_is_never_used_up),
-    (SECONDS_AFTER_A_STOP, "_join", who_joins_is_served_since_the_run_began),
-    (STORY, "_is_covered", nothing_is_ever_covered),
-    (STORY, "_narrow", a_process_stop_is_forgotten),
-    (STORY, "_narrow", a_process_stop_stops_the_host),
-    (STORY, "_narrow", a_stop_is_forgotten_by_whole_host_runs),
-    (STORY, "_numbered", the_last_request_is_lost),
-    (STORY, "_fold_stops", a_generation_starts_anew),
-    (TWICE, "_name_of", an_id_is_used_again),
-    (TWICE, "_to_be_started_by", the_first_clock_goes_on_for_what_runs),
+    (FURTHER, "folding._config_of", the_lowest_frequency_wins),
+    (FURTHER, "folding._config_of", the_shortest_duration_wins),
+    (FURTHER, "folding._config_of", only_shared_pids_are_profiled),
+    (FURTHER, "folding._config_of", pids_win_over_the_whole_host),
+    (ORDER, "folding._config_of", the_first_frequency_wins),
+    (APART, "folding._is_covered", everything_is_covered),
+    (TIME, "folding._is_covered", a_run_in_its_grace_is_not_covered),
+    (SECONDS_OF_EACH, "folding.seconds_left", a_run_is_never_used_up),
+    (SECONDS_AFTER_A_STOP, "folding._join", who_joins_is_served_since_the_run_began),
+    (STORY, "folding._is_covered", nothing_is_ever_covered),
+    (STORY, "compaction._narrow", a_process_stop_is_forgotten),
+    (STORY, "compaction._narrow", a_process_stop_stops_the_host),
+    (STORY, "compaction._narrow", a_stop_is_forgotten_by_whole_host_runs),
+    (STORY, "compaction._numbered", the_last_request_is_lost),
+    (STORY, "compaction.fold_stops", a_generation_starts_anew),
+    (TWICE, "folding._name_of", an_id_is_used_again),
+    (TWICE, "folding._to_be_started_by", the_first_clock_goes_on_for_what_runs),
+    (STORY, "compaction._mode_to_run", urgent_waits_like_everybody),
+    (STORY, "compaction._mode_to_run", everything_urgent_takes_turns),
+    (STORY, "compaction._Known.put_off", what_was_put_off_begins_anew),
+    (STORY, "compaction._ready", what_starts_together_starts_at_once),
+    (STORY, "folding._is_needed", a_cancelled_run_goes_on),
+    (STORY, "compaction._must_be_stopped", nobody_tells_the_agent),
+    (STORY, "compaction._Known.cancel", a_cancel_takes_everybody_along),
 ]
 
 
@@ -140,6 +177,6 @@ MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
 def test_a_bent_rule_breaks_a_law(
     law: Law | StoryLaw, rule: str, mutant: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, rule, mutant)
+    monkeypatch.setattr(f"broker.{rule}", mutant)
     with pytest.raises(AssertionError):
         law.hold(UNTIL_IT_FAILS)

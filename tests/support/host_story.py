@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from broker import compaction
 from broker.codec import read_effective, read_request, write_effective, write_request
-from broker.compaction import JOIN_TOLERANCE_SECONDS
 from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
+from broker.folding import JOIN_TOLERANCE_SECONDS
 from protocol.commands import StartCommand
 from protocol.lifecycle import OPEN, State
 from tests.support.builders import NOW
@@ -36,13 +36,27 @@ class HostStory(RuleBasedStateMachine):
         self.effective: Effective | None = None
         self.ids_used: list[str] = []
         self.served: dict[str, float] = {}
+        self.withdrawn: dict[str, str] = {}
+        self.agent_holds: str | None = None
         self.is_settled = True
 
     # --- what happens ---
 
-    @rule(wish=starts(modes=MODES, args=own_keys(st.integers(0, 3)), expires_in=st.sampled_from([5.0, 900.0])))
+    @rule(
+        wish=starts(
+            modes=MODES, args=own_keys(st.integers(0, 3)), expires_in=st.sampled_from([5.0, 900.0]),
+            waits=(None, None, None, 2.0, 100.0),
+        )
+    )  # fmt: skip
     def submit_a_start(self, wish: OpenRequest) -> None:
         self._submit(wish, lasts=wish.expires_at - NOW)
+
+    @precondition(lambda self: self.wishes)
+    @rule(which=st.integers(0, 1_000))
+    def cancel_a_request(self, which: int) -> None:
+        """Any of them, ended ones too."""
+        self.withdrawn[self.wishes[-1 - which % min(4, len(self.wishes))].request_id] = "cancelled"
+        self.is_settled = False
 
     @rule(wish=stops())
     def submit_a_stop(self, wish: OpenRequest) -> None:
@@ -50,9 +64,11 @@ class HostStory(RuleBasedStateMachine):
 
     def _submit(self, wish: OpenRequest, *, lasts: float) -> None:
         number = len(self.wishes)
+        later = wish.not_before - NOW if wish.not_before is not None else 0.0
         wish = replace(
-            wish, request_id=f"r{number}", command_id=f"c{number}", accepted_at=self.now, expires_at=self.now + lasts
-        )
+            wish, request_id=f"r{number}", command_id=f"c{number}", accepted_at=self.now, start_within=lasts,
+            expires_at=self.now + later + lasts, not_before=self.now + later if wish.not_before is not None else None,
+        )  # fmt: skip
         self.wishes.append(wish)
         self.arrived.append(wish)
         self.served[wish.request_id] = 0.0
@@ -73,6 +89,8 @@ class HostStory(RuleBasedStateMachine):
         assert self.effective is not None
         if OPEN.index(state) > OPEN.index(self.effective.state):
             self.effective = replace(self.effective, state=state)
+            if isinstance(self.effective.command, StartCommand):
+                self.agent_holds = self.effective.command_id
 
     @precondition(lambda self: self.effective is not None and self.effective.is_open)
     @rule(only_started=st.booleans())
@@ -81,7 +99,9 @@ class HostStory(RuleBasedStateMachine):
         assert self.effective is not None
         if not isinstance(self.effective.command, StartCommand):
             self._close(State.COMPLETED)
+            self.agent_holds = None
         elif self.effective.state is not State.RUNNING:
+            self.agent_holds = self.effective.command_id
             self._end(self.effective.stop_ids, State.COMPLETED)
             self.effective = replace(
                 self.effective, state=State.RUNNING, started_at=self.now, stop_ids=(), closed_by_clock=only_started
@@ -90,6 +110,9 @@ class HostStory(RuleBasedStateMachine):
     @precondition(lambda self: self.effective is not None and self.effective.is_open)
     @rule(outcome=st.sampled_from([State.COMPLETED, State.FAILED, State.UNDELIVERABLE]))
     def the_command_ends(self, outcome: State) -> None:
+        assert self.effective is not None
+        if self.agent_holds == self.effective.command_id or outcome is State.UNDELIVERABLE:
+            self.agent_holds = None
         self._close(outcome)
 
     def _close(self, outcome: State) -> None:
@@ -108,7 +131,7 @@ class HostStory(RuleBasedStateMachine):
     def the_merger_settles(self) -> None:
         generation = self.effective.generation if self.effective is not None else 0
         known = {request.request_id: request for request in (*self.open.values(), *self.arrived)}
-        compacted = compaction.compact(list(known.values()), self.effective, self.now)
+        compacted = compaction.compact(list(known.values()), self.effective, self.now, self.withdrawn)
         self.arrived, self.open = [], known
         for ending in compacted.endings:
             self._check_that_it_had_to_end(ending)
@@ -124,6 +147,8 @@ class HostStory(RuleBasedStateMachine):
         if compacted.close is not None:
             assert self.effective is not None
             assert self.effective.is_open, "what has ended was ended again"
+            if compacted.close[0] in {State.TIMED_OUT, State.COMPLETED}:
+                self.agent_holds = None  # it says nothing any more, or never does
             self.effective = replace(self.effective, state=compacted.close[0], request_ids=(), stop_ids=())
         if compacted.install is not None:
             assert self.effective is None or not self.effective.is_open, "the older command was not closed"
@@ -141,10 +166,16 @@ class HostStory(RuleBasedStateMachine):
                 assert not any(self._is_left(wish, pid) for pid in UNIVERSE), "a stop took more than it names"
             if wish.request_id in ending.request_ids and ending.outcome is State.EXPIRED:
                 assert self.now >= wish.expires_at, "it expired before its time"
+            if wish.request_id in ending.request_ids and ending.outcome is State.CANCELLED:
+                assert wish.request_id in self.withdrawn, "another's cancel took it along"
+            if wish.request_id in ending.request_ids and "seconds were over" in ending.reason:
+                assert self.served[wish.request_id] >= wish.duration - 1e-6, "it was not served for as long as it asked"
 
     def _check_generation(self, before: int, compacted: Compacted) -> None:
         if compacted.install is not None:
             assert compacted.install.generation == before + 1
+            members = [self.open[request_id] for request_id in compacted.install.request_ids]
+            assert all((each.not_before or 0.0) <= self.now for each in members), "it starts before its moment"
             assert compacted.install.command_id not in self.ids_used, "an agent never runs the same id twice"
             self.ids_used.append(compacted.install.command_id)
         elif self.effective is not None:
@@ -158,6 +189,48 @@ class HostStory(RuleBasedStateMachine):
         assert again.wake_at == compacted.wake_at
         if self.effective is not None and self.effective.is_open:
             assert again.keep == self.effective
+
+    @invariant()
+    def what_is_withdrawn_is_not_open(self) -> None:
+        if self.is_settled:
+            assert not set(self.open) & set(self.withdrawn)
+
+    @invariant()
+    def urgent_waits_for_nobody_who_is_not(self) -> None:
+        if not self.is_settled:
+            return
+        is_due = [each for each in self.open.values() if (each.not_before or 0.0) <= self.now]
+        waiting = [each for each in is_due if each.state is State.QUEUED]
+        at_work = [each for each in is_due if each.state is not State.QUEUED and each.command_type == "start"]
+        if any(each.priority == "urgent" for each in waiting):
+            assert any(each.priority == "urgent" for each in at_work)
+
+    @invariant()
+    def a_run_is_given_up_for_another_mode_only_to_what_is_more_urgent(self) -> None:
+        if self.is_settled and any(each.has_run for each in self.open.values()):
+            put_off = [each for each in self.open.values() if each.has_run]
+            assert all(each.state is State.QUEUED and each.priority != "urgent" for each in put_off)
+
+    @invariant()
+    def an_agent_at_work_for_nobody_is_told(self) -> None:
+        """What it holds is the effective command, or there is a newer one that it will be given."""
+        if self.is_settled and self.agent_holds is not None:
+            assert self.effective is not None
+            assert self.effective.is_open
+            assert self.agent_holds == self.effective.command_id or self.effective.state in OPEN
+
+    @invariant()
+    def nothing_runs_longer_than_somebody_wants(self) -> None:
+        if not (self.is_settled and self._runs_a_start()):
+            return
+        assert self.effective is not None
+        to_come = self.effective.remaining(self.now)
+        wanted = [
+            math.inf if wish.continuous else wish.duration - self.served[wish.request_id]
+            for wish in self.wishes
+            if wish.request_id in self.effective.request_ids
+        ]
+        assert to_come <= max(wanted) + 2 + JOIN_TOLERANCE_SECONDS
 
     @invariant()
     def every_request_is_open_or_ended_and_never_both(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker import keys
-from broker.codec import Decision, Loaded, decision_of, read_effective, requests_of
+from broker.codec import Decision, Loaded, cancelled_of, decision_of, read_effective, requests_of
 from broker.command_store import CommandStore
 from broker.compaction import compact
 from broker.connection import Broker
@@ -12,7 +12,7 @@ from broker.effective import OpenRequest
 from broker.keys import Place
 from broker.request_log import RequestLog
 from broker.request_store import RequestRecord
-from broker.scripts import Beat, Delivered, Idle, Recorded
+from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 from tests.support.builders import NOW, a_host, submitted
@@ -42,18 +42,28 @@ class PlayedHost:
         """Append an open request as it is."""
         return await RequestLog(self.broker).append({self.key: request})
 
+    async def cancel(self, request_id: str, *, reason: str = "cancelled by test") -> None:
+        """Withdraw a request from this host."""
+        await RequestLog(self.broker).cancel(request_id, [self.key], reason=reason)
+
+    async def lose(self, *, silent_for: float = 200.0) -> bool:
+        """Give up on what it holds, if it has been silent for so long; True when that is lost now."""
+        return await self._store.lose(
+            self.key, silent_since=self.now - silent_for, reason="no heartbeat", now=self.now
+        )  # fmt: skip
+
     async def load(self) -> Loaded:
         """What a merger reads of this host."""
         return (await self._store.load_all([self.at]))[self.at]
 
     def decide(self, loaded: Loaded) -> Decision:
         """What a merger makes of it."""
-        compacted = compact(requests_of(loaded), read_effective(loaded.command), self.now)
-        return decision_of(compacted, loaded, self.key, self.now)
+        compacted = compact(requests_of(loaded), read_effective(loaded.command), self.now, cancelled_of(loaded))
+        return decision_of(compacted, loaded, self.now)
 
     async def store(self, loaded: Loaded, decision: Decision) -> bool:
         """Store a decision; False when the host has changed since it was loaded."""
-        return (await self._store.settle_all({self.at: (loaded, decision)}, now=self.now))[self.at]
+        return (await self._store.settle_all([Settled(self.at, loaded, decision)], now=self.now))[self.at]
 
     async def settle(self) -> None:
         """Load, decide, store; nobody comes in between."""

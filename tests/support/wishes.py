@@ -36,6 +36,7 @@ def starts(
     modes: tuple[str, ...] = ("cpu",),
     args: st.SearchStrategy[dict[str, Any]] = NO_KEYS,
     expires_in: st.SearchStrategy[float] = A_LONG_TIME,
+    waits: tuple[float | None, ...] = (None,),
 ) -> st.SearchStrategy[OpenRequest]:
     """A start that was just submitted; without an id of its own yet."""
     return st.builds(
@@ -52,6 +53,7 @@ def starts(
         pids=some_pids,
         additional_args=args,
         priority=st.sampled_from(["low", "normal", "urgent"]),
+        not_before=st.sampled_from(waits).map(lambda seconds: None if seconds is None else NOW + seconds),
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 from broker import keys
 from broker.command_store import CommandStore
 from broker.connection import Broker
-from broker.keys import Place
 from broker.request_store import RequestStore
+from broker.scripts import Settled
 from protocol.lifecycle import OUTCOMES
 from tests.support.builders import NOW, a_host
 from tests.support.played_host import PlayedHost
@@ -274,12 +274,12 @@ async def test_one_host_that_cannot_be_read_does_not_hold_up_the_others(broker: 
 
 async def test_one_decision_that_cannot_be_stored_does_not_hold_up_the_others(broker: Broker) -> None:
     good, bad = PlayedHost(broker), PlayedHost(broker, a_host("web-02"))
-    decisions: dict[Place, Any] = {}
+    settled: list[Settled] = []
     for host in (bad, good):
         await host.submit()
         loaded = await host.load()
-        decisions[host.at] = (loaded, host.decide(loaded))
+        settled.append(Settled(host.at, loaded, host.decide(loaded)))
     async with broker.guarded() as redis:
         await redis.set(keys.open_requests(bad.at), "no hash")
-    assert await CommandStore(broker).settle_all(decisions, now=NOW) == {bad.at: False, good.at: True}
+    assert await CommandStore(broker).settle_all(settled, now=NOW) == {bad.at: False, good.at: True}
     assert await good.state() == "pending"

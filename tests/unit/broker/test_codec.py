@@ -16,7 +16,7 @@ from broker.compaction import compact
 from broker.effective import Effective, OpenRequest
 from protocol.lifecycle import State
 from protocol.requests import ProfileRequest
-from tests.support.builders import NOW, a_host, a_start, a_stop
+from tests.support.builders import NOW, a_start, a_stop
 from tests.support.compacting import in_state, installed, outcomes_of, running
 
 NOTHING = Loaded({}, {}, {})
@@ -93,13 +93,12 @@ def test_a_reply_leaves_absent_parts_out() -> None:
 def test_the_first_decision_takes_the_entry_installs_and_tells() -> None:
     start = a_start()
     loaded = Loaded({}, {}, {"1-0": write_request(start)})
-    decision = decision_of(compact(requests_of(loaded), None, NOW), loaded, a_host(), NOW)
-    assert decision.drained == ["1-0"]
+    decision = decision_of(compact(requests_of(loaded), None, NOW), loaded, NOW)
+    assert loaded.entry_ids == ("1-0",)
     assert list(decision.keep) == [start.request_id]
     assert decision.install is not None
     assert decision.events == [{
-        "v": "1", "state": "pending", "tenant": "default", "service": "web", "hostname": "web-01",
-        "command_id": start.command_id, "generation": "1", "request_ids": start.request_id, "at": "1800000000000",
+        "state": "pending", "command_id": start.command_id, "generation": "1", "request_ids": start.request_id,
     }]  # fmt: skip
     assert decision.wake_at == 1_800_000_900_000
 
@@ -114,7 +113,7 @@ def test_a_second_look_stores_and_tells_nothing() -> None:
     first = compact([a_start(), a_stop(pids=frozenset({4}))], None, NOW)
     loaded = stored_as(installed(first), first.open_requests)
     again = compact(requests_of(loaded), read_effective(loaded.command), NOW)
-    decision = decision_of(again, loaded, a_host(), NOW)
+    decision = decision_of(again, loaded, NOW)
     assert (decision.keep, decision.drop, decision.update, decision.events) == ({}, [], {}, [])
     assert (decision.install, decision.close) == (None, None)
 
@@ -124,7 +123,7 @@ def test_requests_that_end_are_dropped_and_told_with_their_reason() -> None:
     loaded = stored_as(in_state(installed(first), State.DELIVERED), first.open_requests)
     stop = a_stop()
     ended = compact([*requests_of(loaded), stop], read_effective(loaded.command), NOW + 1)
-    decision = decision_of(ended, loaded, a_host(), NOW + 1)
+    decision = decision_of(ended, loaded, NOW + 1)
     assert decision.drop == list(outcomes_of(ended)) == [first.open_requests[0].request_id]
     assert decision.close == ("superseded", "by generation 2")
     stopped, pending = decision.events
@@ -142,25 +141,25 @@ def test_who_joins_is_told_in_the_state_of_what_it_joined() -> None:
     )
     newcomer = a_start(duration=5)
     joined = compact([*requests_of(loaded), newcomer], read_effective(loaded.command), NOW + 1)
-    decision = decision_of(joined, loaded, a_host(), NOW + 1)
+    decision = decision_of(joined, loaded, NOW + 1)
     assert [(event["state"], event["request_ids"]) for event in decision.events] == [("running", newcomer.request_id)]
     assert decision.update == {"request_ids": f"{first.open_requests[0].request_id} {newcomer.request_id}"}
 
 
 def test_waiting_for_another_mode_is_told() -> None:
     waiting = a_start(profiling_mode="wall")
-    decision = decision_of(compact([a_start(), waiting], None, NOW), NOTHING, a_host(), NOW)
+    decision = decision_of(compact([a_start(), waiting], None, NOW), NOTHING, NOW)
     queued = [event for event in decision.events if event["state"] == "queued"]
     assert [event["request_ids"] for event in queued] == [waiting.request_id]
 
 
 def test_a_decision_for_the_script_leaves_absent_parts_out() -> None:
-    body = json.loads(decision_of(compact([], None, NOW), NOTHING, a_host(), NOW).as_json())
-    assert body == {"drained": [], "keep": {}, "drop": [], "update": {}, "events": []}
+    body = json.loads(decision_of(compact([], None, NOW), NOTHING, NOW).as_json())
+    assert body == {"keep": {}, "drop": [], "update": {}, "events": []}
 
 
-def test_names_and_reasons_survive_the_way_to_the_script() -> None:
-    host = a_host('wëb "01" \\ 🙂')
-    decision = decision_of(compact([a_start()], None, NOW), NOTHING, host, NOW)
-    flat = json.loads(decision.as_json())["events"][0]
-    assert dict(zip(flat[::2], flat[1::2], strict=True))["hostname"] == host.host
+def test_reasons_survive_the_way_to_the_script() -> None:
+    start = a_start()
+    decision = decision_of(compact([start], None, NOW, {start.request_id: 'wëb "01" \\ 🙂'}), NOTHING, NOW)
+    (event,) = json.loads(decision.as_json())["events"]
+    assert (event["state"], event["reason"]) == ("cancelled", 'wëb "01" \\ 🙂')

@@ -12,7 +12,7 @@ def test_another_mode_waits_while_one_runs() -> None:
     other = a_start(profiling_mode="allocation")
     again = compact([*first.open_requests, other], running(installed(first)), NOW)
     assert kept(again).request_ids == tuple(open_ids(first))
-    assert again.queued == (other.request_id,)
+    assert [name for name, _ in again.queued] == [other.request_id]
     assert {request.request_id: request.state for request in again.open_requests}[other.request_id] is State.QUEUED
 
 
@@ -27,7 +27,7 @@ def test_of_two_modes_at_once_the_older_request_goes_first() -> None:
     older, newer = a_start(profiling_mode="wall"), a_start()
     compacted = compact([older, newer], None, NOW)
     assert config_of(installed(compacted)).profiling_mode == "wall"
-    assert compacted.queued == (newer.request_id,)
+    assert [name for name, _ in compacted.queued] == [newer.request_id]
 
 
 def test_of_two_modes_at_once_the_more_urgent_goes_first() -> None:
