@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
@@ -17,11 +18,14 @@ from api.routes import completions, health, heartbeats, hosts, profile_requests,
 from api.settings import ApiSettings
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
+from broker.roster import API, Roster
 from broker.settings import BrokerSettings
+from broker.streams import consumer_name
 
 log = structlog.get_logger(__name__)
 
 SET_UP_AGAIN: Final = timedelta(seconds=3)
+SIGN_EVERY: Final = timedelta(seconds=3)
 DESCRIPTION = """\
 A control plane for profilers: submit a request, agents take it with their heartbeats, follow it to its outcome.
 
@@ -41,6 +45,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
             tasks = [
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
+                asyncio.create_task(_sign_in(parts.roster), name="roster"),
             ]
             try:
                 yield
@@ -56,6 +61,15 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     return app
+
+
+async def _sign_in(roster: Roster) -> None:
+    """Say every few seconds that heartbeats are heard here: silence means nothing while nobody listens."""
+    instance = consumer_name()
+    while True:
+        with contextlib.suppress(BrokerUnavailable):  # then nobody listens, which is what the missing signature says
+            await roster.sign(API, instance, now=time.time())
+        await asyncio.sleep(SIGN_EVERY.total_seconds())
 
 
 async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:

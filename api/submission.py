@@ -83,7 +83,7 @@ async def resume(record: RequestRecord, parts: Studio) -> None:
     if record.hosts_appended == len(record.targets):
         return
     if len(record.targets) > parts.settings.fan_out_above:
-        await parts.request_store.ask_fan_out(record.request_id)
+        await parts.request_store.ask_for_job("fan_out", record.request_id)
         return
     await parts.request_log.append(record.wishes())
     await parts.request_store.note_appended(record.request_id, len(record.targets))

@@ -1,9 +1,9 @@
 """What people and programs read: pure functions from records to answers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -33,8 +33,8 @@ class RequestOnHost(BaseModel):
     timeline: dict[str, datetime] = Field(default_factory=dict)
 
 
-class RequestStatus(BaseModel):
-    """A request as one can follow it. `status`: the furthest open state, else the outcome all share, else `mixed`."""
+class RequestSummary(BaseModel):
+    """A request in a list. `status`: the furthest open state, else the outcome all hosts share, else `mixed`."""
 
     request_id: str
     command_id: str
@@ -42,10 +42,33 @@ class RequestStatus(BaseModel):
     command_type: str
     status: str
     accepted_at: datetime
+    submitted_by: str
+    cancelled_at: datetime | None = None
     hosts_total: int
     hosts_appended: int
     counts: dict[str, int]
+
+
+class RequestStatus(RequestSummary):
+    """A request as one can follow it, host by host."""
+
     hosts: list[RequestOnHost]
+
+
+class RequestPage(BaseModel):
+    """A page of requests, newest first; `next_cursor` asks for the next one, null on the last."""
+
+    items: list[RequestSummary]
+    next_cursor: str | None = None
+
+
+class RequestCancelled(BaseModel):
+    """A cancel that was taken up; the request's status tells when each host has ended it."""
+
+    success: Literal[True] = True
+    message: str
+    request_id: str
+    hosts_open: int
 
 
 class HostView(BaseModel):
@@ -67,24 +90,36 @@ class HostPage(BaseModel):
     next_cursor: str | None = None
 
 
-def request_status(record: RequestRecord, statuses: Mapping[str, Mapping[str, Any]], *, limit: int) -> RequestStatus:
-    """A request's status on its hosts, the first `limit` of them in full; `counts` counts all."""
-    states = Counter(State(status["state"]) for status in statuses.values())
+def request_summary(record: RequestRecord, counts: Mapping[State, int]) -> RequestSummary:
+    """A request's status in total. Hosts that have not been heard of in its matter stand as `submitted`."""
+    states = Counter(dict(counts))
     unseen = len(record.targets) - states.total()
     if unseen > 0:
         states[State.SUBMITTED] += unseen
-    names = sorted(record.targets)[:limit]
-    return RequestStatus(
+    return RequestSummary(
         request_id=record.request_id,
         command_id=record.command_id,
         service_name=record.service,
         command_type=record.asked.command_type,
         status=_in_total(states),
         accepted_at=_moment(record.accepted_at * 1000),
+        submitted_by=record.submitted_by,
+        cancelled_at=_moment(record.cancelled_at * 1000) if record.cancelled_at is not None else None,
         hosts_total=len(record.targets),
         hosts_appended=record.hosts_appended,
         counts={state.value: count for state, count in states.items() if count},
-        hosts=[_on_host(name, statuses.get(name)) for name in names],
+    )
+
+
+def request_status(
+    record: RequestRecord,
+    counts: Mapping[State, int],
+    names: Sequence[str],
+    statuses: Mapping[str, Mapping[str, Any]],
+) -> RequestStatus:
+    """A request's status in total, and in full on some of its hosts."""
+    return RequestStatus(
+        **request_summary(record, counts).model_dump(), hosts=[_on_host(name, statuses.get(name)) for name in names]
     )
 
 

@@ -3,12 +3,18 @@
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from broker.effective import GRACE_SECONDS, Compacted, Effective, OpenRequest
 from protocol.commands import CommandReader, StartCommand, StartConfig, StopCommand
 from protocol.lifecycle import State
 from protocol.requests import ProfileRequest
+
+REQUIRED: Final = ("request_id", "command_id", "command_type", "accepted_at", "expires_at")
+DEFAULTS: Final = {
+    name: value for name, value in asdict(OpenRequest("", "", "start", 0.0, 0.0)).items() if name not in REQUIRED
+}
+"""What an open request is where its record says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +114,22 @@ def open_request(
 
 
 def write_request(request: OpenRequest) -> str:
-    """One open request as JSON."""
-    body = asdict(request)
-    body["pids"] = None if request.pids is None else sorted(request.pids)
-    body["exclude_pids"] = sorted(request.exclude_pids)
-    return json.dumps(body)
+    """One open request as JSON, without what stands at its default: it is stored once for each of its hosts."""
+    body = {name: value for name, value in asdict(request).items() if name in REQUIRED or value != DEFAULTS[name]}
+    for name in ("pids", "exclude_pids"):
+        if name in body:
+            body[name] = sorted(body[name])
+    return json.dumps(body, separators=(",", ":"))
 
 
 def read_request(text: str) -> OpenRequest:
     """What `write_request` wrote."""
     body = json.loads(text)
-    body["pids"] = None if body["pids"] is None else frozenset(body["pids"])
-    body["exclude_pids"] = frozenset(body["exclude_pids"])
-    body["state"] = State(body["state"])
+    for name in ("pids", "exclude_pids"):
+        if body.get(name) is not None:
+            body[name] = frozenset(body[name])
+    if "state" in body:
+        body["state"] = State(body["state"])
     return OpenRequest(**body)
 
 

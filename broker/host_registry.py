@@ -1,7 +1,7 @@
 """Who is in the fleet: what each agent said of itself at its last beat."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,8 +11,10 @@ import structlog
 from broker import codec, keys
 from broker.connection import Broker
 from broker.keys import Place
+from broker.liveness import Holder, Service, service_of
 from protocol.heartbeats import MAX_CAPABILITY_BYTES, Heartbeat
 from protocol.names import HostKey
+from protocol.pacing import DEFAULT_INTERVAL
 
 log = structlog.get_logger(__name__)
 
@@ -28,13 +30,16 @@ class KnownHost:
     facts: dict[str, str]
 
 
-def facts_of(heartbeat: Heartbeat) -> dict[str, str]:
-    """What to remember of a heartbeat. What an agent sends only when it changes is left as it was when absent.
+def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
+    """What to remember of a heartbeat, and the pace (s) that its answer asks for.
+
+    What an agent sends only when it changes is left as it was when absent.
 
     A fact of more than `MAX_CAPABILITY_BYTES` is not kept, and the log says so: kept for every host, it would fill the
     broker; refused with its heartbeat, the host would be lost to everybody for a list that is too long.
     """
     facts = {
+        "interval": str(interval),
         "ip_address": heartbeat.ip_address,
         "agent_status": heartbeat.status or "",
         "agent_version": heartbeat.agent_version or "",
@@ -60,6 +65,11 @@ def facts_of(heartbeat: Heartbeat) -> dict[str, str]:
     return facts | {name: text for name, text in texts.items() if name not in too_large}
 
 
+def _interval(told: str | None) -> timedelta:
+    """The pace a host was told to keep; older records do not say."""
+    return timedelta(seconds=int(told)) if told is not None else DEFAULT_INTERVAL
+
+
 class HostRegistry:
     """The fleet as the heartbeats tell it."""
 
@@ -78,6 +88,48 @@ class HostRegistry:
                 paths = await redis.zrange(keys.beats(partition), codec.ms(since), "+inf", byscore=True)
             hosts = (HostKey.from_path(path) for path in paths)
             found.extend(host for host in hosts if (host.tenant, host.service) == (tenant, service))
+        return found
+
+    async def holders(self) -> list[Holder]:
+        """The hosts whose agents hold a command; without those that never beat.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        found: list[Holder] = []
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                paths: list[str] = await redis.zrange(keys.taken(partition), 0, -1)
+                if not paths:
+                    continue
+                scores: list[float | None] = await redis.zmscore(keys.beats(partition), paths)
+                async with redis.pipeline(transaction=False) as pipe:
+                    for path in paths:
+                        pipe.hget(keys.host(Place(partition, path)), "interval")
+                    intervals: list[str | None] = await pipe.execute()
+            found.extend(
+                Holder(HostKey.from_path(path), score / 1000, _interval(told))
+                for path, score, told in zip(paths, scores, intervals, strict=True)
+                if score is not None
+            )
+        return found
+
+    async def last_beats(self, services: Collection[Service], *, since: float) -> dict[HostKey, float]:
+        """The last beat of each host of some services that has beaten since a moment; in seconds since the epoch.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        found: dict[HostKey, float] = {}
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                scored: list[tuple[str, float]] = await redis.zrange(
+                    keys.beats(partition), codec.ms(since), "+inf", byscore=True, withscores=True
+                )
+            for path, score in scored:
+                host = HostKey.from_path(path)
+                if service_of(host) in services:
+                    found[host] = score / 1000
         return found
 
     def cursor_of(self, host: KnownHost) -> str:

@@ -7,6 +7,7 @@ of them in one atomic step, on a single server and on a cluster. No step touches
 import binascii
 import hashlib
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from protocol.names import HostKey
 
@@ -114,6 +115,16 @@ def request(request_id: str) -> str:
 def request_hosts(request_id: str) -> str:
     """Hash path -> status (JSON), TTL 7 d. The request's status on each host, projected from results; project."""
     return f"{PREFIX}{{r:{request_id}}}:hosts"
+
+
+def request_counts(request_id: str) -> str:
+    """Hash state -> number of hosts, TTL 7 d. How many of a request's hosts stand where; project."""
+    return f"{PREFIX}{{r:{request_id}}}:counts"
+
+
+def request_index(tenant: str) -> str:
+    """Sorted set, request id -> accepted at (ms), TTL 7 d. A tenant's requests, newest last; request_store."""
+    return f"{PREFIX}{{t:{quote(tenant, safe='')}}}:requests"
 
 
 def command_owner(command_id: str) -> str:

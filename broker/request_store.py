@@ -12,6 +12,7 @@ from broker.connection import Broker
 from broker.effective import OpenRequest
 from broker.errors import IdempotencyConflict
 from broker.streams import GroupReader, consumer_name
+from protocol.lifecycle import State
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest
 
@@ -32,6 +33,8 @@ class RequestRecord:
     asked: ProfileRequest
     targets: Mapping[str, Sequence[int] | None]
     hosts_appended: int = 0
+    cancelled_at: float | None = None
+    cancelled_by: str | None = None
 
     @property
     def service(self) -> str:
@@ -128,6 +131,12 @@ class RequestStore:
                 await pipe.execute()
             owner = HostKey(record.tenant, record.service, "").path
             await redis.set(keys.command_owner(record.command_id), owner, ex=ttl)
+            index = keys.request_index(record.tenant)
+            async with redis.pipeline(transaction=True) as pipe:
+                pipe.zadd(index, {record.request_id: codec.ms(record.accepted_at)})
+                pipe.zremrangebyscore(index, "-inf", codec.ms(record.accepted_at - ttl))
+                pipe.expire(index, ttl)
+                await pipe.execute()
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.
@@ -137,21 +146,68 @@ class RequestStore:
         """
         async with self._broker.guarded() as redis:
             fields: dict[str, str] = await redis.hgetall(keys.request(request_id))
-        if "asked" not in fields:
-            return None
-        asked = json.loads(fields["asked"])
-        targets: dict[str, list[int] | None] = json.loads(fields["targets"])
-        asked.pop("request_type", None)
-        return RequestRecord(
-            request_id=request_id,
-            command_id=fields["command_id"],
-            tenant=fields["tenant"],
-            submitted_by=fields["submitted_by"],
-            accepted_at=float(fields["accepted_at"]),
-            asked=_restored(asked, targets),
-            targets=targets,
-            hosts_appended=int(fields["hosts_appended"]),
-        )
+        return _record(request_id, fields)
+
+    async def recent(self, tenant: str, *, before: str | None, limit: int) -> list[RequestRecord]:
+        """A tenant's requests, newest first, from behind a cursor on (`cursor_of` a record).
+
+        Raises:
+            ValueError: the cursor is none of ours.
+            BrokerUnavailable: the server cannot be reached.
+        """
+        index = keys.request_index(tenant)
+        accepted_ms, _, last_id = (before or ":").partition(":")
+        newest = "+inf" if not accepted_ms else str(int(accepted_ms))
+        found: list[RequestRecord] = []
+        start = 0
+        async with self._broker.guarded() as redis:
+            while len(found) < limit:
+                rows: list[tuple[str, float]] = await redis.zrange(
+                    index, newest, "-inf", byscore=True, desc=True, withscores=True, offset=start, num=limit + 1
+                )
+                start += len(rows)
+                ids = [each for each, score in rows if not last_id or (int(score), each) < (int(newest), last_id)]
+                async with redis.pipeline(transaction=False) as pipe:
+                    for request_id in ids:
+                        pipe.hgetall(keys.request(request_id))
+                    records = [_record(*pair) for pair in zip(ids, await pipe.execute() if ids else [], strict=True)]
+                found.extend(record for record in records if record is not None)
+                if len(rows) <= limit:
+                    break
+        return found[:limit]
+
+    def cursor_of(self, record: RequestRecord) -> str:
+        """Where a list of requests stands after this one."""
+        return f"{codec.ms(record.accepted_at)}:{record.request_id}"
+
+    async def note_cancelled(self, request_id: str, *, by: str, now: float) -> None:
+        """Say that a request is withdrawn, before any host hears of it; the first word stands.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hsetnx(keys.request(request_id), "cancelled_at", repr(now))
+            pipe.hsetnx(keys.request(request_id), "cancelled_by", by)
+            await pipe.execute()
+
+    async def note_cancels_appended(self, request_id: str) -> None:
+        """Say that every host of a withdrawn request has heard of it.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            await redis.hset(keys.request(request_id), "cancels_appended", "1")
+
+    async def are_cancels_appended(self, request_id: str) -> bool:
+        """Whether every host of a withdrawn request has heard of it.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            return bool(await redis.hexists(keys.request(request_id), "cancels_appended"))
 
     async def note_appended(self, request_id: str, hosts: int) -> None:
         """Say how many hosts have been appended so far.
@@ -162,15 +218,34 @@ class RequestStore:
         async with self._broker.guarded() as redis:
             await redis.hset(keys.request(request_id), "hosts_appended", str(hosts))
 
-    async def statuses(self, request_id: str) -> dict[str, dict[str, Any]]:
-        """Host name -> the request's status there, as projected so far.
+    async def statuses(self, request_id: str, paths: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Host name -> the request's status there, as projected so far; of these hosts alone, where they are given.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
+        key = keys.request_hosts(request_id)
         async with self._broker.guarded() as redis:
-            rows: dict[str, str] = await redis.hgetall(keys.request_hosts(request_id))
-        return {HostKey.from_path(path).host: json.loads(text) for path, text in rows.items()}
+            if paths is None:
+                rows: dict[str, str | None] = await redis.hgetall(key)
+            else:
+                texts = await redis.hmget(key, paths) if paths else []
+                rows = dict(zip(paths, texts, strict=True))
+        return {HostKey.from_path(path).host: json.loads(text) for path, text in rows.items() if text is not None}
+
+    async def counts(self, request_ids: Sequence[str]) -> list[dict[State, int]]:
+        """For each request: how many of its hosts stand where, as projected so far.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not request_ids:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for request_id in request_ids:
+                pipe.hgetall(keys.request_counts(request_id))
+            rows: list[dict[str, str]] = await pipe.execute()
+        return [{State(state): int(count) for state, count in row.items() if int(count)} for row in rows]
 
     async def owner_of(self, command_id: str) -> tuple[str, str] | None:
         """Tenant and service of a command id.
@@ -185,18 +260,38 @@ class RequestStore:
         owner = HostKey.from_path(path)
         return owner.tenant, owner.service
 
-    async def ask_fan_out(self, request_id: str) -> None:
-        """Ask for a stored request to be appended host by host, by a job.
+    async def ask_for_job(self, job: str, request_id: str) -> None:
+        """Ask for slow work on a stored request to be done by a job: `fan_out` or `cancel`.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         async with self._broker.guarded() as redis:
-            await redis.xadd(keys.asked_jobs(), {"job": "fan_out", "request_id": request_id})
+            await redis.xadd(keys.asked_jobs(), {"job": job, "request_id": request_id})
 
     def jobs_reader(self, consumer: str | None = None) -> GroupReader:
         """A dispatcher's end of the jobs asked for."""
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
+
+
+def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
+    if "asked" not in fields:
+        return None
+    asked = json.loads(fields["asked"])
+    targets: dict[str, list[int] | None] = json.loads(fields["targets"])
+    asked.pop("request_type", None)
+    return RequestRecord(
+        request_id=request_id,
+        command_id=fields["command_id"],
+        tenant=fields["tenant"],
+        submitted_by=fields["submitted_by"],
+        accepted_at=float(fields["accepted_at"]),
+        asked=_restored(asked, targets),
+        targets=targets,
+        hosts_appended=int(fields["hosts_appended"]),
+        cancelled_at=float(fields["cancelled_at"]) if "cancelled_at" in fields else None,
+        cancelled_by=fields.get("cancelled_by"),
+    )
 
 
 def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:

@@ -7,6 +7,7 @@ from typing import Final
 
 from broker import codec, keys, scripts
 from broker.connection import Broker
+from broker.scripts import Step
 from broker.streams import Entry, GroupReader, consumer_name
 from protocol.lifecycle import OUTCOMES, State
 from protocol.names import HostKey
@@ -15,6 +16,8 @@ PROJECTORS: Final = "projectors"
 PROJECTED: Final = frozenset({*State, "late_completion"})
 KEPT_FOR: Final = timedelta(hours=24)
 """Read or not, for consumers without a group (dashboards, `results tail`)."""
+STEPS_PER_CALL: Final = 200
+"""Changes that one script call folds in: some milliseconds of the server's time."""
 CARRIED: Final = (
     "command_id", "generation", "reason", "samples", "execution_time", "results_path", "started_at", "finished_at",
 )  # fmt: skip
@@ -66,16 +69,20 @@ class Results:
         Raises:
             BrokerUnavailable: the server cannot be reached; all of it may be repeated.
         """
+        by_request: dict[str, list[Step]] = {}
+        for change in changes:
+            if change.state not in PROJECTED:
+                continue
+            step = Step(
+                change.host.path, change.entry_id, change.state, change.state in OUTCOMES, change.at, change.facts
+            )  # fmt: skip
+            for request_id in change.request_ids:
+                by_request.setdefault(request_id, []).append(step)
         calls = [
-            scripts.project(
-                request_id, path=change.host.path, entry_id=change.entry_id, state=change.state,
-                ended=change.state in OUTCOMES, at=change.at,
-                facts=[text for pair in change.facts.items() for text in pair],
-            )
-            for change in changes
-            if change.state in PROJECTED
-            for request_id in change.request_ids
-        ]  # fmt: skip
+            scripts.project(request_id, steps[first : first + STEPS_PER_CALL])
+            for request_id, steps in by_request.items()
+            for first in range(0, len(steps), STEPS_PER_CALL)
+        ]
         answers = await self._broker.run_all(calls)
         for answer in answers:
             if isinstance(answer, Exception):

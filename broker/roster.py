@@ -6,6 +6,8 @@ from typing import Final
 from broker import codec, keys
 from broker.connection import Broker
 
+API: Final = "api"
+"""The role of the processes that hear heartbeats; workers sign under their own names."""
 ABSENT_AFTER: Final = timedelta(seconds=15)
 
 

@@ -29,6 +29,7 @@ from workers.merger import Merger
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.settings import WorkerSettings
+from workers.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,12 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
     dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
 
+    watch = Watch(registry, store, Roster(broker))
+
+    async def keep_time() -> None:
+        await janitor.ring()
+        await watch.look()
+
     async def recover() -> None:
         await recoverer.recover()
         await projector.recover()
@@ -62,7 +69,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "merger": Pass(merger.merge),
         "recoverer": Pass(recover, timedelta(seconds=1)),
         "projector": Pass(projector.project),
-        "janitor": Pass(janitor.ring, RING_EVERY),
+        "janitor": Pass(keep_time, RING_EVERY),
         "dispatcher": Pass(dispatcher.dispatch),
     }
 

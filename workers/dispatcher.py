@@ -50,4 +50,6 @@ class Dispatcher:
         if record is None:
             log.error("job for an unknown request dropped", request_id=entry.fields["request_id"])
             return True
+        if entry.fields["job"] == "cancel":
+            return await self._store.are_cancels_appended(record.request_id)
         return record.hosts_appended >= len(record.targets)

@@ -20,7 +20,10 @@ JOB_TIMEOUT_SECONDS: Final = 600
 WORKER_TTL_SECONDS: Final = 20
 """rq waits for jobs this long less 15 s at a time, and signs in between."""
 SILENT_MEANS_DEAD: Final = timedelta(seconds=30)
-JOBS: Final[Mapping[str, str]] = {"fan_out": "workers.jobs.fan_out.run"}
+JOBS: Final[Mapping[str, str]] = {
+    "fan_out": "workers.jobs.fan_out.run",
+    "cancel": "workers.jobs.cancel.run",
+}
 """What may be asked for, and the function that does it."""
 AT_WORK: Final = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED})
 

@@ -55,7 +55,7 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
         has_begun=heartbeat.status == RUNNING,
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
-        facts=facts_of(heartbeat),
+        facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
     )
     wait = preferred_wait(request)
     if wait == 0:

@@ -1,15 +1,24 @@
-"""`GET /api/v1/requests/{request_id}`: following a request."""
+"""`/api/v1/requests`: following requests, and withdrawing them."""
 
+import time
+from dataclasses import replace
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Path, Query
 
-from api.auth import require
-from api.dependencies import CallerDep, StudioDep
+from api.auth import require, require_service
+from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.problems import not_found
-from api.views import RequestStatus, request_status
-from broker.token_store import TokenKind
+from api.views import RequestCancelled, RequestPage, RequestStatus, request_status, request_summary
+from broker.request_store import RequestRecord
+from broker.token_store import Token, TokenKind
+from broker.withdrawal import withdraw
+from protocol.lifecycle import OUTCOMES
+from protocol.names import MAX_NAME, HostKey
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/requests", tags=["requests"])
 
@@ -25,7 +34,81 @@ async def show(
 ) -> RequestStatus:
     """Where the request stands. A host that has not been heard of in its matter stands as `submitted`."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
+    record = await _known(request_id, caller, parts)
+    names = sorted(record.targets)[:limit]
+    paths = [HostKey(record.tenant, record.service, name).path for name in names]
+    statuses = await parts.request_store.statuses(request_id, paths)
+    (counts,) = await parts.request_store.counts([request_id])
+    return request_status(record, counts, names, statuses)
+
+
+@router.get("", responses=problems(401, 403, 422, 503), summary="The requests that the caller may see, newest first")
+async def index(
+    caller: CallerDep,
+    parts: StudioDep,
+    service_name: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=256, pattern=r"^[0-9]{1,16}:", description="next_cursor of the page before")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> RequestPage:
+    """Requests of the last seven days, a page at a time."""
+    require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
+    found: list[RequestRecord] = []
+    last = cursor
+    while len(found) <= limit:
+        records = await parts.request_store.recent(caller.tenant, before=last, limit=limit + 1)
+        found += [
+            each for each in records if caller.covers(each.service) and service_name in {None, each.service}
+        ]  # fmt: skip
+        if len(records) <= limit:
+            break
+        last = parts.request_store.cursor_of(records[-1])
+    page = found[:limit]
+    counts = await parts.request_store.counts([each.request_id for each in page])
+    return RequestPage(
+        items=[request_summary(record, standing) for record, standing in zip(page, counts, strict=True)],
+        next_cursor=parts.request_store.cursor_of(page[-1]) if len(found) > limit else None,
+    )
+
+
+@router.delete(
+    "/{request_id}", responses=problems(401, 403, 404, 422, 503), summary="Withdraw a request from all its hosts"
+)
+async def cancel(
+    request_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
+) -> RequestCancelled:
+    """Queued, delivered and running work alike: each host ends it as `cancelled`, unless it has ended before.
+
+    What others asked of the same hosts goes on. Repeating it changes nothing.
+    """
+    require(caller, [TokenKind.OPERATOR])
+    record = await _known(request_id, caller, parts)
+    require_service(caller, record.service)
+    (counts,) = await parts.request_store.counts([request_id])
+    ended = sum(count for state, count in counts.items() if state in OUTCOMES)
+    await parts.request_store.note_cancelled(request_id, by=caller.token_id, now=time.time())
+    record = replace(record, cancelled_by=record.cancelled_by or caller.token_id)
+    if len(record.targets) > parts.settings.fan_out_above:
+        await parts.request_store.ask_for_job("cancel", request_id)
+    else:
+        await withdraw(record, parts.request_store, parts.request_log)
+    hosts_open = len(record.targets) - ended
+    log.info("request cancelled", request_id=request_id, by=caller.token_id, hosts_open=hosts_open)
+    return RequestCancelled(
+        message=f"Cancelling on {hosts_open} hosts" if hosts_open else "The request had ended on every host already",
+        request_id=request_id,
+        hosts_open=hosts_open,
+    )
+
+
+async def _known(request_id: str, caller: Token, parts: Studio) -> RequestRecord:
+    """The request, if the caller may see it.
+
+    Raises:
+        Refusal: there is none, or it is of a service or tenant of which the caller must not even know.
+    """
     record = await parts.request_store.get(request_id)
     if record is None or record.tenant != caller.tenant or not caller.covers(record.service):
         raise not_found("request_id", "No such request, or it is older than seven days.")
-    return request_status(record, await parts.request_store.statuses(request_id), limit=limit)
+    return record

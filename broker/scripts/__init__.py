@@ -4,7 +4,7 @@ Every script is one atomic step on the keys of one partition, and may be repeate
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -278,11 +278,30 @@ def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
     )  # fmt: skip
 
 
-def project(
-    request_id: str, *, path: str, entry_id: str, state: str, ended: bool, at: str, facts: Iterable[str]
-) -> Call:
-    """Fold one change of state into a request's status on one host. The answer is 1 when it changed something."""
-    return Call(PROJECT, [keys.request_hosts(request_id)], [path, entry_id, state, int(ended), at, *facts])
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of a request's state on one host, by the results entry that tells of it. `at` is in ms."""
+
+    path: str
+    entry_id: str
+    state: str
+    ended: bool
+    at: str
+    facts: Mapping[str, str]
+
+    def words(self) -> list[str | int]:
+        """As the script reads it."""
+        facts = _flat(self.facts)
+        return [self.path, self.entry_id, self.state, int(self.ended), self.at, len(self.facts), *facts]
+
+
+def project(request_id: str, steps: Sequence[Step]) -> Call:
+    """Fold changes into a request's status on its hosts, in their order. The answer is how many changed something."""
+    return Call(
+        PROJECT,
+        [keys.request_hosts(request_id), keys.request_counts(request_id)],
+        [word for step in steps for word in step.words()],
+    )
 
 
 def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, now: int) -> Call:

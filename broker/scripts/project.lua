@@ -1,45 +1,71 @@
--- Fold one change of state into a request's status on one host. Older news than what is stored changes nothing.
--- A late completion tells where the samples of a run are that ended otherwise; it moves no state.
--- KEYS   1 the request's hosts
--- ARGV   1 path, 2 entry id, 3 state, 4 "1" when the state is an outcome, 5 at (ms), then facts: name, value, ..
--- Gives  1 when it changed something, else 0
+-- Fold changes of state into a request's status on its hosts, and into how many hosts stand where. Older news than what
+-- is stored changes nothing. A late completion tells where the samples of a run are that ended otherwise; it moves no
+-- state.
+-- KEYS   1 the request's hosts, 2 the request's counts
+-- ARGV   for each change: path, entry id, state, "1" when the state is an outcome, at (ms), number of facts, then
+--        those: name, value, ..
+-- Gives  how many changes changed something
+
+local LATE_FACTS = { samples = true, execution_time = true, results_path = true }
 
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
 end
 
-local stored = redis.call('HGET', KEYS[1], ARGV[1])
-local status = stored and cjson.decode(stored) or { timeline = {} }
-if ARGV[3] == 'late_completion' then
-  if not status.ended or status.results_path then
-    return 0
-  end
-  for i = 6, #ARGV, 2 do
-    if ARGV[i] == 'samples' or ARGV[i] == 'execution_time' or ARGV[i] == 'results_path' then
-      status[ARGV[i]] = ARGV[i + 1]
+local function is_older(id, than)
+  local ms, seq = parts(id)
+  local than_ms, than_seq = parts(than)
+  return ms < than_ms or (ms == than_ms and seq <= than_seq)
+end
+
+local function fold(path, entry, state, is_outcome, at, facts)
+  local stored = redis.call('HGET', KEYS[1], path)
+  local status = stored and cjson.decode(stored) or { timeline = {} }
+  if state == 'late_completion' then
+    if not status.ended or status.results_path then
+      return 0
     end
+    for name, value in pairs(facts) do
+      if LATE_FACTS[name] then
+        status[name] = value
+      end
+    end
+    redis.call('HSET', KEYS[1], path, cjson.encode(status))
+    return 1
   end
-  redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(status))
+  if stored then
+    if status.ended or is_older(entry, status.entry) then
+      return 0
+    end
+    redis.call('HINCRBY', KEYS[2], status.state, -1)
+  end
+  redis.call('HINCRBY', KEYS[2], state, 1)
+  status.entry = entry
+  status.state = state
+  status.ended = is_outcome or nil
+  status.at = at
+  status.timeline[state] = status.timeline[state] or at
+  for name, value in pairs(facts) do
+    status[name] = value
+  end
+  redis.call('HSET', KEYS[1], path, cjson.encode(status))
   return 1
 end
-if stored then
-  local old_ms, old_seq = parts(status.entry)
-  local new_ms, new_seq = parts(ARGV[2])
-  if status.ended or new_ms < old_ms or (new_ms == old_ms and new_seq <= old_seq) then
-    return 0
+
+local changed = 0
+local arg = 1
+while arg <= #ARGV do
+  local facts = {}
+  local count = tonumber(ARGV[arg + 5])
+  for i = arg + 6, arg + 5 + 2 * count, 2 do
+    facts[ARGV[i]] = ARGV[i + 1]
   end
+  changed = changed + fold(ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3] == '1', ARGV[arg + 4], facts)
+  arg = arg + 6 + 2 * count
 end
-status.entry = ARGV[2]
-status.state = ARGV[3]
-status.ended = ARGV[4] == '1' or nil
-status.at = ARGV[5]
-if not status.timeline[ARGV[3]] then
-  status.timeline[ARGV[3]] = ARGV[5]
+if changed > 0 then
+  redis.call('EXPIRE', KEYS[1], 604800)
+  redis.call('EXPIRE', KEYS[2], 604800)
 end
-for i = 6, #ARGV, 2 do
-  status[ARGV[i]] = ARGV[i + 1]
-end
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(status))
-redis.call('EXPIRE', KEYS[1], 604800)
-return 1
+return changed

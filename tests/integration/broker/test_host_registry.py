@@ -19,7 +19,7 @@ def registry(broker: Broker) -> HostRegistry:
 async def beats(broker: Broker, *hosts: HostKey, at: float = NOW, **said: object) -> None:
     for host in hosts:
         body = {"ip_address": "10.0.0.1", "hostname": host.host, "service_name": host.service, **said}
-        heard = Beat(host, facts=facts_of(Heartbeat.model_validate(body)))
+        heard = Beat(host, facts=facts_of(Heartbeat.model_validate(body), interval=30))
         await CommandStore(broker).exchange(heard, now=at)
 
 

@@ -88,7 +88,7 @@ async def test_a_request_for_1500_hosts_goes_through_an_rq_worker(
     broker: Broker, broker_settings: BrokerSettings
 ) -> None:
     record = await a_large_request(broker, 1_500)
-    await RequestStore(broker).ask_fan_out(record.request_id)
+    await RequestStore(broker).ask_for_job("fan_out", record.request_id)
     with started(worker_role(broker_settings.state_dir, "jobs")) as jobs:
         async with roles_at_work(broker, "dispatcher"):
 
@@ -116,7 +116,7 @@ async def test_an_rq_worker_killed_in_the_middle_leaves_nothing_undone_and_nothi
     monkeypatch.setattr(job_queue, "SILENT_MEANS_DEAD", timedelta(seconds=2))
     monkeypatch.setattr(dispatcher_module, "LOOK_AGAIN", timedelta(seconds=1))
     record = await a_large_request(broker, 14_000)
-    await RequestStore(broker).ask_fan_out(record.request_id)
+    await RequestStore(broker).ask_for_job("fan_out", record.request_id)
     progress = [0]
     async with roles_at_work(broker, "dispatcher"):
         with started(worker_role(broker_settings.state_dir, "jobs")) as worker:
@@ -183,7 +183,7 @@ async def test_a_job_for_an_unknown_request_says_so(broker: Broker) -> None:
 
 
 async def test_an_entry_for_an_unknown_request_is_dropped(broker: Broker) -> None:
-    await RequestStore(broker).ask_fan_out("nobody")
+    await RequestStore(broker).ask_for_job("fan_out", "nobody")
     async with roles_at_work(broker, "dispatcher"):
         await before_long(lambda: is_forgotten(broker), what="dropping it")
 

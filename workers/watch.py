@@ -1,0 +1,81 @@
+"""The watch: gives up on the commands of hosts that have fallen silent, so that no request waits for them for ever."""
+
+import time
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from broker.command_store import CommandStore
+from broker.host_registry import HostRegistry
+from broker.liveness import Service, judge, silent
+from broker.roster import API, Roster
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY: Final = timedelta(seconds=5)
+LOOKED_AWAY_AFTER: Final = timedelta(seconds=15)
+"""A watch that was stopped for longer cannot tell silence from its own absence: it begins anew."""
+LATELY: Final = timedelta(hours=1)
+
+
+class Watch:
+    """Looks for silent hosts that hold a command. Any number of them may look."""
+
+    def __init__(self, registry: HostRegistry, store: CommandStore, roster: Roster) -> None:
+        self._registry = registry
+        self._store = store
+        self._roster = roster
+        self._listening_since: float | None = None
+        self._looked_at = 0.0
+        self._spared: frozenset[Service] = frozenset()
+
+    async def look(self) -> int:
+        """One pass, at most every few seconds. Gives how many commands are lost now.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        now = time.time()
+        if now - self._looked_at < LOOK_EVERY.total_seconds():
+            return 0
+        return await self.look_at(now)
+
+    async def look_at(self, now: float) -> int:
+        """One pass at a moment."""
+        since = await self._listening(now)
+        if since is None:
+            return 0
+        candidates = silent(await self._registry.holders(), listening_since=since, now=now)
+        if not candidates:
+            self._say_who_is_spared(frozenset())
+            return 0
+        services = {(each.host.tenant, each.host.service) for each in candidates}
+        beats = await self._registry.last_beats(services, since=now - LATELY.total_seconds())
+        verdict = judge(candidates, beats, listening_since=since, now=now)
+        self._say_who_is_spared(verdict.spared)
+        lost = 0
+        for host, last_beat in verdict.lost.items():
+            reason = f"no heartbeat for {now - last_beat:.0f} s"
+            if await self._store.lose(host, silent_since=last_beat, reason=reason, now=now):
+                log.warning("host lost", service=host.service, host=host.host, reason=reason)
+                lost += 1
+        return lost
+
+    async def _listening(self, now: float) -> float | None:
+        """Since when beats could be heard without a break, or None while nobody serves them."""
+        was_away = now - self._looked_at > LOOKED_AWAY_AFTER.total_seconds()
+        present = await self._roster.present(now=now)
+        self._looked_at = now
+        if not present.get(API):
+            self._listening_since = None
+        elif self._listening_since is None or was_away:
+            self._listening_since = now
+        return self._listening_since
+
+    def _say_who_is_spared(self, spared: frozenset[Service]) -> None:
+        for tenant, service in spared - self._spared:
+            log.warning("more than half of a service is silent; giving it time", tenant=tenant, service=service)
+        for tenant, service in self._spared - spared:
+            log.info("service is judged host by host again", tenant=tenant, service=service)
+        self._spared = spared
