@@ -16,8 +16,8 @@ from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
-HOSTS_PER_CALL: Final = 100
-"""Hosts that one script call reads or settles: some milliseconds of the server's time."""
+HOSTS_PER_CALL: Final = 20
+"""Hosts that one script call reads or settles. Measured: 10 to 20 cost the server a quarter less than 100 or 200."""
 
 
 class CommandStore:

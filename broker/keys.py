@@ -103,7 +103,7 @@ def withdrawn(partition: int, request_id: str) -> str:
 
 
 def nudge(partition: int) -> str:
-    """Sharded channel: the path of a host that has a command now. Wakes held heartbeats, is never the truth."""
+    """Sharded channel: paths of hosts that have a command now, parted by blanks. Wakes held heartbeats."""
     return f"{PREFIX}{{{partition}}}:nudge"
 
 

@@ -81,7 +81,8 @@ class Nudges:
             await pubsub.ssubscribe(*(keys.nudge(partition) for partition in range(self._broker.partitions)))
             async for message in pubsub.listen():
                 if message["type"] == "smessage":
-                    self.wake(message["data"])
+                    for path in message["data"].split():
+                        self.wake(path)
                 elif message["type"] == "ssubscribe" and message["data"] == self._broker.partitions:
                     # The last of our channels is on, by the server's word: ask for what was published before.
                     self.wake_all()

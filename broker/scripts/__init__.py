@@ -4,6 +4,7 @@ Every script is one atomic step on the keys of one partition, and may be repeate
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -68,6 +69,7 @@ def submit(
     The answer is the number of hosts appended: 0 when this batch was appended before. `now` is in ms.
     """
     tenant, service, _ = hosts[0].at.host_key
+    numbers = {entry: number for number, entry in enumerate(dict.fromkeys(host.entry for host in hosts), start=1)}
     return Call(
         SUBMIT,
         [
@@ -78,8 +80,8 @@ def submit(
             *(keys.requests(host.at) for host in hosts),
         ],
         [
-            now, request_id, command_id, tenant, service,
-            *(text for host in hosts for text in (host.at.path, host.at.host_key.host, host.entry)),
+            now, request_id, command_id, tenant, service, json.dumps(list(numbers)),
+            json.dumps([(host.at.path, host.at.host_key.host, numbers[host.entry]) for host in hosts]),
         ],
     )  # fmt: skip
 
@@ -220,6 +222,10 @@ def settle(partition: int, settled: Sequence[Settled], *, now: int) -> Call:
     """
     decisions = {id(each.decision): each.decision for each in settled}
     numbers = {identity: number for number, identity in enumerate(decisions, start=1)}
+    hosts = [
+        (each.at.path, *each.at.host_key, each.loaded.revision, each.loaded.entry_ids, numbers[id(each.decision)])
+        for each in settled
+    ]
     return Call(
         SETTLE,
         [
@@ -233,15 +239,8 @@ def settle(partition: int, settled: Sequence[Settled], *, now: int) -> Call:
             ),
         ],
         [
-            now, keys.nudge(partition), len(decisions), *(decision.as_json() for decision in decisions.values()),
-            *(
-                text
-                for each in settled
-                for text in (
-                    each.at.path, *_who(each.at.host_key), each.loaded.revision, " ".join(each.loaded.entry_ids),
-                    numbers[id(each.decision)],
-                )
-            ),
+            now, keys.nudge(partition), f"[{','.join(decision.as_json() for decision in decisions.values())}]",
+            json.dumps(hosts),
         ],
     )  # fmt: skip
 
@@ -289,18 +288,13 @@ class Step:
     at: str
     facts: Mapping[str, str]
 
-    def words(self) -> list[str | int]:
-        """As the script reads it."""
-        facts = _flat(self.facts)
-        return [self.path, self.entry_id, self.state, int(self.ended), self.at, len(self.facts), *facts]
-
 
 def project(request_id: str, steps: Sequence[Step]) -> Call:
     """Fold changes into a request's status on its hosts, in their order. The answer is how many changed something."""
     return Call(
         PROJECT,
         [keys.request_hosts(request_id), keys.request_counts(request_id)],
-        [word for step in steps for word in step.words()],
+        [json.dumps([(each.path, each.entry_id, each.state, each.ended, each.at, each.facts) for each in steps])],
     )
 
 

@@ -2,8 +2,7 @@
 -- is stored changes nothing. A late completion tells where the samples of a run are that ended otherwise; it moves no
 -- state.
 -- KEYS   1 the request's hosts, 2 the request's counts
--- ARGV   for each change: path, entry id, state, "1" when the state is an outcome, at (ms), number of facts, then
---        those: name, value, ..
+-- ARGV   1 changes (JSON, for each: path, entry id, state, whether the state is an outcome, at (ms), facts by name)
 -- Gives  how many changes changed something
 
 local LATE_FACTS = { samples = true, execution_time = true, results_path = true }
@@ -54,15 +53,8 @@ local function fold(path, entry, state, is_outcome, at, facts)
 end
 
 local changed = 0
-local arg = 1
-while arg <= #ARGV do
-  local facts = {}
-  local count = tonumber(ARGV[arg + 5])
-  for i = arg + 6, arg + 5 + 2 * count, 2 do
-    facts[ARGV[i]] = ARGV[i + 1]
-  end
-  changed = changed + fold(ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3] == '1', ARGV[arg + 4], facts)
-  arg = arg + 6 + 2 * count
+for _, change in ipairs(cjson.decode(ARGV[1])) do
+  changed = changed + fold(unpack(change))
 end
 if changed > 0 then
   redis.call('EXPIRE', KEYS[1], 604800)

@@ -1,15 +1,20 @@
 -- Store what compaction decided for some hosts of one partition, but for those that have changed since they were loaded.
 -- Hosts that stand alike share a decision.
 -- KEYS   1 results, 2 deadlines, 3 doorbell, 4 taken, then for each host: command, open requests, requests, history
--- ARGV   1 now (ms), 2 nudge channel, 3 number of decisions, then those (JSON: keep, drop, close, install, update,
---        events, wake_at), then for each host: path, tenant, service, host name, revision loaded, ids of the entries
---        taken up (parted by blanks), number of its decision
+-- ARGV   1 now (ms), 2 nudge channel, 3 decisions (JSON, a list of: keep, drop, close, install, update, events,
+--        wake_at), 4 hosts (JSON, for each: path, tenant, service, host name, revision loaded, ids of the entries taken
+--        up, number of its decision)
 -- Gives  for each host "stored" | "changed"
 
 local now = ARGV[1]
-local decisions = {}
-for i = 1, tonumber(ARGV[3]) do
-  decisions[i] = cjson.decode(ARGV[3 + i])
+local decisions = cjson.decode(ARGV[3])
+local nudged = {}
+for _, decision in ipairs(decisions) do
+  decision.fields = {}
+  for name, value in pairs(decision.install or {}) do
+    table.insert(decision.fields, name)
+    table.insert(decision.fields, value)
+  end
 end
 
 local function settle(at, who, revision, drained, decision)
@@ -18,10 +23,10 @@ local function settle(at, who, revision, drained, decision)
   end
 
   if #drained > 0 then
-    redis.call('XDEL', at.requests, unpack(drained))
-    if redis.call('XLEN', at.requests) == 0 then
-      redis.call('DEL', at.requests) -- an empty stream keeps its memory
+    if redis.call('XLEN', at.requests) == #drained then
+      redis.call('DEL', at.requests) -- an empty stream would keep its memory
     else
+      redis.call('XDEL', at.requests, unpack(drained))
       redis.call('XADD', KEYS[3], '*', 'host', who.path) -- more has come, or there was more than one bite
     end
   end
@@ -39,13 +44,11 @@ local function settle(at, who, revision, drained, decision)
   end
 
   if decision.install then
-    redis.call('DEL', at.command)
-    local fields = { 'revision', tonumber(revision) + 1 }
-    for name, value in pairs(decision.install) do
-      fields[#fields + 1] = name
-      fields[#fields + 1] = value
+    if revision ~= '0' then
+      redis.call('DEL', at.command)
     end
-    redis.call('HSET', at.command, unpack(fields))
+    redis.call('HSET', at.command, 'revision', tonumber(revision) + 1, unpack(decision.fields))
+    nudged[#nudged + 1] = who.path
     if decision.install.request_ids == '' then
       redis.call('EXPIRE', at.command, WEEK_SECONDS) -- a stop that nobody asked for must not wait for ever
     end
@@ -69,22 +72,20 @@ local function settle(at, who, revision, drained, decision)
   else
     redis.call('ZREM', at.deadlines, who.path)
   end
-  if decision.install then
-    redis.call('SPUBLISH', ARGV[2], who.path)
-  end
   return 'stored'
 end
 
 local answers = {}
-local arg = 3 + #decisions
-for key = 5, #KEYS, 4 do
+for number, host in ipairs(cjson.decode(ARGV[4])) do
+  local key = 1 + 4 * number
   local at = {
     command = KEYS[key], open = KEYS[key + 1], requests = KEYS[key + 2], history = KEYS[key + 3],
     results = KEYS[1], deadlines = KEYS[2], taken = KEYS[4],
   }
-  local who = host_of(ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4])
-  local decision = decisions[tonumber(ARGV[arg + 7])]
-  answers[#answers + 1] = settle(at, who, ARGV[arg + 5], words(ARGV[arg + 6]), decision)
-  arg = arg + 7
+  local path, tenant, service, hostname, revision, drained, decision = unpack(host)
+  answers[number] = settle(at, host_of(path, tenant, service, hostname), revision, drained, decisions[decision])
+end
+if #nudged > 0 then
+  redis.call('SPUBLISH', ARGV[2], table.concat(nudged, ' '))
 end
 return answers
