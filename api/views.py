@@ -1,5 +1,6 @@
 """What people and programs read: pure functions from records to answers."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from broker.command_store import Standing
 from broker.host_registry import KnownHost
 from broker.request_store import RequestRecord
 from protocol.lifecycle import OUTCOMES, State
@@ -81,6 +83,37 @@ class HostView(BaseModel):
     agent_status: str
     agent_version: str
     last_beat: datetime
+
+
+class CommandView(BaseModel):
+    """The effective command of a host, or what it was last."""
+
+    command_id: str
+    generation: int
+    command_type: str
+    state: State
+    attempts: int
+    request_ids: list[str]
+    combined_config: dict[str, Any]
+
+
+class PastCommand(BaseModel):
+    """A command of a host that has ended."""
+
+    command_id: str
+    generation: int
+    command_type: str
+    outcome: State
+    ended_at: datetime
+    request_ids: list[str]
+
+
+class HostDetail(HostView):
+    """One agent, its command, and up to a hundred of its ended ones, newest first."""
+
+    command: CommandView | None
+    open_requests: int
+    history: list[PastCommand]
 
 
 class HostPage(BaseModel):
@@ -168,4 +201,36 @@ def host_view(host: KnownHost, *, stale_before: datetime) -> HostView:
         agent_status=host.facts.get("agent_status", ""),
         agent_version=host.facts.get("agent_version", ""),
         last_beat=host.last_beat,
+    )
+
+
+def host_detail(host: KnownHost, standing: Standing, *, stale_before: datetime) -> HostDetail:
+    """One agent with its command and its history."""
+    return HostDetail(
+        **host_view(host, stale_before=stale_before).model_dump(),
+        command=_command_view(standing.command) if standing.command is not None else None,
+        open_requests=standing.open_requests,
+        history=[
+            PastCommand(
+                command_id=past["command_id"],
+                generation=int(past["generation"]),
+                command_type=past["type"],
+                outcome=State(past["outcome"]),
+                ended_at=_moment(past["at"]),
+                request_ids=past["served"].split(),
+            )
+            for past in standing.history
+        ],
+    )
+
+
+def _command_view(fields: Mapping[str, str]) -> CommandView:
+    return CommandView(
+        command_id=fields["id"],
+        generation=int(fields["generation"]),
+        command_type=fields["type"],
+        state=State(fields["state"]),
+        attempts=int(fields["attempts"]),
+        request_ids=fields["request_ids"].split(),
+        combined_config=json.loads(fields["reply"])["combined_config"],
     )

@@ -90,6 +90,18 @@ class HostRegistry:
             found.extend(host for host in hosts if (host.tenant, host.service) == (tenant, service))
         return found
 
+    async def get(self, host: HostKey) -> KnownHost | None:
+        """One host, or None for one that never beat, or is forgotten.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        at = self._broker.place(host)
+        async with self._broker.guarded() as redis:
+            beat: float | None = await redis.zscore(keys.beats(at.partition), at.path)
+            facts: dict[str, str] = await redis.hgetall(keys.host(at))
+        return KnownHost(host, datetime.fromtimestamp(beat / 1000, UTC), facts) if beat is not None else None
+
     async def holders(self) -> list[Holder]:
         """The hosts whose agents hold a command; without those that never beat.
 

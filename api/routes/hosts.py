@@ -1,16 +1,17 @@
-"""`GET /api/v1/hosts`: the fleet."""
+"""`GET /api/v1/hosts`: the fleet, and one host of it with its history."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
-from api.views import HostPage, host_view
+from api.problems import not_found
+from api.views import HostDetail, HostPage, host_detail, host_view
 from broker.token_store import TokenKind
-from protocol.names import MAX_NAME
+from protocol.names import MAX_NAME, HostKey
 from protocol.pacing import stale_after
 
 router = APIRouter(prefix="/api/v1/hosts", tags=["hosts"])
@@ -40,3 +41,24 @@ async def index(
         page.items.append(host_view(host, stale_before=stale_before))
         last = parts.registry.cursor_of(host)
     return page
+
+
+@router.get(
+    "/{service_name}/{hostname}",
+    responses=problems(401, 403, 404, 422, 503),
+    summary="One host: its command, and those that have ended",
+)
+async def show(
+    service_name: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    hostname: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    caller: CallerDep,
+    parts: StudioDep,
+) -> HostDetail:
+    """What the agent said last, what it is to do, and what became of the last hundred commands."""
+    require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
+    key = HostKey(caller.tenant, service_name, hostname)
+    known = await parts.registry.get(key) if caller.covers(service_name) else None
+    if known is None:
+        raise not_found("hostname", "No such host in this service, or it has been silent for seven days.")
+    stale_before = datetime.now(UTC) - stale_after(timedelta(seconds=parts.settings.heartbeat_interval))
+    return host_detail(known, await parts.command_store.standing(key), stale_before=stale_before)

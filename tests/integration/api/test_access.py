@@ -33,7 +33,8 @@ def places(bare_api: Api) -> Iterator[dict[str, str]]:
     for service in ("web", "db"):
         PlayedAgent(bare_api, f"{service}-01", service=service).beat()
     _, token_id = bare_api.make_token("viewer", "web")
-    yield {"request_id": bare_api.submit("web-01")["request_id"], "token_id": token_id}
+    request_id = bare_api.submit("web-01")["request_id"]
+    yield {"request_id": request_id, "token_id": token_id, "service_name": "web", "hostname": "web-01"}
     bare_api.check_log()
 
 

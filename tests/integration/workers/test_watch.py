@@ -1,0 +1,71 @@
+"""The watch, on the real server: who is lost, and when silence counts."""
+
+from broker.command_store import CommandStore
+from broker.connection import Broker
+from broker.host_registry import HostRegistry
+from broker.roster import API, Roster
+from protocol.pacing import DEFAULT_INTERVAL, stale_after
+from tests.support.builders import NOW, a_host
+from tests.support.played_host import PlayedHost
+from workers.watch import Watch
+
+GRACE = stale_after(DEFAULT_INTERVAL).total_seconds()
+
+
+class WatchedFleet:
+    """Hosts at work on a command each, a watch, and an API that signs in as long as it is told to listen."""
+
+    def __init__(self, broker: Broker, hosts: int) -> None:
+        self.hosts = [PlayedHost(broker, a_host(f"web-{number}")) for number in range(hosts)]
+        self.roster = Roster(broker)
+        self.watch = Watch(HostRegistry(broker), CommandStore(broker), self.roster)
+        self.now = NOW
+
+    async def begin(self) -> None:
+        for host in self.hosts:
+            await host.submit(duration=3_600)
+            await host.settle()
+            await host.begin()
+
+    async def pass_time(self, seconds: float, *, beating: int, listening: bool = True) -> int:
+        """Time goes by in steps; the first hosts go on beating. Gives how many commands were lost."""
+        lost, until = 0, self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + 10)
+            for host in self.hosts:
+                host.now = self.now
+            for host in self.hosts[:beating]:
+                await host.beat()
+            if listening:
+                await self.roster.sign(API, "an-api", now=self.now)
+            lost += await self.watch.look_at(self.now)
+        return lost
+
+    async def states(self) -> list[str | None]:
+        return [await host.state() for host in self.hosts]
+
+
+async def test_a_host_that_falls_silent_loses_its_command_after_its_grace(broker: Broker) -> None:
+    fleet = WatchedFleet(broker, 3)
+    await fleet.begin()
+    assert await fleet.pass_time(GRACE, beating=2) == 0
+    assert await fleet.pass_time(20, beating=2) == 1
+    assert await fleet.states() == ["running", "running", "lost"]
+
+
+async def test_nobody_is_lost_while_nobody_listens(broker: Broker) -> None:
+    """The API was away: every host is silent by the record, and none by its own fault."""
+    fleet = WatchedFleet(broker, 2)
+    await fleet.begin()
+    await fleet.pass_time(20, beating=2)
+    assert await fleet.pass_time(3 * GRACE, beating=0, listening=False) == 0
+    assert await fleet.pass_time(GRACE - 20, beating=1) == 0
+    assert await fleet.pass_time(60, beating=1) == 1
+    assert await fleet.states() == ["running", "lost"]
+
+
+async def test_a_service_that_falls_silent_at_once_is_given_time(broker: Broker) -> None:
+    fleet = WatchedFleet(broker, 5)
+    await fleet.begin()
+    assert await fleet.pass_time(2 * GRACE, beating=2) == 0
+    assert set(await fleet.states()) == {"running"}
