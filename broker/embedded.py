@@ -32,6 +32,10 @@ save ""
 maxmemory-policy noeviction
 # A stream with one entry takes 4 KiB by default; with 100,000 hosts this is 79 MB instead of 438.
 stream-node-max-bytes 512
+# By default one value above 64 bytes makes a hash twice as large as one that is kept flat: an agent's capabilities, a
+# command's reply and an open request have 100 to 500 bytes. Flat is read from its beginning, so it stays short.
+hash-max-listpack-value 1024
+hash-max-listpack-entries 64
 """
 
 

@@ -1,4 +1,4 @@
-"""The benchmark runs and measures what it says; how fast is another matter."""
+"""The benchmarks run and measure what they say; how fast is another matter, how much memory is not."""
 
 import importlib.util
 import json
@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from bench import history, memory
 from tests.support.processes import ROOT
 
 HEARTBEATS = ROOT / "bench" / "heartbeats.py"
@@ -24,29 +25,70 @@ def heartbeats() -> ModuleType:
 
 
 def test_a_tiny_run_measures_both_servers_and_leaves_nothing_behind(heartbeats: ModuleType) -> None:
-    tiny = ["--connections", "4", "--hosts", "8", "--rounds", "1", "--seconds", "5", "--most", "50", "--json"]
+    tiny = ["--connections", "4", "--hosts", "8", "--many", "16"]
+    tiny += ["--rounds", "1", "--seconds", "5", "--most", "50", "--json"]
     done = subprocess.run(
         [sys.executable, str(HEARTBEATS), *tiny], capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     measured = json.loads(done.stdout)
-    for name in ("api", "constant"):
+    for name in ("api", "api_many", "constant"):
         one = measured[name]
         assert 50 <= one["answers"] <= 50 + 4, "every connection has at most one heartbeat under way"
         assert one["per_second"] > 0
         assert 0 < one["ms"]["p50"] <= one["ms"]["p99"] <= one["ms"]["max"]
     assert measured["ratio"] == pytest.approx(measured["api"]["per_second"] / measured["constant"]["per_second"])
+    assert measured["ratio_many"] == pytest.approx(measured["api_many"]["per_second"] / measured["api"]["per_second"])
     assert measured["machine"]["cores"] >= 1
     table = heartbeats.told(measured).splitlines()
-    assert [line.split()[0] for line in table if line.startswith(("api", "constant"))] == ["constant", "api"]
+    rows = [line.split("  ")[0] for line in table if line.startswith(("api", "constant"))]
+    assert rows == ["constant", "api, 8 hosts", "api, 16 hosts"]
 
 
-@pytest.mark.parametrize("wrong", ["--connections", "--hosts", "--rounds", "--seconds", "--most"])
+def test_a_tiny_run_measures_completions_with_two_pasts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert history.main(["--few", "3", "--many", "250", "--completions", "2", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    for subject in ("host", "service"):
+        for past in ("few", "many"):
+            times = measured[past][subject]
+            assert 0 < times["p50"] <= times["p90"] <= times["p99"]
+        assert measured["ratio"][subject]["p50"] == pytest.approx(
+            measured["many"][subject]["p50"] / measured["few"][subject]["p50"]
+        )
+    assert "on a host with 250 in the past" in history.table(measured)
+
+
+def test_a_tiny_run_weighs_hosts_and_they_keep_within_their_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert memory.main(["--hosts", "300", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    idle, pending = measured["idle"], measured["pending"]
+    assert {"host", "beats"} <= set(idle["by_kind"])
+    assert {"host", "command", "open", "results", "hosts"} <= set(pending["by_kind"])
+    assert idle["bytes_per_host"] == pytest.approx(sum(idle["by_kind"].values()), abs=0.1)
+    assert idle["keys_per_host"] < pending["keys_per_host"]
+    assert idle["bytes_per_host"] <= memory.IDLE_TARGET
+    assert pending["without_record"] <= memory.PENDING_TARGET
+    assert "in all" in memory.table(measured)
+
+
+@pytest.mark.parametrize("wrong", ["--connections", "--hosts", "--many", "--rounds", "--seconds", "--most"])
 def test_a_number_that_makes_no_sense_is_refused(
     heartbeats: ModuleType, wrong: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as refused:
         heartbeats.options([wrong, "0"])
+    assert refused.value.code == 2
+    assert "positive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bench", "wrong"),
+    [(history, "--few"), (history, "--many"), (history, "--completions"), (memory, "--hosts")],
+    ids=["few", "many", "completions", "hosts"],
+)
+def test_a_count_of_nothing_is_refused(bench: ModuleType, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        bench.main([wrong, "0"])
     assert refused.value.code == 2
     assert "positive" in capsys.readouterr().err
