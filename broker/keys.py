@@ -62,7 +62,7 @@ def host(at: Place) -> str:
 
 
 def beats(partition: int) -> str:
-    """Sorted set, path -> last beat (ms, server's clock). Written by beat; the janitor forgets after 7 d."""
+    """Sorted set, path -> last beat (ms, server's clock). Forgotten by the janitor after 7 d; written by beat."""
     return f"{PREFIX}{{{partition}}}:beats"
 
 
@@ -77,8 +77,13 @@ def doorbell(partition: int) -> str:
 
 
 def results(partition: int) -> str:
-    """Stream, trimmed behind its slowest group. Every change of state of every command: the truth for all readers."""
+    """Stream, trimmed after 24 h behind its slowest group. Every change of state of every command; any script."""
     return f"{PREFIX}{{{partition}}}:results"
+
+
+def events(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Facts of the fleet: who joined, who returned; beat."""
+    return f"{PREFIX}{{{partition}}}:events"
 
 
 def dead_letters(partition: int) -> str:
@@ -87,12 +92,12 @@ def dead_letters(partition: int) -> str:
 
 
 def submitted(partition: int, request_id: str, batch: str) -> str:
-    """String, TTL 24 h. Marks a batch of a request as appended, so that a repeated submit appends nothing twice."""
+    """String, TTL 24 h. Marks a batch of a request as appended, so that a repeat appends nothing twice; submit."""
     return f"{PREFIX}{{{partition}}}:submitted:{request_id}:{batch}"
 
 
 def nudge(partition: int) -> str:
-    """Sharded channel: the path of a host that has a command now. Wakes held heartbeats, is never the truth."""
+    """Sharded channel. The path of a host that has a command now: wakes held heartbeats, is never the truth; settle."""
     return f"{PREFIX}{{{partition}}}:nudge"
 
 
@@ -112,7 +117,7 @@ def command_owner(command_id: str) -> str:
 
 
 def idempotency(tenant: str, token_id: str, key: str) -> str:
-    """Hash, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
+    """String, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
     digest = hashlib.sha256(f"{tenant}\0{token_id}\0{key}".encode()).hexdigest()
     return f"{PREFIX}{{i:{digest}}}:idempotency"
 
@@ -123,7 +128,7 @@ def token(digest: str) -> str:
 
 
 def token_ids() -> str:
-    """Hash token id -> digest, no TTL; token_store."""
+    """Hash token id -> digest, no TTL. Which tokens there are; token_store."""
     return f"{PREFIX}{{tokens}}:ids"
 
 
