@@ -62,7 +62,7 @@ async def let_beat(broker: Broker, hosts: Sequence[HostKey], first: int = 0) -> 
     for start in range(0, len(hosts), 200):
         calls = []
         for number, host in enumerate(hosts[start : start + 200], start + first):
-            heard = Beat(host, facts=facts_of(heartbeat_of(number), interval=30))
+            heard = Beat(host, facts=facts_of(heartbeat_of(number)))
             calls.append(beat(broker.place(host), heard, now=ms(time.time())))
         for answer in await broker.run_all(calls):
             if isinstance(answer, Exception):

@@ -63,7 +63,7 @@ def host(at: Place) -> str:
 
 
 def beats(partition: int) -> str:
-    """Sorted set, path -> last beat (ms, server's clock). Written by beat; the janitor forgets after 7 d."""
+    """Sorted set, path -> last beat (ms, server's clock). Forgotten by the janitor after 7 d; written by beat."""
     return f"{PREFIX}{{{partition}}}:beats"
 
 
@@ -83,8 +83,13 @@ def doorbell(partition: int) -> str:
 
 
 def results(partition: int) -> str:
-    """Stream, trimmed behind its slowest group. Every change of state of every command: the truth for all readers."""
+    """Stream, trimmed after 24 h behind its slowest group. Every change of state of every command; any script."""
     return f"{PREFIX}{{{partition}}}:results"
+
+
+def events(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Facts of the fleet: who joined, who returned; beat."""
+    return f"{PREFIX}{{{partition}}}:events"
 
 
 def dead_letters(partition: int) -> str:
@@ -93,7 +98,7 @@ def dead_letters(partition: int) -> str:
 
 
 def submitted(partition: int, request_id: str, batch: str) -> str:
-    """String, TTL 24 h. Marks a batch of a request as appended, so that a repeated submit appends nothing twice."""
+    """String, TTL 24 h. Marks a batch of a request as appended, so that a repeat appends nothing twice; submit."""
     return f"{PREFIX}{{{partition}}}:submitted:{request_id}:{batch}"
 
 
@@ -103,7 +108,7 @@ def withdrawn(partition: int, request_id: str) -> str:
 
 
 def nudge(partition: int) -> str:
-    """Sharded channel: paths of hosts that have a command now, parted by blanks. Wakes held heartbeats."""
+    """Sharded channel. Paths of hosts that have a command now, parted by blanks: wakes held heartbeats; settle."""
     return f"{PREFIX}{{{partition}}}:nudge"
 
 
@@ -118,7 +123,7 @@ def request_hosts(request_id: str) -> str:
 
 
 def request_counts(request_id: str) -> str:
-    """Hash state -> number of hosts, TTL 7 d. How many of a request's hosts stand where; project."""
+    """Hash state -> hosts, TTL 7 d. How many of a request's hosts stand where; project."""
     return f"{PREFIX}{{r:{request_id}}}:counts"
 
 
@@ -133,7 +138,7 @@ def command_owner(command_id: str) -> str:
 
 
 def idempotency(tenant: str, token_id: str, key: str) -> str:
-    """Hash, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
+    """String, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
     digest = hashlib.sha256(f"{tenant}\0{token_id}\0{key}".encode()).hexdigest()
     return f"{PREFIX}{{i:{digest}}}:idempotency"
 
@@ -144,7 +149,7 @@ def token(digest: str) -> str:
 
 
 def token_ids() -> str:
-    """Hash token id -> digest, no TTL; token_store."""
+    """Hash token id -> digest, no TTL. Which tokens there are; token_store."""
     return f"{PREFIX}{{tokens}}:ids"
 
 

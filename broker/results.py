@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from broker import codec, keys, scripts
+from broker import keys, scripts
 from broker.connection import Broker
 from broker.scripts import Step
-from broker.streams import Entry, GroupReader, consumer_name
+from broker.streams import Entry, GroupReader, consumer_name, trim_behind_groups
 from protocol.lifecycle import OUTCOMES, State
 from protocol.names import HostKey
 
@@ -92,26 +92,8 @@ class Results:
     async def trim(self, *, now: float) -> int:
         """Drop what every group has finished with and that is older than a day. Gives how many entries.
 
-        By the slowest group, never by length: a cap would drop what somebody has not read.
-
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        dropped = 0
-        for partition in range(self._broker.partitions):
-            stream = keys.results(partition)
-            async with self._broker.guarded() as redis:
-                if not await redis.exists(stream):
-                    continue
-                oldest_needed = (codec.ms(now - KEPT_FOR.total_seconds()), 0)
-                for group in await redis.xinfo_groups(stream):
-                    pending = await redis.xpending(stream, group["name"])
-                    position = pending["min"] if pending["pending"] else group["last-delivered-id"]
-                    oldest_needed = min(oldest_needed, _position(position))
-                dropped += await redis.xtrim(stream, minid=f"{oldest_needed[0]}-{oldest_needed[1]}", approximate=True)
-        return dropped
-
-
-def _position(entry_id: str) -> tuple[int, int]:
-    ms, _, seq = entry_id.partition("-")
-    return int(ms), int(seq or 0)
+        streams = [keys.results(partition) for partition in range(self._broker.partitions)]
+        return await trim_behind_groups(self._broker, streams, kept_since=now - KEPT_FOR.total_seconds())

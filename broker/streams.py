@@ -33,6 +33,33 @@ class Entry:
     deliveries: int = 1
 
 
+async def trim_behind_groups(broker: Broker, streams: Sequence[str], *, kept_since: float) -> int:
+    """Drop what every group has finished with and that is older than a moment (seconds). Gives how many entries.
+
+    By the slowest group, never by length: a cap would drop what somebody has not read.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    dropped = 0
+    for stream in streams:
+        async with broker.guarded() as redis:
+            if not await redis.exists(stream):
+                continue
+            oldest_needed = (round(kept_since * 1000), 0)
+            for group in await redis.xinfo_groups(stream):
+                pending = await redis.xpending(stream, group["name"])
+                position = pending["min"] if pending["pending"] else group["last-delivered-id"]
+                oldest_needed = min(oldest_needed, _position(position))
+            dropped += await redis.xtrim(stream, minid=f"{oldest_needed[0]}-{oldest_needed[1]}", approximate=True)
+    return dropped
+
+
+def _position(entry_id: str) -> tuple[int, int]:
+    ms, _, seq = entry_id.partition("-")
+    return int(ms), int(seq or 0)
+
+
 class GroupReader:
     """One consumer of one group on some streams."""
 

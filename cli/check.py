@@ -25,11 +25,12 @@ class Step:
     command: Sequence[str]
 
 
+TOOLS: Final = ("tools/lint_lua.py", "tools/redis_docs.py", "examples/results_consumer.py")
 STEPS: Final = (
     Step("format", (str(BIN / "ruff"), "format", "--check", "--quiet", ".")),
     Step("lint", (str(BIN / "ruff"), "check", "--quiet", ".")),
     Step("types", (sys.executable, "-m", "mypy", "--no-error-summary")),
-    Step("types of tools", (sys.executable, "-m", "mypy", "--no-error-summary", "studio.py", "tools/lint_lua.py")),
+    Step("types of tools", (sys.executable, "-m", "mypy", "--no-error-summary", "studio.py", *TOOLS)),
     Step("imports", (str(BIN / "lint-imports"), "--no-logo")),
     Step("Lua", (sys.executable, "tools/lint_lua.py")),
 )

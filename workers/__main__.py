@@ -13,6 +13,7 @@ import structlog
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
+from broker.events import Events
 from broker.host_registry import HostRegistry
 from broker.logs import configure_logging
 from broker.request_log import RequestLog
@@ -52,7 +53,8 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     merger = Merger(request_log, store, doorbells)
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes)
-    janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
+    own = [request_log.reader(instance), results.reader(consumer=instance)]
+    janitor = Janitor(request_log, results, registry, own, events=Events(broker))
     dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
 
     watch = Watch(registry, store, Roster(broker))

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from broker.codec import ms
+from broker.events import Events
 from broker.host_registry import HostRegistry
 from broker.request_log import RequestLog
 from broker.results import Results
@@ -23,12 +24,19 @@ class Janitor:
     """Keeps time and order."""
 
     def __init__(
-        self, request_log: RequestLog, results: Results, registry: HostRegistry, readers: list[GroupReader]
+        self,
+        request_log: RequestLog,
+        results: Results,
+        registry: HostRegistry,
+        readers: list[GroupReader],
+        *,
+        events: Events,
     ) -> None:
         self._log = request_log
         self._results = results
         self._registry = registry
         self._readers = readers
+        self._events = events
         self._swept_at = time.monotonic()
 
     async def ring(self) -> int:
@@ -51,7 +59,8 @@ class Janitor:
         """
         now = time.time()
         trimmed = await self._results.trim(now=now)
+        trimmed += await self._events.trim(now=now)
         forgotten = await self._registry.forget_silent(now=now)
         gone = [await reader.forget_dead_consumers() for reader in self._readers]
         if trimmed or forgotten or any(gone):
-            log.info("swept", results_trimmed=trimmed, hosts_forgotten=forgotten, consumers_forgotten=sum(gone))
+            log.info("swept", entries_trimmed=trimmed, hosts_forgotten=forgotten, consumers_forgotten=sum(gone))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
@@ -14,13 +15,14 @@ from api.auth import require, require_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from broker.codec import ms
 from broker.host_registry import facts_of
 from broker.scripts import Beat, Delivered, Idle
 from broker.token_store import TokenKind
 from protocol.commands import CommandReader
 from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
 from protocol.names import HostKey
-from protocol.pacing import MAX_WAIT
+from protocol.pacing import MAX_WAIT, stale_after
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["agents"])
@@ -56,6 +58,7 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
         facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
+        silent_after_ms=ms(stale_after(timedelta(seconds=parts.settings.heartbeat_interval)).total_seconds()),
     )
     wait = preferred_wait(request)
     if wait == 0:

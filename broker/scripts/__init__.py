@@ -11,11 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from broker import keys
+from broker import codec, keys
 from broker.codec import Decision, Loaded
 from broker.connection import Call, Script
 from broker.keys import Place
 from protocol.names import HostKey
+from protocol.pacing import DEFAULT_INTERVAL, stale_after
 
 _FOLDER: Final = Path(__file__).parent
 _COMMON: Final = (_FOLDER / "common.lua").read_text()
@@ -116,6 +117,8 @@ class Beat:
     received_ids: Sequence[str] = ()
     executed_ids: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    silent_after_ms: int = codec.ms(stale_after(DEFAULT_INTERVAL).total_seconds())
+    """After so much silence a beat is a return, and the events stream tells of it."""
 
 
 def beat(at: Place, heard: Beat, *, now: int) -> Call:
@@ -125,12 +128,12 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
-            keys.taken(at.partition),
+            keys.taken(at.partition), keys.events(at.partition),
         ],
         [
             now, at.path, *_who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
             len(heard.received_ids), *heard.received_ids, len(heard.executed_ids), *heard.executed_ids,
-            *_flat(heard.facts),
+            *_flat(heard.facts), heard.silent_after_ms,
         ],
     )  # fmt: skip
 
@@ -271,7 +274,7 @@ def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
         [
             keys.command(at), keys.open_requests(at), keys.history(at), keys.results(at.partition),
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.taken(at.partition),
-            keys.beats(at.partition),
+            keys.beats(at.partition), keys.events(at.partition),
         ],
         [now, at.path, *_who(at.host_key), silent_since, reason],
     )  # fmt: skip

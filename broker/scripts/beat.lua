@@ -1,9 +1,10 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
 -- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken
+--        10 taken, 11 events
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
 --        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
---        then what to remember of the host: name, value, name, value
+--        then what to remember of the host: name, value, name, value; last, after how much silence (ms) a beat
+--        is a return
 -- Gives  {"idle", generation} | {"deliver", command id, generation, attempt, command (JSON)}
 
 local now = ARGV[1]
@@ -24,12 +25,18 @@ for _, into in ipairs({ received, executed }) do
 end
 
 local facts = { 'last_beat', now }
-for i = next_arg, #ARGV do
+for i = next_arg, #ARGV - 1 do
   facts[#facts + 1] = ARGV[i]
 end
 redis.call('HSET', KEYS[1], unpack(facts))
 redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)
+local last_beat = redis.call('ZSCORE', KEYS[2], who.path)
 redis.call('ZADD', KEYS[2], now, who.path)
+if not last_beat then
+  tell(KEYS[11], who, 'host_joined', now)
+elseif tonumber(now) - tonumber(last_beat) > tonumber(ARGV[#ARGV]) then
+  tell(KEYS[11], who, 'host_returned', now, { 'silent_since', last_beat })
+end
 
 local command = as_map(redis.call('HGETALL', at.command))
 local state, id = command.state, command.id

@@ -1,7 +1,7 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, words, host_of, forget, emit, begin, close, ring_if_open
+-- Gives  local functions: as_map, words, host_of, forget, emit, tell, begin, close, ring_if_open
 
 local WEEK_SECONDS = 604800
 
@@ -46,6 +46,18 @@ local function emit(results, who, state, now, command_id, generation, request_id
     event[#event + 1] = value
   end
   redis.call('XADD', results, '*', unpack(event))
+end
+
+-- Append one fact of the fleet to the events stream. who: as host_of gives; without a host name it is about the service.
+-- extras: name, value, name, value
+local function tell(events, who, kind, now, extras)
+  local event = {
+    'v', '1', 'kind', kind, 'tenant', who.tenant, 'service', who.service, 'hostname', who.hostname or '', 'at', now,
+  }
+  for _, value in ipairs(extras or {}) do
+    event[#event + 1] = value
+  end
+  redis.call('XADD', events, '*', unpack(event))
 end
 
 -- The run of the effective command has begun; limit (ms): how long it may take until compaction looks, -1 for ever.

@@ -1,5 +1,6 @@
 -- Give up on the command of a host that has fallen silent while it held it.
--- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 taken, 9 beats
+-- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 taken, 9 beats,
+--        10 events
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 silent since (ms), 7 reason
 -- Gives  1 when its command is lost now, 0 when it has beaten since, or holds none
 
@@ -19,4 +20,5 @@ local at = {
 }
 close(at, who, command, 'lost', ARGV[1], { 'reason', ARGV[7] })
 ring_if_open(at.open, KEYS[7], KEYS[6], who.path)
+tell(KEYS[10], who, 'host_lost', ARGV[1], { 'silent_since', last_beat or ARGV[6], 'command_id', command.id })
 return 1

@@ -1,0 +1,119 @@
+"""The streams that others may build on, field by field: what docs/redis.md and docs/asyncapi.yaml are made from.
+
+An entry is a flat record of texts, so these models say how each text reads. The scripts write the entries (`emit` and
+`tell` in common.lua); tests hold what they write against the models.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from broker import keys
+from protocol.lifecycle import State
+
+VERSION: Final = "1"
+STATES: Final = (*(state.value for state in State), "late_completion")
+
+
+def _a_state(text: str) -> str:
+    if text not in STATES:
+        raise ValueError(f"no state: {text}")
+    return text
+
+
+def _a_decimal(text: str) -> str:
+    float(text)
+    return text
+
+
+Moment = Annotated[str, StringConstraints(pattern=r"^\d{1,16}$")]
+"""Milliseconds since 1970 by the server's clock."""
+Count = Annotated[str, StringConstraints(pattern=r"^\d{1,19}$")]
+Seconds = Annotated[str, AfterValidator(_a_decimal)]
+Ids = Annotated[str, StringConstraints(pattern=r"^\S*( \S+)*$")]
+StateName = Annotated[str, AfterValidator(_a_state), Field(json_schema_extra={"enum": list(STATES)})]
+
+
+class PublicEntry(BaseModel):
+    """What every entry of a public stream has. A field that a consumer does not know is to be ignored."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    v: Literal["1"] = Field(description="Version of the stream's fields; see the rules of versioning.")
+    tenant: str = Field(description="The tenant that the host belongs to.")
+    service: str = Field(description="The service that the host belongs to.")
+    hostname: str = Field(description="The host's name, as its agent says it.")
+    at: Moment = Field(description="When it happened: ms since 1970, by the server's clock.")
+
+
+class Result(PublicEntry):
+    """One change of state of one command, or of requests that have no command yet, on one host."""
+
+    state: StateName = Field(
+        description="The state after the change. `late_completion` is the agent's word on a command that had ended"
+        " otherwise; it changes no outcome."
+    )
+    command_id: str = Field(description="The command; before there is one, the id that the request brought along.")
+    generation: Count = Field(description="The command's generation on this host; 0 while there is no command.")
+    request_ids: Ids = Field(description="The requests it concerns, parted by blanks; may be empty.")
+    attempt: Count | None = Field(None, description="With `delivered`: how often it was handed out.")
+    reason: str | None = Field(None, description="Why, in words, where there is something to say.")
+    samples: Count | None = Field(None, description="With a completion: how many samples were taken.")
+    execution_time: Seconds | None = Field(None, description="With a completion: how long it ran, in seconds.")
+    results_path: str | None = Field(None, description="With a completion: where the agent put the profile.")
+    started_at: str | None = Field(None, description="With a completion: by the agent's clock, RFC 3339.")
+    finished_at: str | None = Field(None, description="With a completion: by the agent's clock, RFC 3339.")
+
+
+class HostJoined(PublicEntry):
+    """The first heartbeat of a host, or the first after it was forgotten (7 days of silence)."""
+
+    kind: Literal["host_joined"]
+
+
+class HostReturned(PublicEntry):
+    """A heartbeat after a silence of more than three intervals and a wait."""
+
+    kind: Literal["host_returned"]
+    silent_since: Moment = Field(description="The host's last heartbeat before: ms since 1970.")
+
+
+class HostLost(PublicEntry):
+    """A host has been silent for so long that the command it held was given up on."""
+
+    kind: Literal["host_lost"]
+    silent_since: Moment = Field(description="The host's last heartbeat: ms since 1970.")
+    command_id: str = Field(description="The command it held.")
+
+
+class Stream(NamedTuple):
+    """One public stream: its name, the builder of its key, what it tells, and the models of its entries."""
+
+    name: str
+    key: Callable[[int], str]
+    about: str
+    entries: tuple[type[PublicEntry], ...]
+
+
+FleetEvent = Annotated[HostJoined | HostReturned | HostLost, Field(discriminator="kind")]
+FleetEventReader: Final[TypeAdapter[HostJoined | HostReturned | HostLost]] = TypeAdapter(FleetEvent)
+"""Reads an entry of `events` whose kind is known; a consumer skips the kinds that it does not know."""
+
+RESULTS: Final = Stream(
+    "results",
+    keys.results,
+    "Every change of state of every command on every host, in the order it happened.",
+    (Result,),
+)
+EVENTS: Final = Stream(
+    "events", keys.events, "Facts of the fleet; `kind` says which.", (HostJoined, HostReturned, HostLost)
+)  # fmt: skip
+STREAMS: Final = (RESULTS, EVENTS)
+RESERVED: Final = ("audit",)
+"""Names that will be public streams; nothing writes them yet."""
+
+READABLE: Final = frozenset(
+    {"results", "events", "host", "beats", "request", "request_hosts", "request_counts", "layout"}
+)
+"""Builders of the keys that others may read. Nobody but us writes to any key, a consumer's own group apart."""
