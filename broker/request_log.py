@@ -38,7 +38,7 @@ class RequestLog:
         """
         appended = 0
         for batch in self._batches(wishes, piece):
-            for answer in await self._broker.run_all(batch):
+            for answer in await self._broker.run_all(batch, replicated=True):
                 if isinstance(answer, Exception):
                     raise BrokerError(str(answer)) from answer
                 appended += int(answer)
