@@ -160,20 +160,35 @@ class GroupReader:
         """Take over entries that another consumer got and did not ack for `idle`.
 
         Raises:
-            BrokerUnavailable: the server cannot be reached; of a cluster, no node that has entries to claim.
+            BrokerUnavailable: the server cannot be reached, and nothing was claimed before.
         """
         claimed: list[Entry] = []
         away: BrokerUnavailable | None = None
-        for stream in self._streams:
-            try:
-                claimed.extend(await self._claim_of(stream, idle=idle, count=count))
-            except BrokerUnavailable as error:
-                if not self._broker.is_cluster:
-                    raise
-                away = error  # one node is not all of them: the others' entries are not held up
+        for answer in await self._claim_each(idle=idle, count=count):
+            if isinstance(answer, BrokerUnavailable):
+                away = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                claimed.extend(answer)
         if away is not None and not claimed:
             raise away
-        return claimed
+        return claimed  # also when some could not be asked: what was claimed counts as handed out once more
+
+    async def _claim_each(self, *, idle: timedelta, count: int) -> list[list[Entry] | BaseException]:
+        claims = [self._claim_of(stream, idle=idle, count=count) for stream in self._streams]
+        if self._broker.is_cluster:  # side by side: a node that hangs holds nobody up
+            return await asyncio.gather(*claims, return_exceptions=True)
+        answers: list[list[Entry] | BaseException] = []
+        for claim in claims:
+            if answers and isinstance(answers[-1], BrokerUnavailable):
+                claim.close()  # it is the same server
+                continue
+            try:
+                answers.append(await claim)
+            except BrokerUnavailable as error:
+                answers.append(error)
+        return answers
 
     async def _claim_of(self, stream: str, *, idle: timedelta, count: int) -> list[Entry]:
         await self._prepare(stream)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -28,14 +27,16 @@ from broker.slot_map import slot_of
 from broker.token_store import TokenKind, TokenStore
 from protocol.names import DEFAULT_TENANT
 from tests.support.builders import NOW, a_host, submitted
+from tests.support.counting import COUNT_UP
+from tests.support.faults import LATE, REFUSED, Faults, befallen
 from tests.support.played_host import PlayedHost
 from tests.support.redis_cluster import RunningCluster, emptied_cluster, redis_cluster
+from tests.support.repeated_story import RepeatedStory
 from tests.support.roles_at_work import before_long, roles_at_work
+from workers import merger, projector, recoverer
 
 SHORTLY = timedelta(milliseconds=50)
 SOON = 5.0
-COUNT_TEXT = "return redis.call('INCR', KEYS[1])"
-COUNT = Script("count", COUNT_TEXT, hashlib.sha1(COUNT_TEXT.encode()).hexdigest())
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,7 @@ async def test_two_readers_of_a_group_share_what_comes(broker: Broker) -> None:
 
 
 def count_on(key: str, *others: str) -> Call:
-    return Call(COUNT, [key, *others], [])
+    return Call(COUNT_UP, [key, *others], [])
 
 
 async def test_a_slot_that_moves_is_followed_and_nothing_runs_twice(broker: Broker, cluster: RunningCluster) -> None:
@@ -311,8 +312,10 @@ async def test_a_submission_is_accepted_when_the_replica_does_not_follow(
 
 
 async def test_a_failover_in_the_middle_loses_nothing_that_was_answered(
-    broker: Broker, cluster: RunningCluster
+    broker: Broker, cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for role in (recoverer, projector):
+        monkeypatch.setattr(role, "IDLE", timedelta(seconds=1))
     hosts = hosts_of_every_partition(broker)
     for host in hosts:
         host.now = time.time()
@@ -354,6 +357,23 @@ async def test_a_failover_in_the_middle_loses_nothing_that_was_answered(
     assert {request: told[request] for request in accepted} == dict.fromkeys(accepted, 1)
     victim.role.restart()
     cluster.wait_until_whole()
+
+
+async def test_on_a_cluster_too_every_request_ends_once_whatever_is_refused_or_late(
+    cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in (merger, projector):
+        monkeypatch.setattr(role, "BLOCK", timedelta(milliseconds=20))
+    for role in (recoverer, projector):
+        monkeypatch.setattr(role, "IDLE", timedelta(milliseconds=20))
+    faults = Faults(5, refused=0.05, late=0.08)
+    async with emptied_cluster(cluster), Broker.opened(cluster.settings) as fresh, befallen(fresh, faults) as broker:
+        story = RepeatedStory(broker, 5, hosts=4)
+        await story.play(requests=4)
+        with faults.off():
+            await story.check()
+    assert faults.counts[REFUSED] > 5
+    assert faults.counts[LATE] > 5
 
 
 async def carried_out(host: PlayedHost) -> Counter[str]:
