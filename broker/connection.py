@@ -174,6 +174,17 @@ class Broker:
         with _translated():
             await self.redis.ping()
 
+    async def check_kind(self) -> None:
+        """Refuse a node of a cluster where the URL speaks of one server.
+
+        Raises:
+            ClusterNotNamed: so it is.
+            BrokerUnavailable: the server cannot be reached.
+        """
+        with _translated():
+            if not self.is_cluster and (await self.redis.info("cluster")).get("cluster_enabled"):
+                raise ClusterNotNamed
+
     async def settle_layout(self) -> None:
         """Fix the number of partitions at first start, and refuse another number ever after.
 
@@ -183,9 +194,8 @@ class Broker:
             BrokerUnavailable: the server cannot be reached.
         """
         self.settings.check_socket_folder()
+        await self.check_kind()
         with _translated():
-            if not self.is_cluster and (await self.redis.info("cluster")).get("cluster_enabled"):
-                raise ClusterNotNamed
             await self.redis.hsetnx(keys.layout(), "partitions", str(self.partitions))
             stored = int(await self.redis.hget(keys.layout(), "partitions") or self.partitions)
         if stored != self.partitions:

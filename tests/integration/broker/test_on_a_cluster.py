@@ -13,8 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from broker import keys, scripts
+from broker.check_deployment import found_out
 from broker.connection import Broker, Call, Script
 from broker.errors import BrokerUnavailable, ClusterNotNamed
+from broker.fitness import Verdict, fits, judge
 from broker.host_registry import HostRegistry
 from broker.nudges import Nudges
 from broker.request_log import MERGERS, RequestLog
@@ -183,6 +185,16 @@ async def test_fleet_tokens_and_roster_are_kept_across_nodes(broker: Broker) -> 
     await Roster(broker).sign("merger", "a", now=NOW)
     assert await Roster(broker).present(now=NOW) == {"merger": 1}
     assert await Results(broker).trim(now=time.time()) == 0
+
+
+async def test_the_cluster_fits_and_the_check_leaves_nothing_behind(broker: Broker, cluster: RunningCluster) -> None:
+    before = [node.ask("DBSIZE") for node in cluster.serving]
+    facts = await found_out(broker, has_queue_of_its_own=True)
+    rows = judge(facts)
+    assert fits(rows)
+    assert {row.name for row in rows if row.verdict is not Verdict.OK} == {"fsync"}
+    assert sum(node.partitions for node in facts.nodes) == broker.partitions
+    assert [node.ask("DBSIZE") for node in cluster.serving] == before
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------
