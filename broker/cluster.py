@@ -87,6 +87,7 @@ class ClusterClient(AsyncCoreCommands):
 
     async def aclose(self) -> None:
         """Give every connection back."""
+        await self.slots.aclose()
         clients = list(self._clients.values())
         self._clients.clear()
         for client in clients:

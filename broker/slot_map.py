@@ -2,6 +2,7 @@
 
 import asyncio
 import binascii
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -55,8 +56,10 @@ class SlotMap:
         self._owners: dict[int, Node] = {}
         self._replicas: dict[Node, tuple[Node, ...]] = {}
         self._is_stale = True
-        self._asked_at = -NOT_AGAIN_FOR_SECONDS
+        self._asked_at = -math.inf
         self._asking = asyncio.Lock()
+        self._failure: RedisConnectionError | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def primaries(self) -> list[Node]:
@@ -82,27 +85,49 @@ class SlotMap:
         self._is_stale = True
 
     async def settle(self) -> None:
-        """Ask the cluster, if there is reason to; a moment after it was asked, what it said has to do.
+        """Know the cluster. Where it is in doubt it is asked again beside the calls: most of them are right as it is.
 
         Raises:
-            redis.exceptions.ConnectionError: no node answers.
+            redis.exceptions.ConnectionError: nothing is known, and no node answers.
         """
-        if not self._is_stale or (self._owners and time.monotonic() - self._asked_at < NOT_AGAIN_FOR_SECONDS):
+        if self._owners:
+            if self._is_stale and not self._asked_just_now() and (self._looking is None or self._looking.done()):
+                self._looking = asyncio.create_task(self._look_again())
             return
         async with self._asking:
-            if self._is_stale:
-                await self._ask()
+            if self._owners:
+                return
+            if self._failure is not None and self._asked_just_now():
+                raise self._failure  # who comes in a crowd does not ask one after the other
+            await self._ask()
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _asked_just_now(self) -> bool:
+        return time.monotonic() - self._asked_at < NOT_AGAIN_FOR_SECONDS
+
+    async def _look_again(self) -> None:
+        try:
+            await self._ask()
+        except RedisConnectionError as error:
+            log.warning("the cluster does not answer", reason=str(error))
 
     async def _ask(self) -> None:
         candidates = list(dict.fromkeys([*self.primaries, *self._seeds, *self._all_replicas()]))[:MOST_ASKED]
         views = await asyncio.gather(*(self._view_of(node) for node in candidates))
+        self._asked_at = time.monotonic()
         known = [view for view in views if view is not None]
         if not known:
-            raise RedisConnectionError("no node of the cluster answers")
+            self._failure = RedisConnectionError("no node of the cluster answers")
+            raise self._failure
         best = max(known, key=lambda view: (view.is_ok, view.epoch, len(view.owners)))
         before = self.primaries
         self._owners, self._replicas = dict(best.owners), dict(best.replicas)
-        self._is_stale, self._asked_at = False, time.monotonic()
+        self._is_stale, self._failure = False, None
         if before and before != self.primaries:
             log.warning(
                 "the cluster's nodes have changed", primaries=[f"{host}:{port}" for host, port in self.primaries]

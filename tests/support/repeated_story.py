@@ -80,9 +80,10 @@ class RepeatedStory:
         self._random = Random(seed)
         log, store, results = RequestLog(broker), CommandStore(broker), Results(broker)
         self._requests = RequestStore(broker)
-        self.merger = Merger(log, store, log.reader("merger"))
-        self.recoverer = Recoverer(log, self.merger, log.reader("recoverer"))
-        self.projector = Projector(results, results.reader(consumer="projector"))
+        self._readers = [log.reader("merger"), log.reader("recoverer"), results.reader(consumer="projector")]
+        self.merger = Merger(log, store, self._readers[0])
+        self.recoverer = Recoverer(log, self.merger, self._readers[1])
+        self.projector = Projector(results, self._readers[2])
         for agent in self.agents:
             agent.host.now = time.time()
 
@@ -156,6 +157,8 @@ class RepeatedStory:
 
     async def _left(self) -> dict[str, int]:
         """What is still to be done, and where."""
+        for reader in self._readers:
+            await reader.prepare()
         async with self.broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
             for agent in self.agents:
                 pipe.xlen(keys.requests(agent.host.at))
@@ -164,14 +167,20 @@ class RepeatedStory:
                 pipe.xpending(keys.doorbell(partition), MERGERS)
                 pipe.xpending(keys.results(partition), PROJECTORS)
                 pipe.xlen(keys.doorbell(partition))
+                pipe.xinfo_groups(keys.results(partition))
+                pipe.xinfo_stream(keys.results(partition))
             counts = await pipe.execute()
         hosts = 2 * len(self.agents)
         return {
             "submitted": sum(counts[:hosts:2]),
             "open": sum(counts[1:hosts:2]),
-            "doorbell in hand": sum(row["pending"] for row in counts[hosts::3]),
-            "results in hand": sum(row["pending"] for row in counts[hosts + 1 :: 3]),
-            "doorbell": sum(counts[hosts + 2 :: 3]),
+            "doorbell in hand": sum(row["pending"] for row in counts[hosts::5]),
+            "results in hand": sum(row["pending"] for row in counts[hosts + 1 :: 5]),
+            "doorbell": sum(counts[hosts + 2 :: 5]),
+            "results unread": sum(
+                groups[0]["last-delivered-id"] != stream["last-generated-id"]
+                for groups, stream in zip(counts[hosts + 3 :: 5], counts[hosts + 4 :: 5], strict=True)
+            ),
         }
 
     async def _is_over(self) -> bool:
