@@ -33,6 +33,34 @@ class UnsafeSocketFolder(BrokerError):
         self.path = path
 
 
+class BadClusterUrl(BrokerError):
+    """A `redis+cluster://` URL that leads nowhere. The URL itself is never told: it may carry a password."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"PCS_REDIS_URL names no cluster: {reason}")
+        self.reason = reason
+
+
+class ClusterNotNamed(BrokerError):
+    """The server is a node of a cluster, and the URL speaks of one server."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PCS_REDIS_URL leads to a node of a Redis Cluster: write redis+cluster://host:port "
+            "(rediss+cluster:// over TLS), best with several nodes, commas between them"
+        )
+
+
+class NoQueueOnCluster(BrokerError):
+    """rq does not run on a cluster, and nothing says where else its jobs are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "rq does not run on a Redis Cluster: set PCS_RQ_URL to a single Redis or Valkey server (redis://host:port) "
+            "for its jobs"
+        )
+
+
 class ServerBinaryMissing(BrokerError):
     """No Redis or Valkey server can be found to start."""
 

@@ -166,3 +166,8 @@ def roles() -> str:
 def layout() -> str:
     """Hash, no TTL. The number of partitions, fixed at first start; connection."""
     return f"{PREFIX}{{layout}}"
+
+
+def scratch(tag: str, name: str) -> str:
+    """Anything, deleted at the end of a check, TTL 60 s should that die. Tries out what a server can do; fitness."""
+    return f"{PREFIX}{{check:{tag}}}:{name}"

@@ -1,16 +1,21 @@
 """Waking held heartbeats: a nudge says "this host has a command now" and is never the truth, only a reason to ask."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import structlog
 
 from broker import keys
+from broker.cluster import ClusterClient
 from broker.connection import Broker, Client
 from broker.errors import BrokerUnavailable
 
 log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_SECONDS: Final = 0.5
+"""How soon nudges follow a slot to another node."""
 
 
 class Nudges:
@@ -66,23 +71,52 @@ class Nudges:
 
     async def listen(self) -> None:
         """Wake held heartbeats until cancelled, across restarts of the broker."""
+        channels = [keys.nudge(partition) for partition in range(self._broker.partitions)]
         while True:
-            pubsub = self._broker.blocking.pubsub()
             try:
-                await self._listen(pubsub)
+                async with self._broker.guarded_blocking() as redis:
+                    if self._broker.is_cluster:
+                        await self._listen_to_nodes(redis, channels)
+                    else:
+                        await self._listen(redis, channels)
             except BrokerUnavailable as error:
                 log.warning("nudges interrupted", reason=error.reason)
                 await asyncio.sleep(0.5)
-            finally:
-                await pubsub.aclose()
 
-    async def _listen(self, pubsub: Client) -> None:
-        async with self._broker.guarded_blocking():
-            await pubsub.ssubscribe(*(keys.nudge(partition) for partition in range(self._broker.partitions)))
+    async def _listen_to_nodes(self, cluster: ClusterClient, channels: Sequence[str]) -> None:
+        """One listener a node: a channel is heard only at the node that owns its slot. Anew when a slot has moved."""
+        owned = await cluster.nodes_of(channels)
+        listeners = [
+            asyncio.create_task(self._listen(cluster.client(node), mine), name=f"nudges {node.host}:{node.port}")
+            for node, mine in owned.items()
+        ]
+        try:
+            while await cluster.nodes_of(channels) == owned:
+                done, _ = await asyncio.wait(listeners, timeout=LOOK_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                for listener in done:
+                    cluster.slots.doubt()
+                    listener.result()
+                if done:
+                    return
+        finally:
+            for listener in listeners:
+                listener.cancel()
+            await asyncio.gather(*listeners, return_exceptions=True)
+
+    async def _listen(self, redis: Client, channels: Sequence[str]) -> None:
+        """Listen to one server, until a channel is taken from it."""
+        pubsub = redis.pubsub()
+        try:
+            for channel in channels:  # one by one: together they would have to be of one slot
+                await pubsub.ssubscribe(channel)
             async for message in pubsub.listen():
                 if message["type"] == "smessage":
                     for path in message["data"].split():
                         self.wake(path)
-                elif message["type"] == "ssubscribe" and message["data"] == self._broker.partitions:
+                elif message["type"] == "ssubscribe" and message["data"] == len(channels):
                     # The last of our channels is on, by the server's word: ask for what was published before.
                     self.wake_all()
+                elif message["type"] == "sunsubscribe":
+                    return
+        finally:
+            await pubsub.aclose()

@@ -40,7 +40,7 @@ class RequestLog:
         """
         appended = 0
         for batch in self._batches(wishes, piece):
-            for answer in await self._broker.run_all(batch):
+            for answer in await self._broker.run_all(batch, replicated=True):
                 if isinstance(answer, Exception):
                     raise BrokerError(str(answer)) from answer
                 appended += int(answer)
@@ -78,7 +78,7 @@ class RequestLog:
             for first in range(0, max(1, len(places)), HOSTS_PER_CALL)
         ]  # fmt: skip
         asked = 0
-        for answer in await self._broker.run_all(calls):
+        for answer in await self._broker.run_all(calls, replicated=True):
             if isinstance(answer, Exception):
                 raise BrokerError(str(answer)) from answer
             asked += int(answer)

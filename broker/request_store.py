@@ -123,20 +123,23 @@ class RequestStore:
         }
         key = keys.request(record.request_id)
         ttl = int(KEPT_FOR.total_seconds())
-        async with self._broker.guarded() as redis:
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, mapping=fields)
-                pipe.hsetnx(key, "hosts_appended", "0")
-                pipe.expire(key, ttl)
-                await pipe.execute()
-            owner = HostKey(record.tenant, record.service, "").path
-            await redis.set(keys.command_owner(record.command_id), owner, ex=ttl)
-            index = keys.request_index(record.tenant)
-            async with redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(index, {record.request_id: codec.ms(record.accepted_at)})
-                pipe.zremrangebyscore(index, "-inf", codec.ms(record.accepted_at - ttl))
-                pipe.expire(index, ttl)
-                await pipe.execute()
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping=fields)
+            pipe.hsetnx(key, "hosts_appended", "0")
+            pipe.expire(key, ttl)
+            await pipe.execute()
+        owner = HostKey(record.tenant, record.service, "").path
+        # The same life once more, on a connection that waits for a replica: the transaction came before it.
+        commands = [("EXPIRE", key, ttl), ("SET", keys.command_owner(record.command_id), owner, "EX", ttl)]
+        for answer in await self._broker.send(commands, replicated=True):
+            if isinstance(answer, Exception):
+                raise answer
+        index = keys.request_index(record.tenant)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(index, {record.request_id: codec.ms(record.accepted_at)})
+            pipe.zremrangebyscore(index, "-inf", codec.ms(record.accepted_at - ttl))
+            pipe.expire(index, ttl)
+            await pipe.execute()
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.

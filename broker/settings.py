@@ -6,15 +6,45 @@ import stat
 import tempfile
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.errors import UnsafeSocketFolder
+from broker.errors import BadClusterUrl, UnsafeSocketFolder
 
 LONGEST_SOCKET_PATH: Final = 100
 """Linux gives a Unix socket's path 108 bytes, the closing zero included."""
+CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+"""How a URL says that it leads to a Redis Cluster, and the scheme that its nodes are reached by."""
+
+
+def is_cluster_url(url: str) -> bool:
+    """Whether a URL says that it leads to a Redis Cluster."""
+    return url.partition("://")[0] in CLUSTER_SCHEMES
+
+
+def node_urls(url: str) -> tuple[str, ...]:
+    """`redis+cluster://user:secret@a:7000,b:7000/?…` as one URL for each node it names.
+
+    Raises:
+        BadClusterUrl: with what is wrong with it, without its secrets.
+    """
+    parts = urlsplit(url)
+    if parts.path not in ("", "/", "/0"):
+        raise BadClusterUrl("a cluster has no databases by number: leave the path away")
+    user, at, hosts = parts.netloc.rpartition("@")
+    found = []
+    for host in hosts.split(","):
+        node = urlsplit(urlunsplit((CLUSTER_SCHEMES[parts.scheme], f"{user}{at}{host}", "", parts.query, "")))
+        try:
+            is_usable = bool(node.hostname) and node.port != 0
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise BadClusterUrl("after the secrets it takes host:port, several of them with commas between")
+        found.append(node.geturl())
+    return tuple(found)
 
 
 class BrokerSettings(BaseSettings):
@@ -23,7 +53,7 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
 
     redis_url: SecretStr | None = None
-    """A server that runs already; unset: the one we start ourselves, on a Unix socket below `state_dir`."""
+    """A server or cluster that runs already; unset: the one we start ourselves, on a Unix socket below `state_dir`."""
     state_dir: Path = Path("/var/lib/performance-studio")
     partitions: Annotated[int, Field(ge=1, le=4096)] = 16
     """Fixed at first start: every key of a host carries its partition."""
@@ -47,6 +77,11 @@ class BrokerSettings(BaseSettings):
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         return f"unix://{quote(os.fsencode(self.socket_path))}"
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the broker is a Redis Cluster."""
+        return is_cluster_url(self.url)
 
     def check_socket_folder(self) -> None:
         """Refuse a socket that somebody else could have put there: the folder may stand in a shared directory.

@@ -4,16 +4,23 @@ import asyncio
 import os
 import secrets
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
 from redis.exceptions import ResponseError
 
 from broker.connection import Broker
+from broker.errors import BrokerUnavailable
+
+log = structlog.get_logger(__name__)
 
 CONSUMER_FORGOTTEN_AFTER: Final = timedelta(hours=1)
+FEED_WAITS: Final = timedelta(seconds=2)
+FEED_PAUSES_SECONDS: Final = 0.2
 LOST: Final = ("NOGROUP", "UNBLOCKED", "no such key")
 """How servers say, each in its way, that stream or group are gone."""
 
@@ -68,7 +75,9 @@ class GroupReader:
         self.consumer = consumer
         self._broker = broker
         self._streams = list(streams)
-        self._ready = False
+        self._prepared: set[str] = set()
+        self._feeds: dict[str, _Feed] = {}
+        self._arrived = asyncio.Event()
 
     async def prepare(self) -> None:
         """Make the group on every stream, from its beginning, so that nothing older is missed.
@@ -76,14 +85,19 @@ class GroupReader:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
+        for stream in self._streams:
+            await self._prepare(stream)
+
+    async def _prepare(self, stream: str) -> None:
+        if stream in self._prepared:
+            return
         async with self._broker.guarded() as redis:
-            for stream in self._streams:
-                try:
-                    await redis.xgroup_create(stream, self.group, id="0", mkstream=True)
-                except ResponseError as error:
-                    if "BUSYGROUP" not in str(error):
-                        raise
-        self._ready = True
+            try:
+                await redis.xgroup_create(stream, self.group, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        self._prepared.add(stream)
 
     async def read(self, *, count: int, block: timedelta) -> list[Entry]:
         """New entries, waiting up to `block` for the first.
@@ -91,8 +105,18 @@ class GroupReader:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        if not self._ready:
-            await self.prepare()
+        if self._broker.is_cluster and len(self._streams) > 1:
+            return await self._read_feeds(count=count, block=block)
+        return await self.read_of(self._streams, count=count, block=block)
+
+    async def read_of(self, streams: Sequence[str], *, count: int, block: timedelta) -> list[Entry]:
+        """New entries of some of the streams, all in one slot where there are slots; else as `read`.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        for stream in streams:
+            await self._prepare(stream)
         async with self._broker.guarded_blocking() as redis:
             try:
                 # The server bounds the wait; this bound is for a server that hangs.
@@ -100,7 +124,7 @@ class GroupReader:
                     answer = await redis.xreadgroup(
                         self.group,
                         self.consumer,
-                        dict.fromkeys(self._streams, ">"),
+                        dict.fromkeys(streams, ">"),
                         count=count,
                         block=int(block.total_seconds() * 1000),
                     )
@@ -108,6 +132,40 @@ class GroupReader:
                 self._forget_lost_group(error)
                 return []
         return [Entry(stream, entry_id, fields) for stream, entries in answer or () for entry_id, fields in entries]
+
+    async def _read_feeds(self, *, count: int, block: timedelta) -> list[Entry]:
+        """One command cannot read streams of several slots: each has a feed of its own, and this takes what they have.
+
+        A feed reads on only when what it has was taken. What it has when this process dies is pending, and is claimed.
+        """
+        for stream in self._streams:
+            feed = self._feeds.setdefault(stream, _Feed(self, stream))
+            if feed.task is not None and feed.task.done():
+                ended, feed.task = feed.task, None
+                ended.result()  # it only ever ends by a failure that is no broker's: the caller's to hear of
+            if feed.task is None:
+                feed.task = self._broker.in_background(feed.run(count, self._arrived))
+        end = time.monotonic() + block.total_seconds()
+        while not any(feed.entries for feed in self._feeds.values()):
+            failures = [feed.failure for feed in self._feeds.values() if feed.failure is not None]
+            if len(failures) == len(self._feeds):
+                raise failures[0]
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return []
+            self._arrived.clear()
+        taken: list[Entry] = []
+        # Whoever had the most to give was served first the last time: those behind it are first now.
+        for feed in sorted(self._feeds.values(), key=lambda feed: feed.served_at):
+            bite = feed.take(count - len(taken))
+            if bite:
+                feed.served_at = time.monotonic()
+                taken.extend(bite)
+            if len(taken) >= count:
+                break
+        return taken
 
     async def ack(self, entries: Sequence[Entry], *, delete: bool = False) -> None:
         """Say that these are done; with `delete`, nobody else needs them either.
@@ -129,29 +187,52 @@ class GroupReader:
         """Take over entries that another consumer got and did not ack for `idle`.
 
         Raises:
-            BrokerUnavailable: the server cannot be reached.
+            BrokerUnavailable: the server cannot be reached, and nothing was claimed before.
         """
-        if not self._ready:
-            await self.prepare()
         claimed: list[Entry] = []
+        away: BrokerUnavailable | None = None
+        for answer in await self._claim_each(idle=idle, count=count):
+            if isinstance(answer, BrokerUnavailable):
+                away = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                claimed.extend(answer)
+        if away is not None and not claimed:
+            raise away
+        return claimed  # also when some could not be asked: what was claimed counts as handed out once more
+
+    async def _claim_each(self, *, idle: timedelta, count: int) -> list[list[Entry] | BaseException]:
+        claims = [self._claim_of(stream, idle=idle, count=count) for stream in self._streams]
+        if self._broker.is_cluster:  # side by side: a node that hangs holds nobody up
+            return await asyncio.gather(*claims, return_exceptions=True)
+        answers: list[list[Entry] | BaseException] = []
+        for claim in claims:
+            if answers and isinstance(answers[-1], BrokerUnavailable):
+                claim.close()  # it is the same server
+                continue
+            try:
+                answers.append(await claim)
+            except BrokerUnavailable as error:
+                answers.append(error)
+        return answers
+
+    async def _claim_of(self, stream: str, *, idle: timedelta, count: int) -> list[Entry]:
+        await self._prepare(stream)
         async with self._broker.guarded() as redis:
-            for stream in self._streams:
-                try:
-                    overdue: list[dict[str, Any]] = await redis.xpending_range(
-                        stream, self.group, "-", "+", count, idle=int(idle.total_seconds() * 1000)
-                    )
-                except ResponseError as error:
-                    self._forget_lost_group(error)
-                    return []
-                if not overdue:
-                    continue
-                deliveries = {row["message_id"]: row["times_delivered"] + 1 for row in overdue}
-                entries = await redis.xclaim(
-                    stream, self.group, self.consumer, int(idle.total_seconds() * 1000), list(deliveries)
+            idle_ms = int(idle.total_seconds() * 1000)
+            try:
+                overdue: list[dict[str, Any]] = await redis.xpending_range(
+                    stream, self.group, "-", "+", count, idle=idle_ms
                 )
-                found = [Entry(stream, entry_id, fields, deliveries[entry_id]) for entry_id, fields in entries]
-                claimed.extend(found)
-        return claimed
+            except ResponseError as error:
+                self._forget_lost_group(error)
+                return []
+            if not overdue:
+                return []
+            deliveries = {row["message_id"]: row["times_delivered"] + 1 for row in overdue}
+            entries = await redis.xclaim(stream, self.group, self.consumer, idle_ms, list(deliveries))
+        return [Entry(stream, entry_id, fields, deliveries[entry_id]) for entry_id, fields in entries]
 
     async def forget_dead_consumers(self) -> int:
         """Remove consumers that hold nothing and have been silent for an hour. Gives how many.
@@ -160,8 +241,7 @@ class GroupReader:
             BrokerUnavailable: the server cannot be reached.
         """
         limit = CONSUMER_FORGOTTEN_AFTER.total_seconds() * 1000
-        if not self._ready:
-            await self.prepare()
+        await self.prepare()
         gone = 0
         async with self._broker.guarded() as redis:
             for stream in self._streams:
@@ -180,4 +260,44 @@ class GroupReader:
         """A server that came back empty has no groups: make them anew at the next call."""
         if not any(sign in str(error) for sign in LOST):
             raise error
-        self._ready = False
+        self._prepared.clear()
+
+
+class _Feed:
+    """One stream on a cluster: reads ahead by one batch, over a connection of its own."""
+
+    def __init__(self, reader: GroupReader, stream: str) -> None:
+        self.entries: list[Entry] = []
+        self.failure: BrokerUnavailable | None = None
+        self.served_at = 0.0
+        self.task: asyncio.Task[None] | None = None
+        self._reader = reader
+        self._stream = stream
+        self._emptied = asyncio.Event()
+
+    def take(self, most: int) -> list[Entry]:
+        """What was read, up to so many entries; the rest waits for the next call."""
+        taken, self.entries = self.entries[:most], self.entries[most:]
+        if not self.entries:
+            self._emptied.set()
+        return taken
+
+    async def run(self, count: int, arrived: asyncio.Event) -> None:
+        """Read until cancelled, across failovers."""
+        while True:
+            try:
+                self.entries = await self._reader.read_of([self._stream], count=count, block=FEED_WAITS)
+            except BrokerUnavailable as error:
+                if self.failure is None:
+                    log.warning("stream cannot be read", stream=self._stream, reason=error.reason)
+                self.failure = error
+                arrived.set()
+                await asyncio.sleep(FEED_PAUSES_SECONDS)
+                continue
+            if self.failure is not None:
+                log.info("stream is read again", stream=self._stream)
+                self.failure = None
+            if self.entries:
+                self._emptied.clear()
+                arrived.set()
+                await self._emptied.wait()

@@ -7,6 +7,7 @@ import click
 
 COMMANDS: Final = {
     "check": "cli.check",
+    "cluster-check": "cli.cluster_check",
     "demo": "cli.demo",
     "status": "cli.status",
     "token": "cli.show_token",
@@ -16,6 +17,7 @@ COMMANDS: Final = {
 
 SUMMARIES: Final = {
     "check": "Run every check and every test of a clone.",
+    "cluster-check": "Tell whether a Redis, a Valkey or a cluster fits, and what to change.",
     "demo": "Start everything, profile a sample program, show where its time goes.",
     "status": "List each role with its pid and its health.",
     "token": "Print a token of the state directory.",

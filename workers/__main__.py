@@ -83,6 +83,8 @@ async def run(roles: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     instance = consumer_name()
+    settings = WorkerSettings()
+    _ = settings.job_queue_url  # what stands against it is said before anything starts
     async with Broker.opened(BrokerSettings()) as broker:
         waiting = asyncio.create_task(broker.wait_until_ready())
         stopping = asyncio.create_task(stop.wait())
@@ -92,7 +94,7 @@ async def run(roles: list[str]) -> None:
             return
         await waiting
         log.info("roles at work", roles=roles, instance=instance)
-        wired = passes(broker, WorkerSettings(), instance)
+        wired = passes(broker, settings, instance)
         roster = Roster(broker)
         async with asyncio.TaskGroup() as group:
             for role in roles:
@@ -127,7 +129,11 @@ def main() -> None:
     if JOBS in roles:
         if len(roles) > 1:
             parser.error("jobs runs alone: rq forks for each job")
-        work(WorkerSettings().job_queue_url, _signer(JOBS))
+        try:
+            url = WorkerSettings().job_queue_url
+        except BrokerError as error:
+            raise SystemExit(f"workers: {error}") from None
+        work(url, _signer(JOBS))
         return
     try:
         asyncio.run(run(list(dict.fromkeys(roles))))

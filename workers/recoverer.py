@@ -27,19 +27,26 @@ class Recoverer:
         self._reader = reader
 
     async def recover(self) -> int:
-        """One pass: claim, park what was tried too often, work the rest off. Gives how many entries were claimed.
+        """One pass: claim, work off, park what was tried too often. Gives how many entries were claimed.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         entries = await self._reader.claim(idle=IDLE)
-        hopeless = [entry for entry in entries if entry.deliveries > MOST_DELIVERIES]
-        for at, parked in self._log.places(hopeless).items():
-            reason = "could not be compacted; the merger's log says why"
-            await self._log.park(at, parked, reason=reason, now=ms(time.time()))
-            log.error("entry parked", host=at.path, entries=len(parked))
-        hopeful = [entry for entry in entries if entry.deliveries <= MOST_DELIVERIES]
-        if hopeful:
-            log.info("entries claimed", entries=len(hopeful))
-            await self._merger.work_off(self._log.places(hopeful))
+        if not entries:
+            return 0
+        log.info("entries claimed", entries=len(entries))
+        rung = self._log.places(entries)
+        # A broker that comes and goes wears out nobody's tries: what cannot be worked off now, with the broker there,
+        # is parked, and nothing else.
+        done = set(await self._merger.compact_hosts(list(rung)))
+        acked = [entry for at in done for entry in rung[at]]
+        if acked:
+            await self._reader.ack(acked, delete=True)
+        for at, held in rung.items():
+            hopeless = [entry for entry in held if entry.deliveries > MOST_DELIVERIES and at not in done]
+            if hopeless:
+                reason = "could not be compacted; the merger's log says why"
+                await self._log.park(at, hopeless, reason=reason, now=ms(time.time()))
+                log.error("entry parked", host=at.path, entries=len(hopeless))
         return len(entries)

@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.settings import BrokerSettings
+from broker.errors import NoQueueOnCluster
+from broker.settings import BrokerSettings, is_cluster_url
 
 
 class WorkerSettings(BaseSettings):
@@ -19,5 +20,12 @@ class WorkerSettings(BaseSettings):
 
     @property
     def job_queue_url(self) -> str:
-        """The URL for rq; may carry a password, so it is never logged."""
-        return self.rq_url.get_secret_value() if self.rq_url is not None else BrokerSettings().url
+        """The URL for rq; may carry a password, so it is never logged.
+
+        Raises:
+            NoQueueOnCluster: it is a cluster's.
+        """
+        url = self.rq_url.get_secret_value() if self.rq_url is not None else BrokerSettings().url
+        if is_cluster_url(url):
+            raise NoQueueOnCluster
+        return url
