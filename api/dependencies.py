@@ -12,7 +12,9 @@ from broker.host_registry import HostRegistry
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
+from broker.rollouts import Rollouts
 from broker.roster import Roster
+from broker.samples import Samples
 from broker.token_store import Token, TokenStore
 
 
@@ -26,6 +28,8 @@ class Studio:
         self.request_store = RequestStore(broker)
         self.command_store = CommandStore(broker)
         self.registry = HostRegistry(broker)
+        self.samples = Samples(broker)
+        self.rollouts = Rollouts(broker)
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
 from broker.host_registry import KnownHost
 from broker.request_store import RequestRecord
+from broker.rollouts import NO_LIMIT, Progress
 from protocol.lifecycle import OUTCOMES, State
 
 PROGRESS: Final = (
@@ -33,6 +34,28 @@ class RequestOnHost(BaseModel):
     timeline: dict[str, datetime] = Field(default_factory=dict)
 
 
+class StartReport(BaseModel):
+    """When the hosts' runs began, by the server's clock: `skew_seconds` lie between the first and the last."""
+
+    first: datetime
+    last: datetime
+    skew_seconds: float
+    hosts: int
+
+
+class RolloutReport(BaseModel):
+    """How far a request with `max_concurrency` has come. `window`: how many hosts may be open at a time just now."""
+
+    state: Literal["open", "halted", "over"]
+    begun: int
+    under_way: int
+    window: int
+    max_concurrency: int
+    errors: int
+    max_errors: int | None
+    reason: str | None
+
+
 class RequestStatus(BaseModel):
     """A request as one can follow it. `status`: the furthest open state, else the outcome all share, else `mixed`."""
 
@@ -45,6 +68,8 @@ class RequestStatus(BaseModel):
     hosts_total: int
     hosts_appended: int
     counts: dict[str, int]
+    start: StartReport | None = None
+    rollout: RolloutReport | None = None
     hosts: list[RequestOnHost]
 
 
@@ -67,13 +92,19 @@ class HostPage(BaseModel):
     next_cursor: str | None = None
 
 
-def request_status(record: RequestRecord, statuses: Mapping[str, Mapping[str, Any]], *, limit: int) -> RequestStatus:
+def request_status(
+    record: RequestRecord,
+    statuses: Mapping[str, Mapping[str, Any]],
+    *,
+    limit: int,
+    rollout: Progress | None = None,
+) -> RequestStatus:
     """A request's status on its hosts, the first `limit` of them in full; `counts` counts all."""
     states = Counter(State(status["state"]) for status in statuses.values())
-    unseen = len(record.targets) - states.total()
+    unseen = len(record.hosts) - states.total()
     if unseen > 0:
         states[State.SUBMITTED] += unseen
-    names = sorted(record.targets)[:limit]
+    names = sorted(record.hosts)[:limit]
     return RequestStatus(
         request_id=record.request_id,
         command_id=record.command_id,
@@ -81,10 +112,37 @@ def request_status(record: RequestRecord, statuses: Mapping[str, Mapping[str, An
         command_type=record.asked.command_type,
         status=_in_total(states),
         accepted_at=_moment(record.accepted_at * 1000),
-        hosts_total=len(record.targets),
-        hosts_appended=record.hosts_appended,
+        hosts_total=len(record.hosts),
+        hosts_appended=record.hosts_appended + len(record.joined),
         counts={state.value: count for state, count in states.items() if count},
+        start=_start_report(statuses),
+        rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
         hosts=[_on_host(name, statuses.get(name)) for name in names],
+    )
+
+
+def _start_report(statuses: Mapping[str, Mapping[str, Any]]) -> StartReport | None:
+    begun = [float(at) for status in statuses.values() if (at := status["timeline"].get(State.RUNNING)) is not None]
+    if not begun:
+        return None
+    first, last = min(begun), max(begun)
+    return StartReport(
+        first=_moment(first), last=_moment(last), skew_seconds=round((last - first) / 1000, 3), hosts=len(begun)
+    )
+
+
+def _rollout_report(rollout: Progress, total: int) -> RolloutReport:
+    under_way = len(rollout.turns) - len(rollout.ended)
+    is_over = under_way == 0 and rollout.next_turn == total and rollout.state == "open"
+    return RolloutReport(
+        state="over" if is_over else "halted" if rollout.state == "halted" else "open",
+        begun=rollout.next_turn,
+        under_way=under_way,
+        window=rollout.window,
+        max_concurrency=rollout.most,
+        errors=rollout.errors + list(rollout.ended.values()).count("error"),
+        max_errors=None if rollout.allowed == NO_LIMIT else rollout.allowed,
+        reason=rollout.reason or None,
     )
 
 

@@ -64,16 +64,22 @@ class Decision:
 
 
 def open_request(
-    asked: ProfileRequest, *, request_id: str, command_id: str, accepted_at: float, pids: Sequence[int] | None
+    asked: ProfileRequest,
+    *,
+    request_id: str,
+    command_id: str,
+    accepted_at: float,
+    pids: Sequence[int] | None,
+    not_before: float | None = None,
 ) -> OpenRequest:
-    """A submitted request as it concerns one host; `pids` are that host's."""
+    """A submitted request as it concerns one host; `pids` are that host's. `not_before` is in seconds."""
     whole_host = pids is None or (asked.command_type == "stop" and asked.stop_level == "host")
     return OpenRequest(
         request_id=request_id,
         command_id=command_id,
         command_type=asked.command_type,
         accepted_at=accepted_at,
-        expires_at=accepted_at + asked.expires_in,
+        expires_at=(accepted_at if not_before is None else not_before) + asked.expires_in,
         profiling_mode=asked.profiling_mode,
         duration=asked.duration,
         frequency=asked.frequency,
@@ -81,6 +87,7 @@ def open_request(
         pids=None if whole_host else frozenset(pids or ()),
         additional_args=asked.additional_args,
         priority=asked.priority,
+        not_before=not_before,
     )
 
 

@@ -41,6 +41,8 @@ class OpenRequest:
     joined_at: float | None = None
     led: bool = False
     """Whether its command id has named a command of this host already: an agent never runs the same id twice."""
+    not_before: float | None = None
+    """When it may begin, at the earliest; None: at once."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 

@@ -106,6 +106,46 @@ def request_hosts(request_id: str) -> str:
     return f"{PREFIX}{{r:{request_id}}}:hosts"
 
 
+def rollout(request_id: str) -> str:
+    """Hash, TTL 7 d from its last step. How far a request that goes host by host has come; open_rollout and pace."""
+    return f"{PREFIX}{{r:{request_id}}}:rollout"
+
+
+def turns(request_id: str) -> str:
+    """Hash path -> number of its turn, TTL 7 d. Hosts of a rollout that had their turn and have not ended; pace."""
+    return f"{PREFIX}{{r:{request_id}}}:turns"
+
+
+def joined(request_id: str) -> str:
+    """Hash path -> number, TTL 7 d, kept while it stands. Hosts that joined a standing request later; join."""
+    return f"{PREFIX}{{r:{request_id}}}:joined"
+
+
+def unsent(request_id: str) -> str:
+    """Hash path -> number, TTL 7 d. Hosts that were given the request and may not have it yet; pace and join."""
+    return f"{PREFIX}{{r:{request_id}}}:unsent"
+
+
+def open_rollouts() -> str:
+    """Set of request ids, no TTL: each goes when its last host has ended; rollouts."""
+    return f"{PREFIX}{{rollouts}}:open"
+
+
+def standing_requests() -> str:
+    """Hash request id -> whose it is, no TTL: each goes when it is stopped or cancelled; standing."""
+    return f"{PREFIX}{{standing}}:open"
+
+
+def sampled(tenant: str, service: str) -> str:
+    """Sorted set host -> when it was sampled last (ms), TTL 30 d. Whose turn it is; sample."""
+    return f"{PREFIX}{{s:{HostKey(tenant, service, '').path}}}:sampled"
+
+
+def tombstone(partition: int, request_id: str) -> str:
+    """String, TTL 7 d. Why a request is closed: a host it is appended for later ends cancelled; close_request."""
+    return f"{PREFIX}{{{partition}}}:tombstone:{request_id}"
+
+
 def command_owner(command_id: str) -> str:
     """String, TTL 7 d. Whose a command id is, for completions that do not say; request_store, command_store."""
     return f"{PREFIX}{{c:{command_id}}}:owner"

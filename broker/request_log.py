@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from broker import codec, keys, scripts
@@ -14,6 +15,7 @@ from broker.streams import Entry, GroupReader, consumer_name
 from protocol.names import HostKey
 
 MERGERS: Final = "mergers"
+CLOSED_FOR: Final = timedelta(days=7)
 HOSTS_PER_CALL: Final = 200
 """One script call appends this many: larger ones hold the server up for others."""
 
@@ -61,6 +63,18 @@ class RequestLog:
         )  # fmt: skip
         while chunk := list(itertools.islice(calls, 16)):
             yield chunk
+
+    async def close(self, request_id: str, *, reason: str) -> None:
+        """Close a request: for hosts that it is appended for from now on it ends at once, cancelled, for this reason.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; may be repeated, the first reason stands.
+        """
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                await redis.set(
+                    keys.tombstone(partition, request_id), reason, nx=True, ex=int(CLOSED_FOR.total_seconds())
+                )
 
     def reader(self, consumer: str | None = None) -> GroupReader:
         """A merger's end of the doorbells of all partitions."""

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -32,6 +32,29 @@ class RequestRecord:
     asked: ProfileRequest
     targets: Mapping[str, Sequence[int] | None]
     hosts_appended: int = 0
+    joined: Mapping[str, Sequence[int] | None] = field(default_factory=dict)
+    """Hosts that joined a standing request after it was accepted, with their pids."""
+
+    @property
+    def hosts(self) -> dict[str, Sequence[int] | None]:
+        """Every host it is for, by now, with its pids."""
+        return {**self.targets, **self.joined}
+
+    @property
+    def is_rollout(self) -> bool:
+        """Whether its hosts begin one after another, rather than all at once."""
+        return self.asked.max_concurrency is not None
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it is for hosts, too, that join the service while it is not stopped."""
+        asked = self.asked
+        return (
+            asked.command_type == "start"
+            and asked.target_scope == "service"
+            and asked.continuous
+            and asked.sample is None
+        )
 
     @property
     def service(self) -> str:
@@ -39,17 +62,28 @@ class RequestRecord:
         return self.asked.service_name
 
     def wishes(self) -> dict[HostKey, OpenRequest]:
-        """What to append for each host."""
-        return {
-            HostKey(self.tenant, self.service, host): codec.open_request(
-                self.asked,
-                request_id=self.request_id,
-                command_id=self.command_id,
-                accepted_at=self.accepted_at,
-                pids=pids,
+        """What to append for each host that it was accepted for."""
+        return {self.key_of(host): self.wish(pids) for host, pids in self.targets.items()}
+
+    def key_of(self, host: str) -> HostKey:
+        """The key of one of its hosts."""
+        return HostKey(self.tenant, self.service, host)
+
+    def wish(self, pids: Sequence[int] | None, *, begun_at: float | None = None) -> OpenRequest:
+        """What to append for a host. Its clock runs from `begun_at`, for one that comes later than the others."""
+        start_at, asked = self.asked.start_at, self.asked
+        if start_at is not None:
+            asked = asked.model_copy(
+                update={"additional_args": {**asked.additional_args, "capture_id": self.request_id}}
             )
-            for host, pids in self.targets.items()
-        }
+        return codec.open_request(
+            asked,
+            request_id=self.request_id,
+            command_id=self.command_id,
+            accepted_at=self.accepted_at if begun_at is None else begun_at,
+            pids=pids,
+            not_before=start_at.timestamp() if start_at is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +134,10 @@ class RequestStore:
             return None
         return await self.get(_ticket_of(first, idempotency_key, body_digest).request_id)
 
-    async def put(self, record: RequestRecord) -> None:
-        """Store a request before any of it is appended; repeating it changes nothing.
+    async def put(self, record: RequestRecord) -> RequestRecord:
+        """Store a request before any of it is appended; repeating it changes nothing. Gives it as it is stored.
+
+        The targets of whoever comes first stand: two calls with one Idempotency-Key may have chosen different hosts.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -112,18 +148,20 @@ class RequestStore:
             "submitted_by": record.submitted_by,
             "accepted_at": repr(record.accepted_at),
             "asked": record.asked.model_dump_json(exclude={"target_hosts", "target_hostnames"}, exclude_unset=False),
-            "targets": json.dumps(dict(record.targets)),
         }
         key = keys.request(record.request_id)
         ttl = int(KEPT_FOR.total_seconds())
         async with self._broker.guarded() as redis:
             async with redis.pipeline(transaction=True) as pipe:
                 pipe.hset(key, mapping=fields)
+                pipe.hsetnx(key, "targets", json.dumps(dict(record.targets)))
                 pipe.hsetnx(key, "hosts_appended", "0")
                 pipe.expire(key, ttl)
-                await pipe.execute()
+                pipe.hget(key, "targets")
+                targets: str = (await pipe.execute())[-1]
             owner = HostKey(record.tenant, record.service, "").path
             await redis.set(keys.command_owner(record.command_id), owner, ex=ttl)
+        return replace(record, targets=json.loads(targets))
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.
@@ -131,8 +169,11 @@ class RequestStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        async with self._broker.guarded() as redis:
-            fields: dict[str, str] = await redis.hgetall(keys.request(request_id))
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.request(request_id))
+            pipe.hkeys(keys.joined(request_id))
+            fields: dict[str, str]
+            fields, joined = await pipe.execute()
         if "asked" not in fields:
             return None
         asked = json.loads(fields["asked"])
@@ -147,7 +188,21 @@ class RequestStore:
             asked=_restored(asked, targets),
             targets=targets,
             hosts_appended=int(fields["hosts_appended"]),
+            joined=dict.fromkeys((HostKey.from_path(path).host for path in joined), asked["pids"]),
         )
+
+    async def keep(self, record: RequestRecord) -> None:
+        """Keep the record of a request that is still at work for another seven days.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        ttl = int(KEPT_FOR.total_seconds())
+        async with self._broker.guarded() as redis:
+            for key in (keys.request(record.request_id), keys.joined(record.request_id)):
+                await redis.expire(key, ttl)
+            await redis.expire(keys.request_hosts(record.request_id), ttl)
+            await redis.expire(keys.command_owner(record.command_id), ttl)
 
     async def note_appended(self, request_id: str, hosts: int) -> None:
         """Say how many hosts have been appended so far.
@@ -204,4 +259,8 @@ def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:
 
 def _restored(asked: dict[str, Any], targets: Mapping[str, Sequence[int] | None]) -> ProfileRequest:
     """The request as it was validated; its targets live in their own field, for the service's hosts are in it too."""
-    return ProfileRequest.model_construct(**{**asked, "target_hosts": None, "target_hostnames": list(targets)})
+    start_at = asked.get("start_at")
+    moment = datetime.fromisoformat(start_at) if start_at else None
+    return ProfileRequest.model_construct(
+        **{**asked, "target_hosts": None, "target_hostnames": list(targets), "start_at": moment}
+    )

@@ -18,6 +18,7 @@ from broker.logs import configure_logging
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
+from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.settings import BrokerSettings
 from broker.streams import consumer_name
@@ -26,13 +27,14 @@ from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
 from workers.loop import run_forever
 from workers.merger import Merger
+from workers.pacer import PACE_EVERY, Pacer
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
-LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer")
 JOBS: Final = "jobs"
 
 
@@ -52,6 +54,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes)
     janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
+    pacer = Pacer(Rollouts(broker), requests, request_log)
     dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
 
     async def recover() -> None:
@@ -64,6 +67,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "projector": Pass(projector.project),
         "janitor": Pass(janitor.ring, RING_EVERY),
         "dispatcher": Pass(dispatcher.dispatch),
+        "pacer": Pass(pacer.pace, PACE_EVERY),
     }
 
 

@@ -28,4 +28,5 @@ async def show(
     record = await parts.request_store.get(request_id)
     if record is None or record.tenant != caller.tenant or not caller.covers(record.service):
         raise not_found("request_id", "No such request, or it is older than seven days.")
-    return request_status(record, await parts.request_store.statuses(request_id), limit=limit)
+    rollout = await parts.rollouts.look(request_id) if record.is_rollout else None
+    return request_status(record, await parts.request_store.statuses(request_id), limit=limit, rollout=rollout)

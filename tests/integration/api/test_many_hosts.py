@@ -1,0 +1,90 @@
+"""Some hosts of many, a few at a time, or all at one moment: over HTTP, with every role at work."""
+
+import time
+from collections import Counter
+from typing import Any
+
+from tests.support.api import Api, PlayedAgent
+from tests.support.processes import eventually
+
+
+def chosen(served: Api, request_id: str) -> list[str]:
+    return [host["hostname"] for host in served.status(request_id)["hosts"]]
+
+
+def test_samples_of_a_service_go_round(served: Api) -> None:
+    service = f"sampled-{time.time_ns()}"
+    hosts = [f"h{number}" for number in range(6)]
+    for host in hosts:
+        PlayedAgent(served, host, service=service).beat()
+    asked: dict[str, Any] = {"service_name": service, "target_scope": "service"}
+    counts = Counter[str]()
+    for sample in (2, "34%", 2, 3, "50%"):
+        accepted = served.submit(**asked, sample=sample)
+        names = chosen(served, accepted["request_id"])
+        assert len(names) == accepted["hosts"] == (3 if sample in {3, "50%"} else 2)
+        counts.update(names)
+        assert max(counts.values()) - min(counts[host] for host in hosts) <= 1
+    assert counts == dict.fromkeys(hosts, 2)
+
+
+def test_a_repeated_key_keeps_to_the_hosts_of_its_sample(served: Api) -> None:
+    service = f"sampled-{time.time_ns()}"
+    asked: dict[str, Any] = {
+        "service_name": service, "target_hostnames": [f"h{number}" for number in range(20)], "sample": 4,
+    }  # fmt: skip
+    first = served.submit(**asked, key=service)
+    assert served.submit(**asked, key=service) == first
+    assert len(chosen(served, first["request_id"])) == 4
+
+
+def test_a_dry_run_shows_whom_a_sample_would_take(served: Api) -> None:
+    service = f"sampled-{time.time_ns()}"
+    named = [f"h{number:03}" for number in range(300)]
+    shown = served.submit(service_name=service, target_hostnames=named, sample=2, dry_run=True)
+    assert shown["hosts"] == len(shown["targets"]) == 2
+    all_of_them = served.submit(service_name=service, target_hostnames=named, dry_run=True)
+    assert (all_of_them["hosts"], all_of_them["targets"]) == (300, named[:100])
+    assert served.submit(*named[:2], service_name=service)["targets"] == []
+
+
+def test_a_rollout_gives_the_hosts_their_turns_and_halts(served: Api) -> None:
+    service = f"paced-{time.time_ns()}"
+    agents = {f"h{number}": PlayedAgent(served, f"h{number}", service=service) for number in range(5)}
+    accepted = served.submit(*agents, service_name=service, max_concurrency="50%", max_errors=0)
+    agents["h0"].run()
+    taken = [agents[host].take() for host in ("h1", "h2")]
+    assert agents["h3"].beat()["profiling_command"] is None
+    shown = served.status(accepted["request_id"])["rollout"]
+    assert shown == {
+        "state": "open", "begun": 3, "under_way": 2, "window": 2, "max_concurrency": 2, "errors": 0, "max_errors": 0,
+        "reason": None,
+    }  # fmt: skip
+    agents["h1"].complete(taken[0]["command_id"], status="failed", error_message="no perf")
+    eventually(
+        lambda: served.status(accepted["request_id"])["counts"].get("cancelled") == 2,
+        what="the end of those with no turn",
+    )
+    agents["h2"].complete(taken[1]["command_id"])
+    status = served.wait_for(accepted["request_id"], "mixed")
+    assert status["counts"] == {"completed": 2, "failed": 1, "cancelled": 2}
+    assert {
+        host["hostname"]: host["reason"] for host in status["hosts"] if host["status"] == "cancelled"
+    } == dict.fromkeys(("h3", "h4"), "halted: 1 of 0 allowed errors")
+    assert (status["rollout"]["state"], status["rollout"]["reason"]) == ("halted", "halted: 1 of 0 allowed errors")
+    assert status["hosts_appended"] == 5
+
+
+def test_the_skew_of_the_starts_is_told(served: Api) -> None:
+    service = f"skewed-{time.time_ns()}"
+    agents = [PlayedAgent(served, f"h{number}", service=service) for number in range(3)]
+    accepted = served.submit("h0", "h1", "h2", service_name=service)
+    assert served.status(accepted["request_id"])["start"] is None
+    for agent in agents[:2]:
+        agent.say_running(agent.take()["command_id"])
+        time.sleep(0.1)
+    eventually(lambda: (served.status(accepted["request_id"])["start"] or {}).get("hosts") == 2, what="two starts")
+    status = served.status(accepted["request_id"])
+    begun = sorted(host["timeline"]["running"] for host in status["hosts"] if host["status"] == "running")
+    assert (status["start"]["first"], status["start"]["last"]) == (begun[0], begun[1])
+    assert 0.1 <= status["start"]["skew_seconds"] < 10
