@@ -15,6 +15,7 @@ from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.samples import Samples
+from broker.standing import StandingRequests
 from broker.token_store import Token, TokenStore
 
 
@@ -30,6 +31,7 @@ class Studio:
         self.registry = HostRegistry(broker)
         self.samples = Samples(broker)
         self.rollouts = Rollouts(broker)
+        self.standing = StandingRequests(broker)
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

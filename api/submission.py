@@ -103,6 +103,10 @@ async def resume(record: RequestRecord, parts: Studio) -> None:
     """
     if record.hosts_appended == len(record.targets):
         return
+    if record.stops_the_service:
+        await _end_what_would_start_later(record, parts)
+    if record.is_standing:
+        await parts.standing.open(record)
     if record.is_rollout:
         await parts.rollouts.open(record)  # the pacer appends it, host by host
         return
@@ -111,6 +115,22 @@ async def resume(record: RequestRecord, parts: Studio) -> None:
         return
     await parts.request_log.append(record.wishes())
     await parts.request_store.note_appended(record.request_id, len(record.targets))
+
+
+async def _end_what_would_start_later(stop: RequestRecord, parts: Studio) -> None:
+    """Before a whole service is stopped: nobody may join its standing requests, nor get a turn in its rollouts.
+
+    The tombstones come before the stop is appended: whatever start is on its way to a host arrives before the stop, and
+    is stopped, or after the tombstone, and ends cancelled.
+    """
+    reason = f"the service was stopped by request {stop.request_id}"
+    for stand in await parts.standing.all():
+        if stand.is_of(stop.tenant, stop.service) and stand.accepted_at <= stop.accepted_at:
+            await parts.standing.end(stand.request_id, reason=reason)
+            await parts.request_log.close(stand.request_id, reason=reason)
+    for request_id in await parts.rollouts.open_of(stop.tenant, stop.service, before=stop.accepted_at):
+        await parts.rollouts.halt(request_id, reason=reason)
+        await parts.request_log.close(request_id, reason=reason)
 
 
 def check_idempotency_key(key: str | None) -> None:

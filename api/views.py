@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from broker.host_registry import KnownHost
 from broker.request_store import RequestRecord
 from broker.rollouts import NO_LIMIT, Progress
+from broker.standing import OPEN
 from protocol.lifecycle import OUTCOMES, State
 
 PROGRESS: Final = (
@@ -69,6 +70,7 @@ class RequestStatus(BaseModel):
     hosts_appended: int
     counts: dict[str, int]
     start: StartReport | None = None
+    standing: Literal["open", "ended"] | None = None
     rollout: RolloutReport | None = None
     hosts: list[RequestOnHost]
 
@@ -116,6 +118,7 @@ def request_status(
         hosts_appended=record.hosts_appended + len(record.joined),
         counts={state.value: count for state, count in states.items() if count},
         start=_start_report(statuses),
+        standing="open" if record.standing == OPEN else "ended" if record.standing else None,
         rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
         hosts=[_on_host(name, statuses.get(name)) for name in names],
     )

@@ -127,7 +127,7 @@ def unsent(request_id: str) -> str:
 
 
 def open_rollouts() -> str:
-    """Set of request ids, no TTL: each goes when its last host has ended; rollouts."""
+    """Hash request id -> whose it is, no TTL: each goes when its last host has ended; rollouts."""
     return f"{PREFIX}{{rollouts}}:open"
 
 

@@ -34,6 +34,8 @@ class RequestRecord:
     hosts_appended: int = 0
     joined: Mapping[str, Sequence[int] | None] = field(default_factory=dict)
     """Hosts that joined a standing request after it was accepted, with their pids."""
+    standing: str | None = None
+    """Of a standing request, whether it is `open` or has `ended`."""
 
     @property
     def hosts(self) -> dict[str, Sequence[int] | None]:
@@ -44,6 +46,12 @@ class RequestRecord:
     def is_rollout(self) -> bool:
         """Whether its hosts begin one after another, rather than all at once."""
         return self.asked.max_concurrency is not None
+
+    @property
+    def stops_the_service(self) -> bool:
+        """Whether it stops everything on every host of its service."""
+        asked = self.asked
+        return asked.command_type == "stop" and asked.target_scope == "service" and asked.stop_level == "host"
 
     @property
     def is_standing(self) -> bool:
@@ -72,6 +80,9 @@ class RequestRecord:
     def wish(self, pids: Sequence[int] | None, *, begun_at: float | None = None) -> OpenRequest:
         """What to append for a host. Its clock runs from `begun_at`, for one that comes later than the others."""
         start_at, asked = self.asked.start_at, self.asked
+        not_before = start_at.timestamp() if start_at is not None else None
+        if begun_at is not None and not_before is not None and begun_at >= not_before:
+            not_before = None  # the others have started: its own clock runs
         if start_at is not None:
             asked = asked.model_copy(
                 update={"additional_args": {**asked.additional_args, "capture_id": self.request_id}}
@@ -82,7 +93,7 @@ class RequestRecord:
             command_id=self.command_id,
             accepted_at=self.accepted_at if begun_at is None else begun_at,
             pids=pids,
-            not_before=start_at.timestamp() if start_at is not None else None,
+            not_before=not_before,
         )
 
 
@@ -189,6 +200,7 @@ class RequestStore:
             targets=targets,
             hosts_appended=int(fields["hosts_appended"]),
             joined=dict.fromkeys((HostKey.from_path(path).host for path in joined), asked["pids"]),
+            standing=fields.get("standing"),
         )
 
     async def keep(self, record: RequestRecord) -> None:

@@ -16,6 +16,7 @@ from broker.connection import Broker
 from broker.request_store import KEPT_FOR, RequestRecord
 from broker.scripts import Paced
 from protocol.lifecycle import OUTCOMES, State
+from protocol.names import HostKey
 from protocol.shares import share_of
 
 ERRORS: Final = frozenset({State.FAILED, State.TIMED_OUT, State.LOST, State.UNDELIVERABLE, State.EXPIRED})
@@ -75,7 +76,8 @@ class Rollouts:
                     pipe.hsetnx(key, name, value)
                 pipe.expire(key, int(KEPT_FOR.total_seconds()))
                 await pipe.execute()
-            await redis.sadd(keys.open_rollouts(), record.request_id)
+            whose = json.dumps([record.key_of("").path, record.accepted_at])
+            await redis.hset(keys.open_rollouts(), record.request_id, whose)
 
     async def all_open(self) -> list[str]:
         """The ids of the requests whose rollout is not over.
@@ -84,8 +86,20 @@ class Rollouts:
             BrokerUnavailable: the server cannot be reached.
         """
         async with self._broker.guarded() as redis:
-            found: set[str] = await redis.smembers(keys.open_rollouts())
+            found: list[str] = await redis.hkeys(keys.open_rollouts())
         return sorted(found)
+
+    async def open_of(self, tenant: str, service: str, *, before: float) -> list[str]:
+        """Those of a service that were accepted before a moment (seconds since the epoch), or just then.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            rows: dict[str, str] = await redis.hgetall(keys.open_rollouts())
+        whose = {request_id: json.loads(text) for request_id, text in rows.items()}
+        path = HostKey(tenant, service, "").path
+        return [request_id for request_id, (of, at) in whose.items() if of == path and at <= before]
 
     async def look(self, request_id: str) -> Progress | None:
         """Where a rollout stands; None where there is none.
@@ -166,7 +180,7 @@ class Rollouts:
             BrokerUnavailable: the server cannot be reached; may be repeated.
         """
         async with self._broker.guarded() as redis:
-            await redis.srem(keys.open_rollouts(), request_id)
+            await redis.hdel(keys.open_rollouts(), request_id)
 
 
 def _outcome(text: str) -> State | None:

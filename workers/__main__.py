@@ -21,8 +21,10 @@ from broker.results import Results
 from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.settings import BrokerSettings
+from broker.standing import StandingRequests
 from broker.streams import consumer_name
 from workers.dispatcher import Dispatcher
+from workers.greeter import LOOK_EVERY, Greeter
 from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
 from workers.loop import run_forever
@@ -34,7 +36,7 @@ from workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
-LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer")
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter")
 JOBS: Final = "jobs"
 
 
@@ -55,6 +57,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     projector = Projector(results, changes)
     janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
     pacer = Pacer(Rollouts(broker), requests, request_log)
+    greeter = Greeter(StandingRequests(broker), requests, registry, request_log)
     dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
 
     async def recover() -> None:
@@ -68,6 +71,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "janitor": Pass(janitor.ring, RING_EVERY),
         "dispatcher": Pass(dispatcher.dispatch),
         "pacer": Pass(pacer.pace, PACE_EVERY),
+        "greeter": Pass(greeter.greet, LOOK_EVERY),
     }
 
 

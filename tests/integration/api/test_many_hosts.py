@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.api import Api, PlayedAgent
+from tests.support.api import REQUEST, Api, PlayedAgent
 from tests.support.processes import eventually
 
 
@@ -88,3 +89,63 @@ def test_the_skew_of_the_starts_is_told(served: Api) -> None:
     begun = sorted(host["timeline"]["running"] for host in status["hosts"] if host["status"] == "running")
     assert (status["start"]["first"], status["start"]["last"]) == (begun[0], begun[1])
     assert 0.1 <= status["start"]["skew_seconds"] < 10
+
+
+def test_hosts_that_join_get_a_standing_request_until_the_service_is_stopped(served: Api) -> None:
+    service = f"standing-{time.time_ns()}"
+    first, second = (PlayedAgent(served, f"h{number}", service=service) for number in range(2))
+    first.beat()
+    asked: dict[str, Any] = {"service_name": service, "target_scope": "service"}
+    accepted = served.submit(**asked, continuous=True)
+    assert accepted["hosts"] == 1
+    first.say_running(first.take()["command_id"])
+    began = time.monotonic()
+    taken = second.take()
+    assert time.monotonic() - began < 10
+    assert taken["profiling_command"]["combined_config"]["continuous"] is True
+    second.ack(taken["command_id"])
+    status = served.status(accepted["request_id"])
+    assert (status["standing"], status["hosts_total"], status["hosts_appended"]) == ("open", 2, 2)
+    assert {host["hostname"] for host in status["hosts"]} == {"h0", "h1"}
+
+    stop = served.submit(**asked, command_type="stop")
+    assert stop["hosts"] == 2
+    assert served.status(accepted["request_id"])["standing"] == "ended"
+    for agent in (first, second):
+        assert agent.run()["profiling_command"]["command_type"] == "stop"
+    assert served.wait_for(accepted["request_id"], "stopped")["counts"] == {"stopped": 2}
+
+
+def test_a_stop_of_the_service_ends_its_rollouts_too(served: Api) -> None:
+    service = f"paced-{time.time_ns()}"
+    agents = [PlayedAgent(served, f"h{number}", service=service) for number in range(4)]
+    for agent in agents:
+        agent.beat()
+    accepted = served.submit(service_name=service, target_scope="service", max_concurrency=1)
+    agents[0].say_running(agents[0].take()["command_id"])
+    stop = served.submit(service_name=service, target_scope="service", command_type="stop")
+    agents[0].run()
+    status = served.wait_for(accepted["request_id"], "mixed")
+    assert status["counts"] == {"stopped": 1, "cancelled": 3}
+    reason = f"the service was stopped by request {stop['request_id']}"
+    assert {host["reason"] for host in status["hosts"] if host["status"] == "cancelled"} == {reason}
+
+
+def test_a_later_start_is_one_for_all_and_may_be_repeated_after_its_moment(served: Api) -> None:
+    service = f"later-{time.time_ns()}"
+    moment = datetime.now(UTC) + timedelta(seconds=1.5)
+    asked: dict[str, Any] = {"service_name": service, "start_at": moment.isoformat()}
+    accepted = served.submit("h0", "h1", **asked, key=service)
+    done = datetime.fromisoformat(accepted["estimated_completion_time"])
+    assert done - moment > timedelta(seconds=60)
+    configs = [
+        PlayedAgent(served, host, service=service).take()["profiling_command"]["combined_config"]
+        for host in ("h0", "h1")
+    ]
+    assert [config["capture_id"] for config in configs] == [accepted["request_id"]] * 2
+    time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+    assert served.submit("h0", "h1", **asked, key=service) == accepted
+    late = served.call(
+        "POST", REQUEST, token=served.admin, json={"service_name": service, "target_hostnames": ["h0"], **asked}
+    )
+    assert (late.status_code, [fault["field"] for fault in late.json()["errors"]]) == (422, ["start_at"])

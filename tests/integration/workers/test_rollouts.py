@@ -1,21 +1,19 @@
 """Hosts of a request with max_concurrency begin in turns, on a real server, whatever becomes of the pacers."""
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from broker import keys
-from broker.connection import Broker, Call, Client
+from broker.connection import Broker
 from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
+from tests.support.mortal_broker import Killed, MortalBroker
 from tests.support.processes import started, worker_role
 from tests.support.roles_at_work import before_long, roles_at_work
 from tests.support.rollouts import PlayedRollout, a_pacer, carry_on, most_open_at_once
@@ -104,47 +102,13 @@ async def test_without_max_errors_nothing_halts_it(broker: Broker) -> None:
 # --- pacers that die --------------------------------------------------------------------------------------------------
 
 
-class _KilledError(BaseException):
-    """As SIGKILL: no handler of ours sees it."""
-
-
-class MortalBroker(Broker):
-    """A connection of a process that dies after so many calls: just before the next one, or just after it."""
-
-    calls_to_live: int
-    dies_after: bool
-
-    @contextlib.asynccontextmanager
-    async def _a_call(self) -> AsyncIterator[None]:
-        self.calls_to_live -= 1
-        if self.calls_to_live < 0 and not self.dies_after:
-            raise _KilledError
-        yield
-        if self.calls_to_live < 0:
-            raise _KilledError
-
-    async def run(self, call: Call) -> Any:
-        async with self._a_call():
-            return await super().run(call)
-
-    async def run_all(self, calls: Any) -> list[Any]:
-        async with self._a_call():
-            return await super().run_all(calls)
-
-    @contextlib.asynccontextmanager
-    async def guarded(self) -> AsyncIterator[Client]:
-        async with self._a_call(), super().guarded() as client:
-            yield client
-
-
 @pytest.mark.parametrize("dies_after", [False, True], ids=["before a call", "after a call"])
 @pytest.mark.parametrize("failing", [0, 2], ids=["to its end", "halted"])
 async def test_pacers_killed_at_every_call_lose_nothing_and_begin_nothing_twice(
     broker: Broker, dies_after: bool, failing: int
 ) -> None:
     rollout = await PlayedRollout.of(broker, 7, max_concurrency=2, max_errors=1)
-    mortal = MortalBroker(broker.settings)
-    mortal.dies_after = dies_after
+    mortal = MortalBroker(broker.settings, dies_after=dies_after)
     killed = failed = 0
     try:
         while await Rollouts(broker).all_open():
@@ -153,7 +117,7 @@ async def test_pacers_killed_at_every_call_lose_nothing_and_begin_nothing_twice(
                 try:
                     await a_pacer(mortal).pace()
                     break
-                except _KilledError:
+                except Killed:
                     killed += 1
                 assert len(await rollout.open_hosts()) <= 2
             for name in await rollout.open_hosts():
