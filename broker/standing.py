@@ -100,15 +100,24 @@ class StandingRequests:
         number = int(await self._broker.run(scripts.join(request_id, path=path, ttl=KEPT_FOR)))
         return number if number >= 0 else None
 
-    async def unsent(self, request_id: str) -> dict[str, int]:
-        """The hosts that joined and may not have been given the request: path -> number.
+    async def unsent(self, request_id: str) -> dict[str, int | None]:
+        """The hosts that joined and may not have been given the request: path -> number, None for one that has it.
+
+        The projection knows who has it for certain, also when the marker that keeps an append from being repeated has
+        long expired.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         async with self._broker.guarded() as redis:
             rows: dict[str, str] = await redis.hgetall(keys.unsent(request_id))
-        return {path: int(number) for path, number in rows.items()}
+            if not rows:
+                return {}
+            statuses: list[str | None] = await redis.hmget(keys.request_hosts(request_id), list(rows))
+        return {
+            path: int(number) if status is None else None
+            for (path, number), status in zip(rows.items(), statuses, strict=True)
+        }
 
     async def note_sent(self, request_id: str, paths: Iterable[str]) -> None:
         """Say that these hosts have been given the request.

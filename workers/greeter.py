@@ -127,6 +127,8 @@ class Greeter:
         record, now = guest.record, time.time()
         unsent = await self._standing.unsent(record.request_id)
         for path, number in unsent.items():
+            if number is None:
+                continue
             wish = record.wish(record.asked.pids, begun_at=now)
             await self._log.append({HostKey.from_path(path): wish}, piece=FIRST_PIECE + number)
             log.info("host joined a standing request", request_id=record.request_id, host=path)

@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 PACE_EVERY: Final = timedelta(seconds=0.2)
 MOST_TURNS: Final = 500
 """Turns given in one step; the next pass gives more."""
+CALM_ABOVE: Final = 1_000
+CALM_SECONDS_PER_HOST: Final = 0.000_1
+"""A rollout with very many hosts under way is looked at less often: each look reads the status of all of them."""
 AT_ONCE: Final = 32
 REST: Final = 2_000
 """Hosts that had no turn are ended in pieces of this many, with progress."""
@@ -47,6 +50,7 @@ class Pacer:
         self._store = store
         self._log = request_log
         self._plans: dict[str, _Plan] = {}
+        self._look_again: dict[str, float] = {}
 
     async def pace(self) -> int:
         """One pass over every rollout; gives how many turns were given.
@@ -56,8 +60,12 @@ class Pacer:
         """
         open_ids = await self._rollouts.all_open()
         self._plans = {request_id: plan for request_id, plan in self._plans.items() if request_id in open_ids}
+        now = time.monotonic()
+        self._look_again = {request_id: at for request_id, at in self._look_again.items() if at > now}
         given = 0
         for request_id in open_ids:
+            if request_id in self._look_again:
+                continue
             try:
                 given += await self._pace(request_id)
             except BrokerUnavailable:
@@ -87,8 +95,11 @@ class Pacer:
         if paced.given:
             await self._store.note_appended(request_id, paced.next_turn)
             await self._store.keep(plan.record)
+        elif paced.under_way > CALM_ABOVE:
+            self._look_again[request_id] = time.monotonic() + paced.under_way * CALM_SECONDS_PER_HOST
         if paced.under_way == 0 and (paced.state == "halted" or paced.next_turn == len(plan.names)):
             # The step that gave the last turn left it under way: this one has seen every host end.
+            await self._store.note_appended(request_id, len(plan.names))
             await self._rollouts.close(request_id)
             log.info("rollout over", request_id=request_id, state=paced.state, errors=paced.errors)
         return paced.given
@@ -135,4 +146,3 @@ class Pacer:
             wishes = {record.key_of(name): record.wish(record.targets[name], begun_at=now) for name in some}
             await self._log.append(wishes, piece=total + number)
             await self._rollouts.note_rest(record.request_id, first + len(some))
-        await self._store.note_appended(record.request_id, total)

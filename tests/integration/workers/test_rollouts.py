@@ -13,6 +13,7 @@ from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
+from tests.support.key_leaks import leaked_keys
 from tests.support.mortal_broker import Killed, MortalBroker
 from tests.support.processes import started, worker_role
 from tests.support.roles_at_work import before_long, roles_at_work
@@ -32,6 +33,7 @@ async def test_the_hosts_open_at_a_time_double_from_one_to_max_concurrency(broke
     record = await RequestStore(broker).get(rollout.record.request_id)
     assert record is not None
     assert record.hosts_appended == 20
+    assert leaked_keys(broker.settings) == []
 
 
 async def test_no_host_gets_a_turn_before_there_is_room(broker: Broker) -> None:
@@ -71,6 +73,9 @@ async def test_more_errors_than_allowed_halt_it(broker: Broker) -> None:
     assert await Rollouts(broker).all_open() == []
     rings = {name: await host.rings() for name, host in rollout.hosts.items()}
     assert {name for name, count in rings.items() if count} == set(rollout.ended), "the others are not rung for"
+    for name in rollout.ended:
+        await rollout.hosts[name].settle()
+    assert leaked_keys(broker.settings) == []
     progress = await rollout.progress()
     assert (progress.state, progress.errors, progress.next_turn) == ("halted", 3, 3)
 

@@ -14,6 +14,7 @@ from broker.standing import StandingRequests
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT, HostKey
 from protocol.requests import ProfileRequest
+from tests.support.key_leaks import leaked_keys
 from tests.support.mortal_broker import Killed, MortalBroker
 from tests.support.played_host import PlayedHost
 from workers.greeter import Greeter
@@ -121,6 +122,10 @@ async def test_a_joiner_that_is_overtaken_by_the_end_ends_cancelled(broker: Brok
     assert (await joiner.results())[-1]["reason"] == "the service was stopped"
     assert await joiner.rings() == 0
     assert await StandingRequests(broker).all() == []
+    await a_played_host(broker, "old").settle()
+    async with broker.guarded() as redis:
+        await redis.delete(keys.open_requests(a_played_host(broker, "old").at))  # that host has not ended yet
+    assert [key for key in leaked_keys(broker.settings) if ":command:" not in key] == []
 
 
 async def test_the_record_is_kept_while_it_stands(broker: Broker) -> None:
