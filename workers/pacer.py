@@ -145,4 +145,5 @@ class Pacer:
                 continue
             wishes = {record.key_of(name): record.wish(record.targets[name], begun_at=now) for name in some}
             await self._log.append(wishes, piece=total + number)
+            await self._store.note_appended(record.request_id, paced.next_turn + first + len(some))
             await self._rollouts.note_rest(record.request_id, first + len(some))

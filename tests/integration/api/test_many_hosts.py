@@ -5,6 +5,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from redis import Redis
+
+from broker import keys
 from tests.support.api import REQUEST, Api, PlayedAgent
 from tests.support.processes import eventually
 
@@ -73,7 +76,9 @@ def test_a_rollout_gives_the_hosts_their_turns_and_halts(served: Api) -> None:
         host["hostname"]: host["reason"] for host in status["hosts"] if host["status"] == "cancelled"
     } == dict.fromkeys(("h3", "h4"), "halted: 1 of 0 allowed errors")
     assert (status["rollout"]["state"], status["rollout"]["reason"]) == ("halted", "halted: 1 of 0 allowed errors")
-    assert status["hosts_appended"] == 5
+    eventually(
+        lambda: served.status(accepted["request_id"])["hosts_appended"] == 5, what="telling that all are appended"
+    )
 
 
 def test_the_skew_of_the_starts_is_told(served: Api) -> None:
@@ -149,3 +154,25 @@ def test_a_later_start_is_one_for_all_and_may_be_repeated_after_its_moment(serve
         "POST", REQUEST, token=served.admin, json={"service_name": service, "target_hostnames": ["h0"], **asked}
     )
     assert (late.status_code, [fault["field"] for fault in late.json()["errors"]]) == (422, ["start_at"])
+
+
+def test_a_stop_of_the_service_closes_what_would_start_later_before_it_is_appended(bare_api: Api) -> None:
+    """No worker is there: whatever is on its way to a host when the stop is answered, comes too late."""
+    service = f"closed-{time.time_ns()}"
+    PlayedAgent(bare_api, "h0", service=service).beat()
+    asked: dict[str, Any] = {"service_name": service, "target_scope": "service"}
+    standing = bare_api.submit(**asked, continuous=True)["request_id"]
+    rollout = bare_api.submit(**asked, max_concurrency=1)["request_id"]
+    bare_api.submit(**asked, command_type="stop", pids=[7])
+    assert bare_api.status(standing)["standing"] == "open"
+    stop = bare_api.submit(**asked, command_type="stop")
+    later = bare_api.submit(**asked, continuous=True)["request_id"]
+    reason = f"the service was stopped by request {stop['request_id']}"
+    assert (bare_api.status(standing)["standing"], bare_api.status(later)["standing"]) == ("ended", "open")
+    assert (bare_api.status(rollout)["rollout"]["state"], bare_api.status(rollout)["rollout"]["reason"]) == (
+        "halted", reason,
+    )  # fmt: skip
+    with Redis.from_url(bare_api.settings.url, decode_responses=True) as client:
+        for request_id, expected in ((standing, reason), (rollout, reason), (later, None)):
+            texts = {client.get(keys.tombstone(partition, request_id)) for partition in range(16)}
+            assert texts == {expected}

@@ -114,9 +114,11 @@ async def test_pacers_killed_at_every_call_lose_nothing_and_begin_nothing_twice(
 ) -> None:
     rollout = await PlayedRollout.of(broker, 7, max_concurrency=2, max_errors=1)
     mortal = MortalBroker(broker.settings, dies_after=dies_after)
-    killed = failed = 0
+    killed = failed = passes = 0
     try:
         while await Rollouts(broker).all_open():
+            passes += 1
+            assert passes < 20, "a host was left behind"
             for life in range(60):  # each pacer lives a call longer, until one comes through
                 mortal.calls_to_live = life
                 try:

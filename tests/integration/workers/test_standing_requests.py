@@ -73,6 +73,15 @@ async def test_a_host_that_joins_is_given_the_request_once(broker: Broker) -> No
     assert (set(found.targets), set(found.hosts)) == ({"old"}, {"old", "new"})
 
 
+async def test_joiners_that_share_a_partition_are_told_apart(broker: Broker) -> None:
+    record = await a_standing_request(broker, "old")
+    joiners = [a_played_host(broker, f"new-{number}") for number in range(broker.partitions + 1)]
+    for joiner in joiners:
+        await joiner.beat()
+    assert await a_greeter(broker).greet() == len(joiners)
+    assert [await joiner.states_of(record.request_id) for joiner in joiners] == [["submitted"]] * len(joiners)
+
+
 async def test_hosts_of_others_and_other_requests_are_left_alone(broker: Broker) -> None:
     await a_standing_request(broker, "old")
     greeter = a_greeter(broker)
