@@ -50,6 +50,7 @@ class Profile:
         frequency_hz: how often a second was asked for.
         processes: what the samples are of, the busiest first.
         events: per profiler that sampled, what made a sample.
+        capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
     """
 
     stacks: dict[str, int]
@@ -61,6 +62,7 @@ class Profile:
     frequency_hz: int
     processes: tuple[ProfiledProcess, ...] = ()
     events: dict[str, str] = field(default_factory=dict)
+    capture_id: str | None = None
 
     @property
     def samples(self) -> int:

@@ -73,6 +73,7 @@ def metadata(profile: Profile) -> dict[str, Any]:
         "processes": [asdict(process) for process in profile.processes[:LISTED_PROCESSES]],
         "warnings": profile.warnings,
         "error": profile.error,
+        **({"capture_id": profile.capture_id} if profile.capture_id is not None else {}),
     }
 
 

@@ -121,7 +121,7 @@ class Run:
             )
             parts.append(profile)
             left = self._time_left() if self._interrupt.is_set() else None
-        return joined(parts) if parts else None
+        return replace(joined(parts), capture_id=self._config.capture_id) if parts else None
 
     def _begin(self) -> None:
         if self._deadline is not None:

@@ -12,7 +12,10 @@ from broker.host_registry import HostRegistry
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
+from broker.rollouts import Rollouts
 from broker.roster import Roster
+from broker.samples import Samples
+from broker.standing import StandingRequests
 from broker.token_store import Token, TokenStore
 
 
@@ -26,6 +29,9 @@ class Studio:
         self.request_store = RequestStore(broker)
         self.command_store = CommandStore(broker)
         self.registry = HostRegistry(broker)
+        self.samples = Samples(broker)
+        self.rollouts = Rollouts(broker)
+        self.standing = StandingRequests(broker)
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

@@ -13,6 +13,7 @@ from protocol.names import MAX_NAME
 from protocol.pacing import stale_after
 from protocol.problems import FieldFault
 from protocol.requests import ProfileRequest
+from protocol.shares import share_of
 
 Targets = Mapping[str, Sequence[int] | None]
 
@@ -43,26 +44,45 @@ async def targets_of(asked: ProfileRequest, tenant: str, parts: Studio) -> Targe
     return {host.host: asked.pids for host in hosts}
 
 
+async def sample_of(asked: ProfileRequest, targets: Targets, tenant: str, parts: Studio) -> Targets:
+    """What the request's `sample` leaves of its targets: those that were sampled least recently; all, without one.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    if asked.sample is None:
+        return targets
+    count = share_of(asked.sample, len(targets), least=1)
+    chosen = await parts.samples.choose(
+        tenant, asked.service_name, targets, count, now=time.time(), dry_run=asked.dry_run
+    )
+    return {host: targets[host] for host in chosen}
+
+
 def check_weight(asked: ProfileRequest, targets: Targets) -> None:
     """Refuse a request whose copies, one for each host, would fill the broker: it serves all services.
+
+    Of a sample, the heaviest that could be chosen counts: a refused request takes no host's turn.
 
     Raises:
         Refusal: its additional_args and pids are too many for so many hosts.
     """
-    args = len(targets) * len(json.dumps(asked.additional_args))
-    pids = BYTES_OF_A_PID * sum(len(of_host) for of_host in targets.values() if of_host is not None)
+    hosts = len(targets) if asked.sample is None else share_of(asked.sample, len(targets), least=1)
+    args = hosts * len(json.dumps(asked.additional_args))
+    counts = sorted((len(of_host or ()) for of_host in targets.values()), reverse=True)
+    pids = BYTES_OF_A_PID * sum(counts[:hosts])
     if args + pids > MOST_COPIED_BYTES:
         field = "additional_args" if args > pids else "pids"
         fault = FieldFault(
             field=field,
-            message=f"is copied to {len(targets)} hosts, {args + pids} bytes in all; at most {MOST_COPIED_BYTES} are",
+            message=f"is copied to {hosts} hosts, {args + pids} bytes in all; at most {MOST_COPIED_BYTES} are",
             code="too_large",
         )
         raise Refusal("invalid", "The request is too large for so many hosts.", errors=[fault])
 
 
-async def submit(record: RequestRecord, parts: Studio) -> None:
-    """Store a request and append it for its hosts; for very many of them a job does the latter.
+async def submit(record: RequestRecord, parts: Studio) -> RequestRecord:
+    """Store a request and append it for its hosts; for very many of them a job does the latter. Gives it as stored.
 
     The record comes first: a crash in between leaves a request that nobody was told is accepted, and whoever repeats
     the call with the same identity goes on where it stopped.
@@ -70,8 +90,9 @@ async def submit(record: RequestRecord, parts: Studio) -> None:
     Raises:
         BrokerUnavailable: the server cannot be reached; the request may be half appended, and may be repeated.
     """
-    await parts.request_store.put(record)
-    await resume(record, parts)
+    stored = await parts.request_store.put(record)
+    await resume(stored, parts)
+    return stored
 
 
 async def resume(record: RequestRecord, parts: Studio) -> None:
@@ -82,11 +103,34 @@ async def resume(record: RequestRecord, parts: Studio) -> None:
     """
     if record.hosts_appended == len(record.targets):
         return
+    if record.stops_the_service:
+        await _end_what_would_start_later(record, parts)
+    if record.is_standing:
+        await parts.standing.open(record)
+    if record.is_rollout:
+        await parts.rollouts.open(record)  # the pacer appends it, host by host
+        return
     if len(record.targets) > parts.settings.fan_out_above:
         await parts.request_store.ask_for_job("fan_out", record.request_id)
         return
     await parts.request_log.append(record.wishes())
     await parts.request_store.note_appended(record.request_id, len(record.targets))
+
+
+async def _end_what_would_start_later(stop: RequestRecord, parts: Studio) -> None:
+    """Before a whole service is stopped: nobody may join its standing requests, nor get a turn in its rollouts.
+
+    The tombstones come before the stop is appended: whatever start is on its way to a host arrives before the stop, and
+    is stopped, or after the tombstone, and ends cancelled.
+    """
+    reason = f"the service was stopped by request {stop.request_id}"
+    for stand in await parts.standing.all():
+        if stand.is_of(stop.tenant, stop.service) and stand.accepted_at <= stop.accepted_at:
+            await parts.standing.end(stand.request_id, reason=reason)
+            await parts.request_log.cancel(stand.request_id, (), reason=reason)
+    for request_id in await parts.rollouts.open_of(stop.tenant, stop.service, before=stop.accepted_at):
+        await parts.rollouts.halt(request_id, reason=reason)
+        await parts.request_log.cancel(request_id, (), reason=reason)
 
 
 def check_idempotency_key(key: str | None) -> None:

@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 
 from broker.command_store import Standing
 from broker.host_registry import KnownHost
-from broker.request_store import RequestRecord
+from broker.request_store import RequestRecord, Tally
+from broker.rollouts import NO_LIMIT, Progress
+from broker.standing import OPEN
 from protocol.lifecycle import OUTCOMES, State
 
 PROGRESS: Final = (
@@ -35,6 +37,28 @@ class RequestOnHost(BaseModel):
     timeline: dict[str, datetime] = Field(default_factory=dict)
 
 
+class StartReport(BaseModel):
+    """When the hosts' runs began, by the server's clock: `skew_seconds` lie between the first and the last."""
+
+    first: datetime
+    last: datetime
+    skew_seconds: float
+    hosts: int
+
+
+class RolloutReport(BaseModel):
+    """How far a request with `max_concurrency` has come. `window`: how many hosts may be open at a time just now."""
+
+    state: Literal["open", "halted", "over"]
+    begun: int
+    under_way: int
+    window: int
+    max_concurrency: int
+    errors: int
+    max_errors: int | None
+    reason: str | None
+
+
 class RequestSummary(BaseModel):
     """A request in a list. `status`: the furthest open state, else the outcome all hosts share, else `mixed`."""
 
@@ -49,11 +73,14 @@ class RequestSummary(BaseModel):
     hosts_total: int
     hosts_appended: int
     counts: dict[str, int]
+    start: StartReport | None = None
+    standing: Literal["open", "ended"] | None = None
 
 
 class RequestStatus(RequestSummary):
     """A request as one can follow it, host by host."""
 
+    rollout: RolloutReport | None = None
     hosts: list[RequestOnHost]
 
 
@@ -123,10 +150,10 @@ class HostPage(BaseModel):
     next_cursor: str | None = None
 
 
-def request_summary(record: RequestRecord, counts: Mapping[State, int]) -> RequestSummary:
+def request_summary(record: RequestRecord, tally: Tally) -> RequestSummary:
     """A request's status in total. Hosts that have not been heard of in its matter stand as `submitted`."""
-    states = Counter(dict(counts))
-    unseen = len(record.targets) - states.total()
+    states = Counter(dict(tally.counts))
+    unseen = len(record.hosts) - states.total()
     if unseen > 0:
         states[State.SUBMITTED] += unseen
     return RequestSummary(
@@ -138,21 +165,52 @@ def request_summary(record: RequestRecord, counts: Mapping[State, int]) -> Reque
         accepted_at=_moment(record.accepted_at * 1000),
         submitted_by=record.submitted_by,
         cancelled_at=_moment(record.cancelled_at * 1000) if record.cancelled_at is not None else None,
-        hosts_total=len(record.targets),
-        hosts_appended=record.hosts_appended,
+        hosts_total=len(record.hosts),
+        hosts_appended=record.hosts_appended + len(record.joined),
         counts={state.value: count for state, count in states.items() if count},
+        start=_start_report(tally),
+        standing="open" if record.standing == OPEN else "ended" if record.standing else None,
     )
 
 
 def request_status(
     record: RequestRecord,
-    counts: Mapping[State, int],
+    tally: Tally,
     names: Sequence[str],
     statuses: Mapping[str, Mapping[str, Any]],
+    rollout: Progress | None = None,
 ) -> RequestStatus:
     """A request's status in total, and in full on some of its hosts."""
     return RequestStatus(
-        **request_summary(record, counts).model_dump(), hosts=[_on_host(name, statuses.get(name)) for name in names]
+        **request_summary(record, tally).model_dump(),
+        rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
+        hosts=[_on_host(name, statuses.get(name)) for name in names],
+    )
+
+
+def _start_report(tally: Tally) -> StartReport | None:
+    if not tally.begun:
+        return None
+    return StartReport(
+        first=_moment(tally.first_began_at * 1000),
+        last=_moment(tally.last_began_at * 1000),
+        skew_seconds=round(tally.last_began_at - tally.first_began_at, 3),
+        hosts=tally.begun,
+    )
+
+
+def _rollout_report(rollout: Progress, total: int) -> RolloutReport:
+    under_way = len(rollout.turns) - len(rollout.ended)
+    is_over = under_way == 0 and rollout.next_turn == total and rollout.state == "open"
+    return RolloutReport(
+        state="over" if is_over else "halted" if rollout.state == "halted" else "open",
+        begun=rollout.next_turn,
+        under_way=under_way,
+        window=rollout.window,
+        max_concurrency=rollout.most,
+        errors=rollout.errors + list(rollout.ended.values()).count("error"),
+        max_errors=None if rollout.allowed == NO_LIMIT else rollout.allowed,
+        reason=rollout.reason or None,
     )
 
 

@@ -100,7 +100,7 @@ def open_request(
         command_id=command_id,
         command_type=asked.command_type,
         accepted_at=accepted_at,
-        expires_at=max(accepted_at, not_before or 0.0) + asked.expires_in,
+        expires_at=(accepted_at if not_before is None else not_before) + asked.expires_in,
         start_within=float(asked.expires_in),
         not_before=not_before,
         profiling_mode=asked.profiling_mode,

@@ -144,6 +144,33 @@ class HostRegistry:
                     found[host] = score / 1000
         return found
 
+    async def beaten_since(self, services: Collection[str], *, since: float) -> tuple[dict[str, list[str]], float]:
+        """The paths of the hosts of these services that have beaten since a moment, and the newest beat of anybody.
+
+        Args:
+            services: their paths, `HostKey(tenant, service, "").path`.
+            since: seconds since the epoch.
+
+        Returns:
+            Service path -> host paths, and seconds since the epoch (0 when nobody has beaten).
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        found: dict[str, list[str]] = {}
+        newest = 0.0
+        for partition in range(self._broker.partitions):
+            async with self._broker.guarded() as redis:
+                scored: list[tuple[str, float]] = await redis.zrange(
+                    keys.beats(partition), codec.ms(since), "+inf", byscore=True, withscores=True
+                )
+            for path, _ in scored:
+                service = path[: path.rindex("/") + 1]
+                if service in services:
+                    found.setdefault(service, []).append(path)
+            newest = max(newest, scored[-1][1] if scored else 0.0)
+        return found, newest / 1000
+
     def cursor_of(self, host: KnownHost) -> str:
         """Where a list of hosts stands after this one."""
         at = self._broker.place(host.key)

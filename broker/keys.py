@@ -103,7 +103,7 @@ def submitted(partition: int, request_id: str, batch: str) -> str:
 
 
 def withdrawn(partition: int, request_id: str) -> str:
-    """String, TTL 7 d. Why a request was withdrawn: appended later, it ends at once; cancel, read by submit."""
+    """String, TTL 7 d. A tombstone: why a request was withdrawn; appended later, it ends cancelled; cancel."""
     return f"{PREFIX}{{{partition}}}:withdrawn:{request_id}"
 
 
@@ -123,13 +123,48 @@ def request_hosts(request_id: str) -> str:
 
 
 def request_counts(request_id: str) -> str:
-    """Hash state -> hosts, TTL 7 d. How many of a request's hosts stand where; project."""
+    """Hash, TTL 7 d. How many of a request's hosts stand where (state -> hosts), and when they began; project."""
     return f"{PREFIX}{{r:{request_id}}}:counts"
 
 
 def request_index(tenant: str) -> str:
     """Sorted set, request id -> accepted at (ms), TTL 7 d. A tenant's requests, newest last; request_store."""
     return f"{PREFIX}{{t:{quote(tenant, safe='')}}}:requests"
+
+
+def rollout(request_id: str) -> str:
+    """Hash, TTL 7 d from its last step. How far a request that goes host by host has come; open_rollout and pace."""
+    return f"{PREFIX}{{r:{request_id}}}:rollout"
+
+
+def turns(request_id: str) -> str:
+    """Hash path -> number of its turn, TTL 7 d. Hosts of a rollout that had their turn and have not ended; pace."""
+    return f"{PREFIX}{{r:{request_id}}}:turns"
+
+
+def joined(request_id: str) -> str:
+    """Hash path -> number, TTL 7 d, kept while it stands. Hosts that joined a standing request later; join."""
+    return f"{PREFIX}{{r:{request_id}}}:joined"
+
+
+def unsent(request_id: str) -> str:
+    """Hash path -> number, TTL 7 d. Hosts that were given the request and may not have it yet; pace and join."""
+    return f"{PREFIX}{{r:{request_id}}}:unsent"
+
+
+def open_rollouts() -> str:
+    """Hash request id -> whose it is, no TTL: each goes when its last host has ended; rollouts."""
+    return f"{PREFIX}{{rollouts}}:open"
+
+
+def standing_requests() -> str:
+    """Hash request id -> whose it is, no TTL: each goes when it is stopped or cancelled; standing."""
+    return f"{PREFIX}{{standing}}:open"
+
+
+def sampled(tenant: str, service: str) -> str:
+    """Sorted set host -> when it was sampled last (ms), TTL 30 d. Whose turn it is; sample."""
+    return f"{PREFIX}{{s:{HostKey(tenant, service, '').path}}}:sampled"
 
 
 def command_owner(command_id: str) -> str:
@@ -169,5 +204,5 @@ def layout() -> str:
 
 
 def scratch(tag: str, name: str) -> str:
-    """Anything, deleted at the end of a check, TTL 60 s should that die. Tries out what a server can do; fitness."""
+    """String, TTL 60 s. What a check of the deployment writes and takes away again; check_deployment."""
     return f"{PREFIX}{{check:{tag}}}:{name}"

@@ -1,9 +1,9 @@
 """Submitted requests as records: who asked for what, for which hosts, and how far it has come on each."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from protocol.requests import ProfileRequest
 KEPT_FOR: Final = timedelta(days=7)
 IDEMPOTENT_FOR: Final = timedelta(hours=24)
 DISPATCHERS: Final = "dispatchers"
+STATES: Final = frozenset(state.value for state in State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,37 @@ class RequestRecord:
     hosts_appended: int = 0
     cancelled_at: float | None = None
     cancelled_by: str | None = None
+    joined: Mapping[str, Sequence[int] | None] = field(default_factory=dict)
+    """Hosts that joined a standing request after it was accepted, with their pids."""
+    standing: str | None = None
+    """Of a standing request, whether it is `open` or has `ended`."""
+
+    @property
+    def hosts(self) -> dict[str, Sequence[int] | None]:
+        """Every host it is for, by now, with its pids."""
+        return {**self.targets, **self.joined}
+
+    @property
+    def is_rollout(self) -> bool:
+        """Whether its hosts begin one after another, rather than all at once."""
+        return self.asked.max_concurrency is not None
+
+    @property
+    def stops_the_service(self) -> bool:
+        """Whether it stops everything on every host of its service."""
+        asked = self.asked
+        return asked.command_type == "stop" and asked.target_scope == "service" and asked.stop_level == "host"
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it is for hosts, too, that join the service while it is not stopped."""
+        asked = self.asked
+        return (
+            asked.command_type == "start"
+            and asked.target_scope == "service"
+            and asked.continuous
+            and asked.sample is None
+        )
 
     @property
     def service(self) -> str:
@@ -42,21 +74,48 @@ class RequestRecord:
         return self.asked.service_name
 
     def wishes(self) -> dict[HostKey, OpenRequest]:
-        """What to append for each host; hosts of whom the same is asked share one wish."""
+        """What to append for each host that it was accepted for; hosts of whom the same is asked share one wish."""
         shared: dict[tuple[int, ...] | None, OpenRequest] = {}
         wishes: dict[HostKey, OpenRequest] = {}
         for host, pids in self.targets.items():
             of_host = tuple(pids) if pids is not None else None
             if of_host not in shared:
-                shared[of_host] = codec.open_request(
-                    self.asked,
-                    request_id=self.request_id,
-                    command_id=self.command_id,
-                    accepted_at=self.accepted_at,
-                    pids=pids,
-                )
-            wishes[HostKey(self.tenant, self.service, host)] = shared[of_host]
+                shared[of_host] = self.wish(pids)
+            wishes[self.key_of(host)] = shared[of_host]
         return wishes
+
+    def key_of(self, host: str) -> HostKey:
+        """The key of one of its hosts."""
+        return HostKey(self.tenant, self.service, host)
+
+    def wish(self, pids: Sequence[int] | None, *, begun_at: float | None = None) -> OpenRequest:
+        """What to append for a host. Its clock runs from `begun_at`, for one that comes later than the others."""
+        start_at, asked = self.asked.start_at, self.asked
+        not_before = start_at.timestamp() if start_at is not None else None
+        if begun_at is not None and not_before is not None and begun_at >= not_before:
+            not_before = None  # the others have started: its own clock runs
+        if start_at is not None:
+            asked = asked.model_copy(
+                update={"additional_args": {**asked.additional_args, "capture_id": self.request_id}}
+            )
+        return codec.open_request(
+            asked,
+            request_id=self.request_id,
+            command_id=self.command_id,
+            accepted_at=self.accepted_at if begun_at is None else begun_at,
+            pids=pids,
+            not_before=not_before,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many hosts of a request stand where, and when their runs began: seconds since the epoch, by our clock."""
+
+    counts: Mapping[State, int]
+    begun: int = 0
+    first_began_at: float = 0.0
+    last_began_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +166,10 @@ class RequestStore:
             return None
         return await self.get(_ticket_of(first, idempotency_key, body_digest).request_id)
 
-    async def put(self, record: RequestRecord) -> None:
-        """Store a request before any of it is appended; repeating it changes nothing.
+    async def put(self, record: RequestRecord) -> RequestRecord:
+        """Store a request before any of it is appended; repeating it changes nothing. Gives it as it is stored.
+
+        The targets of whoever comes first stand: two calls with one Idempotency-Key may have chosen different hosts.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -119,15 +180,16 @@ class RequestStore:
             "submitted_by": record.submitted_by,
             "accepted_at": repr(record.accepted_at),
             "asked": record.asked.model_dump_json(exclude={"target_hosts", "target_hostnames"}, exclude_unset=False),
-            "targets": json.dumps(dict(record.targets)),
         }
         key = keys.request(record.request_id)
         ttl = int(KEPT_FOR.total_seconds())
         async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, mapping=fields)
+            pipe.hsetnx(key, "targets", json.dumps(dict(record.targets)))
             pipe.hsetnx(key, "hosts_appended", "0")
             pipe.expire(key, ttl)
-            await pipe.execute()
+            pipe.hget(key, "targets")
+            targets: str = (await pipe.execute())[-1]
         owner = HostKey(record.tenant, record.service, "").path
         # The same life once more, on a connection that waits for a replica: the transaction came before it.
         commands = [("EXPIRE", key, ttl), ("SET", keys.command_owner(record.command_id), owner, "EX", ttl)]
@@ -140,6 +202,7 @@ class RequestStore:
             pipe.zremrangebyscore(index, "-inf", codec.ms(record.accepted_at - ttl))
             pipe.expire(index, ttl)
             await pipe.execute()
+        return replace(record, targets=json.loads(targets))
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.
@@ -147,9 +210,11 @@ class RequestStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        async with self._broker.guarded() as redis:
-            fields: dict[str, str] = await redis.hgetall(keys.request(request_id))
-        return _record(request_id, fields)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.request(request_id))
+            pipe.hkeys(keys.joined(request_id))
+            fields, joined = await pipe.execute()
+        return _record(request_id, fields, joined)
 
     async def recent(self, tenant: str, *, before: str | None, limit: int) -> list[RequestRecord]:
         """A tenant's requests, newest first, from behind a cursor on (`cursor_of` a record).
@@ -173,7 +238,9 @@ class RequestStore:
                 async with redis.pipeline(transaction=False) as pipe:
                     for request_id in ids:
                         pipe.hgetall(keys.request(request_id))
-                    records = [_record(*pair) for pair in zip(ids, await pipe.execute() if ids else [], strict=True)]
+                        pipe.hkeys(keys.joined(request_id))
+                    rows_of = await pipe.execute() if ids else []
+                records = [_record(*each) for each in zip(ids, rows_of[::2], rows_of[1::2], strict=True)]
                 found.extend(record for record in records if record is not None)
                 if len(rows) <= limit:
                     break
@@ -212,6 +279,19 @@ class RequestStore:
         async with self._broker.guarded() as redis:
             return bool(await redis.hexists(keys.request(request_id), "cancels_appended"))
 
+    async def keep(self, record: RequestRecord) -> None:
+        """Keep the record of a request that is still at work for another seven days.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        ttl = int(KEPT_FOR.total_seconds())
+        async with self._broker.guarded() as redis:
+            for key in (keys.request(record.request_id), keys.joined(record.request_id)):
+                await redis.expire(key, ttl)
+            await redis.expire(keys.request_hosts(record.request_id), ttl)
+            await redis.expire(keys.command_owner(record.command_id), ttl)
+
     async def note_appended(self, request_id: str, hosts: int) -> None:
         """Say how many hosts have been appended so far.
 
@@ -236,8 +316,8 @@ class RequestStore:
                 rows = dict(zip(paths, texts, strict=True))
         return {HostKey.from_path(path).host: json.loads(text) for path, text in rows.items() if text is not None}
 
-    async def counts(self, request_ids: Sequence[str]) -> list[dict[State, int]]:
-        """For each request: how many of its hosts stand where, as projected so far.
+    async def tallies(self, request_ids: Sequence[str]) -> list[Tally]:
+        """For each request: how many of its hosts stand where, as projected so far, and when they began.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -248,7 +328,7 @@ class RequestStore:
             for request_id in request_ids:
                 pipe.hgetall(keys.request_counts(request_id))
             rows: list[dict[str, str]] = await pipe.execute()
-        return [{State(state): int(count) for state, count in row.items() if int(count)} for row in rows]
+        return [_tally(row) for row in rows]
 
     async def owner_of(self, command_id: str) -> tuple[str, str] | None:
         """Tenant and service of a command id.
@@ -277,7 +357,15 @@ class RequestStore:
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
 
 
-def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
+def _tally(row: Mapping[str, str]) -> Tally:
+    counts = {State(state): int(count) for state, count in row.items() if state in STATES and int(count)}
+    begun = int(row.get("begun_hosts", 0))
+    if not begun:
+        return Tally(counts)
+    return Tally(counts, begun, int(row["begun_first"]) / 1000, int(row["begun_last"]) / 1000)
+
+
+def _record(request_id: str, fields: Mapping[str, str], joined: Iterable[str]) -> RequestRecord | None:
     if "asked" not in fields:
         return None
     asked = json.loads(fields["asked"])
@@ -294,6 +382,8 @@ def _record(request_id: str, fields: Mapping[str, str]) -> RequestRecord | None:
         hosts_appended=int(fields["hosts_appended"]),
         cancelled_at=float(fields["cancelled_at"]) if "cancelled_at" in fields else None,
         cancelled_by=fields.get("cancelled_by"),
+        joined=dict.fromkeys((HostKey.from_path(path).host for path in joined), asked["pids"]),
+        standing=fields.get("standing"),
     )
 
 
@@ -306,4 +396,8 @@ def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:
 
 def _restored(asked: dict[str, Any], targets: Mapping[str, Sequence[int] | None]) -> ProfileRequest:
     """The request as it was validated; its targets live in their own field, for the service's hosts are in it too."""
-    return ProfileRequest.model_construct(**{**asked, "target_hosts": None, "target_hostnames": list(targets)})
+    start_at = asked.get("start_at")
+    moment = datetime.fromisoformat(start_at) if start_at else None
+    return ProfileRequest.model_construct(
+        **{**asked, "target_hosts": None, "target_hostnames": list(targets), "start_at": moment}
+    )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, TypeAdapter
 
 Pid = Annotated[int, Strict(), Field(gt=0, le=2**31 - 1)]
 ProfilingMode = Literal["cpu", "allocation", "wall", "none"]
@@ -24,6 +24,8 @@ class StartConfig(BaseModel):
     continuous: bool = False
     pids: list[Pid] | None = None
     exclude_pids: list[Pid] | None = None
+    capture_id: Annotated[str, StringConstraints(max_length=128)] | None = None
+    """Shared by the profiles that belong together: those of hosts that were to start at the same moment."""
 
 
 class StopConfig(BaseModel):

@@ -1,14 +1,26 @@
 """What an operator asks for: the body of `POST /api/metrics/profile_request`, in every dialect of the field."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from protocol.commands import Pid, ProfilingMode, StartConfig, StopLevel
 from protocol.names import Name
+from protocol.shares import Share, ShareOrZero
 
 CommandType = Literal["start", "stop"]
 Priority = Literal["low", "normal", "urgent"]
@@ -21,7 +33,10 @@ MAX_ADDITIONAL_ARGS_BYTES: Final = 16 * 1024
 MAX_DURATION_SECONDS: Final = 86_400
 MAX_FREQUENCY_HZ: Final = 1_000
 OUR_CONFIG_KEYS: Final = frozenset(StartConfig.model_fields) | {"stop_level", "command_type", "request_type"}
-NOT_YET: Final = ("sample", "start_at", "max_concurrency", "max_errors", "target_entities", "schedule")
+MAX_AHEAD: Final = timedelta(days=7)
+"""How far ahead a start may be put off: as long as a request's record is kept."""
+MOST_NAMES_SHOWN: Final = 100
+NOT_YET: Final = ("target_entities", "schedule")
 """Fields that narrow or delay a request. Ignoring one would profile more than was asked, so they are refused."""
 
 Pids = Annotated[list[Pid], Field(min_length=1, max_length=MAX_PIDS)]
@@ -29,6 +44,16 @@ Pids = Annotated[list[Pid], Field(min_length=1, max_length=MAX_PIDS)]
 
 def _fault(kind: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(kind, message)
+
+
+def _text(value: Any) -> Any:
+    """A moment is a text: a bare number could be seconds or milliseconds."""
+    if value is not None and not isinstance(value, datetime) and not (isinstance(value, str) and "T" in value.upper()):
+        raise _fault("moment", 'must be a moment such as "2026-01-08T12:00:00Z"')
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_text)]
 
 
 class ProfileRequest(BaseModel):
@@ -56,6 +81,10 @@ class ProfileRequest(BaseModel):
     priority: Priority = "normal"
     expires_in: Annotated[int, Strict(), Field(ge=1, le=MAX_DURATION_SECONDS)] = 900
     dry_run: Annotated[bool, Strict()] = False
+    sample: Share = None
+    max_concurrency: Share = None
+    max_errors: ShareOrZero = None
+    start_at: Moment | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -127,6 +156,42 @@ class ProfileRequest(BaseModel):
             raise _fault("too_large", f"is {size} bytes as JSON; at most {MAX_ADDITIONAL_ARGS_BYTES} are taken")
         return value
 
+    @field_validator("sample", "max_concurrency", "max_errors", "start_at")
+    @classmethod
+    def _only_for_starts(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("command_type") == "stop":
+            raise _fault("not_for_stops", "is for starts: a stop reaches all its hosts, and at once")
+        return value
+
+    @field_validator("max_concurrency")
+    @classmethod
+    def _make_room(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
+        if value is not None and info.data.get("continuous"):
+            raise _fault("contradiction", "a continuous run does not end, so that no host would ever make room")
+        return value
+
+    @field_validator("max_errors")
+    @classmethod
+    def _have_something_to_halt(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
+        if value is not None and "max_concurrency" in info.data and info.data["max_concurrency"] is None:
+            raise _fault("missing_max_concurrency", "needs max_concurrency: without it every host begins at once")
+        return value
+
+    @field_validator("start_at")
+    @classmethod
+    def _start_together_and_later(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        """Against the clock only where the caller says what time it is: `context={"now": seconds since the epoch}`."""
+        if value is None:
+            return None
+        if info.data.get("max_concurrency") is not None:
+            raise _fault("contradiction", "the hosts start together; max_concurrency has them start in turns")
+        now = (info.context or {}).get("now")
+        if now is not None:
+            ahead = value - datetime.fromtimestamp(now, UTC)
+            if not timedelta(0) < ahead <= MAX_AHEAD:
+                raise _fault("not_ahead", f"must lie ahead, by at most {MAX_AHEAD.days} days")
+        return value
+
     @model_validator(mode="after")
     def _level_of_a_stop(self) -> Self:
         if self.command_type == "stop" and self.stop_level is None:
@@ -166,3 +231,5 @@ class RequestAccepted(BaseModel):
     hosts: int = Field(ge=0)
     warnings: list[str] = Field(default_factory=list)
     dry_run: bool = False
+    targets: list[str] = Field(default_factory=list)
+    """Of a dry run: the hosts that would be meant, the first 100 by name."""

@@ -19,14 +19,18 @@ from broker.logs import configure_logging
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
+from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.settings import BrokerSettings
+from broker.standing import StandingRequests
 from broker.streams import consumer_name
 from workers.dispatcher import Dispatcher
+from workers.greeter import LOOK_EVERY, Greeter
 from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
 from workers.loop import run_forever
 from workers.merger import Merger
+from workers.pacer import PACE_EVERY, Pacer
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.settings import WorkerSettings
@@ -34,7 +38,7 @@ from workers.watch import Watch
 
 log = structlog.get_logger(__name__)
 
-LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter")
 JOBS: Final = "jobs"
 
 
@@ -55,6 +59,8 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     projector = Projector(results, changes)
     own = [request_log.reader(instance), results.reader(consumer=instance)]
     janitor = Janitor(request_log, results, registry, own, events=Events(broker))
+    pacer = Pacer(Rollouts(broker), requests, request_log)
+    greeter = Greeter(StandingRequests(broker), requests, registry, request_log)
     dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
 
     watch = Watch(registry, store, Roster(broker))
@@ -73,6 +79,8 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "projector": Pass(projector.project),
         "janitor": Pass(keep_time, RING_EVERY),
         "dispatcher": Pass(dispatcher.dispatch),
+        "pacer": Pass(pacer.pace, PACE_EVERY),
+        "greeter": Pass(greeter.greet, LOOK_EVERY),
     }
 
 

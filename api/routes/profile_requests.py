@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -16,11 +17,18 @@ from api.bodies import read_json
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
-from api.submission import check_idempotency_key, check_weight, resume, submit, targets_of
+from api.submission import check_idempotency_key, check_weight, resume, sample_of, submit, targets_of
 from broker.request_store import RequestRecord
 from broker.token_store import TokenKind
 from protocol.problems import FieldFault
-from protocol.requests import ProfileRequest, RequestAccepted, unknown_fields, unsupported_fields
+from protocol.requests import (
+    MOST_NAMES_SHOWN,
+    ProfileRequest,
+    RequestAccepted,
+    unknown_fields,
+    unsupported_fields,
+)
+from protocol.shares import share_of
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["requests"])
@@ -59,8 +67,11 @@ async def submit_request(
             await resume(first, parts)
             log.info("request repeated", request_id=first.request_id, by=caller.token_id)
             return _accepted(first, warnings)
+    if asked.start_at is not None:
+        _validated(body, now=time.time())  # not for a repeated call: its moment may have come meanwhile
     targets = await targets_of(asked, caller.tenant, parts)
     check_weight(asked, targets)
+    targets = await sample_of(asked, targets, caller.tenant, parts)
     ticket = await parts.request_store.ticket(
         tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest, now=time.time()
     )
@@ -69,16 +80,19 @@ async def submit_request(
         submitted_by=caller.token_id, accepted_at=ticket.accepted_at, asked=asked, targets=targets,
     )  # fmt: skip
     if not asked.dry_run:
-        await submit(record, parts)
+        record = await submit(record, parts)
     log.info(
         "request submitted", request_id=record.request_id, command_id=record.command_id, by=caller.token_id,
-        command_type=asked.command_type, service=asked.service_name, hosts=len(targets), dry_run=asked.dry_run,
+        command_type=asked.command_type, service=asked.service_name, hosts=len(record.targets), dry_run=asked.dry_run,
     )  # fmt: skip
     return _accepted(record, warnings)
 
 
-def _validated(body: dict[str, Any]) -> ProfileRequest:
-    """The request, or every field at fault: those we do not do yet and those that are wrong, in one answer."""
+def _validated(body: dict[str, Any], *, now: float | None = None) -> ProfileRequest:
+    """The request, or every field at fault: those we do not do yet and those that are wrong, in one answer.
+
+    With `now`, in seconds, moments are held against the clock too; they always are when other fields are at fault.
+    """
     not_supported = [
         FieldFault(
             field=name,
@@ -88,8 +102,10 @@ def _validated(body: dict[str, Any]) -> ProfileRequest:
         for name in unsupported_fields(body)
     ]
     try:
-        asked = ProfileRequest.model_validate(body)
+        asked = ProfileRequest.model_validate(body, context={"now": now})
     except ValidationError as error:
+        if now is None:
+            _validated(body, now=time.time())
         errors = error.errors(include_url=False, include_input=False, include_context=False)
         raise invalid(errors, more=not_supported) from None
     if not_supported:
@@ -97,10 +113,17 @@ def _validated(body: dict[str, Any]) -> ProfileRequest:
     return asked
 
 
+def _most_at_once(record: RequestRecord) -> int:
+    total, most = len(record.targets), record.asked.max_concurrency
+    return total if most is None else share_of(most, total, least=1)
+
+
 def _accepted(record: RequestRecord, warnings: list[str]) -> RequestAccepted:
     asked = record.asked
     lasts = timedelta(seconds=asked.duration) if asked.command_type == "start" else timedelta(0)
-    done = datetime.fromtimestamp(record.accepted_at, UTC) + lasts + OVERHEAD
+    begins = asked.start_at or datetime.fromtimestamp(record.accepted_at, UTC)
+    rounds = math.ceil(len(record.targets) / _most_at_once(record))
+    done = begins + rounds * (lasts + OVERHEAD)
     verb = asked.command_type.capitalize()
     outcome = "is valid; nothing was changed (dry run)" if asked.dry_run else "submitted successfully"
     return RequestAccepted(
@@ -112,4 +135,5 @@ def _accepted(record: RequestRecord, warnings: list[str]) -> RequestAccepted:
         hosts=len(record.targets),
         warnings=warnings,
         dry_run=asked.dry_run,
+        targets=sorted(record.targets)[:MOST_NAMES_SHOWN] if asked.dry_run else [],
     )

@@ -16,7 +16,7 @@ from broker.request_store import RequestRecord
 from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
 from protocol.lifecycle import OUTCOMES
-from protocol.names import MAX_NAME, HostKey
+from protocol.names import MAX_NAME
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +35,11 @@ async def show(
     """Where the request stands. A host that has not been heard of in its matter stands as `submitted`."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
     record = await _known(request_id, caller, parts)
-    names = sorted(record.targets)[:limit]
-    paths = [HostKey(record.tenant, record.service, name).path for name in names]
-    statuses = await parts.request_store.statuses(request_id, paths)
-    (counts,) = await parts.request_store.counts([request_id])
-    return request_status(record, counts, names, statuses)
+    names = sorted(record.hosts)[:limit]
+    statuses = await parts.request_store.statuses(request_id, [record.key_of(name).path for name in names])
+    (tally,) = await parts.request_store.tallies([request_id])
+    rollout = await parts.rollouts.look(request_id) if record.is_rollout else None
+    return request_status(record, tally, names, statuses, rollout)
 
 
 @router.get("", responses=problems(401, 403, 422, 503), summary="The requests that the caller may see, newest first")
@@ -65,9 +65,9 @@ async def index(
             break
         last = parts.request_store.cursor_of(records[-1])
     page = found[:limit]
-    counts = await parts.request_store.counts([each.request_id for each in page])
+    tallies = await parts.request_store.tallies([each.request_id for each in page])
     return RequestPage(
-        items=[request_summary(record, standing) for record, standing in zip(page, counts, strict=True)],
+        items=[request_summary(record, tally) for record, tally in zip(page, tallies, strict=True)],
         next_cursor=parts.request_store.cursor_of(page[-1]) if len(found) > limit else None,
     )
 
@@ -85,15 +85,15 @@ async def cancel(
     require(caller, [TokenKind.OPERATOR])
     record = await _known(request_id, caller, parts)
     require_service(caller, record.service)
-    (counts,) = await parts.request_store.counts([request_id])
-    ended = sum(count for state, count in counts.items() if state in OUTCOMES)
+    (tally,) = await parts.request_store.tallies([request_id])
+    ended = sum(count for state, count in tally.counts.items() if state in OUTCOMES)
     await parts.request_store.note_cancelled(request_id, by=caller.token_id, now=time.time())
     record = replace(record, cancelled_by=record.cancelled_by or caller.token_id)
-    if len(record.targets) > parts.settings.fan_out_above:
+    if len(record.hosts) > parts.settings.fan_out_above:
         await parts.request_store.ask_for_job("cancel", request_id)
     else:
-        await withdraw(record, parts.request_store, parts.request_log)
-    hosts_open = len(record.targets) - ended
+        await withdraw(record, parts.broker)
+    hosts_open = len(record.hosts) - ended
     log.info("request cancelled", request_id=request_id, by=caller.token_id, hosts_open=hosts_open)
     return RequestCancelled(
         message=f"Cancelling on {hosts_open} hosts" if hosts_open else "The request had ended on every host already",

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,9 @@ PROJECT: Final = _load("project")
 PARK: Final = _load("park")
 CANCEL: Final = _load("cancel")
 LOSE: Final = _load("lose", shared=True)
+SAMPLE: Final = _load("sample")
+PACE: Final = _load("pace")
+JOIN: Final = _load("join")
 
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
@@ -307,4 +311,72 @@ def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, 
         PARK,
         [keys.doorbell(at.partition), keys.dead_letters(at.partition)],
         [now, group, entry_id, at.path, reason, deliveries],
+    )
+
+
+# --- fleet-wide requests ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A host that is sampled at a moment (ms).
+
+    `last_known` is when it was sampled before (ms), as far as the caller knows: "" never, "any" no matter.
+    """
+
+    host: str
+    moment: int
+    last_known: str
+
+
+def sample(tenant: str, service: str, hosts: Sequence[Sampled], *, forget: int, ttl: timedelta) -> Call:
+    """Note a sample of a service's hosts, and forget what was noted before `forget` (ms).
+
+    The answer is "noted", or "changed" when one of the hosts was sampled since the caller looked.
+    """
+    facts = [text for each in hosts for text in (each.host, each.moment, each.last_known)]
+    return Call(SAMPLE, [keys.sampled(tenant, service)], [forget, int(ttl.total_seconds()), *facts])
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Where a rollout stands after a step, and the turns that the step gave: `given` of them from number `first` on."""
+
+    state: str
+    next_turn: int
+    window: int
+    errors: int
+    reason: str
+    under_way: int
+    first: int
+    given: int
+
+
+def pace(
+    request_id: str, *, first: int, candidates: Sequence[str], ended: Mapping[str, str], ttl: timedelta, halt: str = ""
+) -> Call:
+    """One step of a rollout. `candidates` are the paths whose turns come next, from number `first` on.
+
+    `ended` tells of each host that has ended whether it was "good", an "error" or "other"; `halt` says why nobody is to
+    get a turn any more.
+    """
+    return Call(
+        PACE,
+        [keys.rollout(request_id), keys.turns(request_id), keys.unsent(request_id)],
+        [int(ttl.total_seconds()), first, halt, len(ended), *_flat(ended), *candidates],
+    )
+
+
+def read_pace(answer: Any) -> Paced:
+    """What `pace` gives."""
+    state, next_turn, window, errors, reason, under_way, first, given = answer
+    return Paced(state, int(next_turn), int(window), int(errors), reason, int(under_way), int(first), int(given))
+
+
+def join(request_id: str, *, path: str, ttl: timedelta) -> Call:
+    """Let a host join a standing request. The answer is its number, -1 when it has joined before or may not."""
+    return Call(
+        JOIN,
+        [keys.request(request_id), keys.joined(request_id), keys.unsent(request_id)],
+        [int(ttl.total_seconds()), path],
     )

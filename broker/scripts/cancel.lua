@@ -4,7 +4,7 @@
 -- ARGV   1 reason, 2 entry (JSON), 3 how long to remember (s), then the path of each host
 -- Gives  the number of hosts
 
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[3]) -- the first reason stands
 for i = 3, #KEYS do
   redis.call('XADD', KEYS[i], '*', 'cancel', ARGV[2])
   redis.call('XADD', KEYS[2], '*', 'host', ARGV[i + 1])

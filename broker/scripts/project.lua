@@ -18,6 +18,18 @@ local function is_older(id, than)
   return ms < than_ms or (ms == than_ms and seq <= than_seq)
 end
 
+-- How many hosts have begun, and when the first and the last of them did: how far apart their starts are.
+local function note_begun(at)
+  redis.call('HINCRBY', KEYS[2], 'begun_hosts', 1)
+  local first, last = unpack(redis.call('HMGET', KEYS[2], 'begun_first', 'begun_last'))
+  if not first or tonumber(at) < tonumber(first) then
+    redis.call('HSET', KEYS[2], 'begun_first', at)
+  end
+  if not last or tonumber(at) > tonumber(last) then
+    redis.call('HSET', KEYS[2], 'begun_last', at)
+  end
+end
+
 local function fold(path, entry, state, is_outcome, at, facts)
   local stored = redis.call('HGET', KEYS[1], path)
   local status = stored and cjson.decode(stored) or { timeline = {} }
@@ -44,6 +56,9 @@ local function fold(path, entry, state, is_outcome, at, facts)
   status.state = state
   status.ended = is_outcome or nil
   status.at = at
+  if state == 'running' and not status.timeline[state] then
+    note_begun(at)
+  end
   status.timeline[state] = status.timeline[state] or at
   for name, value in pairs(facts) do
     status[name] = value

@@ -13,6 +13,8 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{tokens\}:ids",
     r"pcs:\{roles\}:passes",
     r"pcs:\{jobs\}:asked",
+    r"pcs:\{rollouts\}:open",
+    r"pcs:\{standing\}:open",
     r"pcs:\{\d+\}:beats",
     r"pcs:\{\d+\}:deadlines",
     r"pcs:\{\d+\}:doorbell",

@@ -3,7 +3,6 @@
 import asyncio
 
 from broker.connection import Broker
-from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.settings import BrokerSettings
 from broker.withdrawal import withdraw
@@ -16,8 +15,7 @@ def run(request_id: str) -> int:
 
 async def _run(request_id: str) -> int:
     async with Broker.opened(BrokerSettings()) as broker:
-        store = RequestStore(broker)
-        record = await store.get(request_id)
+        record = await RequestStore(broker).get(request_id)
         if record is None:
             raise LookupError(f"no request {request_id}")
-        return await withdraw(record, store, RequestLog(broker))
+        return await withdraw(record, broker)

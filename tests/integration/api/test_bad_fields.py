@@ -100,6 +100,23 @@ def bad_values_in_requests() -> Iterator[Bad]:
             yield row(f"{field} {value!r}", field, **no_bool)
 
 
+def bad_fleet_wide_fields() -> Iterator[Bad]:
+    row = bad_request
+    for field in ("sample", "max_concurrency"):
+        for value in (0, -1, 100_001, True, 1.5, "x", "0%", "101%", [1]):
+            no_share: dict[str, Any] = {field: value}
+            yield row(f"{field} {value!r}", field, **no_share)
+    yield row("max_errors -1", "max_errors", max_concurrency=1, max_errors=-1)
+    yield row("max_errors 101%", "max_errors", max_concurrency=1, max_errors="101%")
+    for name, moment in {"past": "2020-01-01T00:00:00Z", "far": "2999-01-01T00:00:00Z", "a number": 1}.items():
+        yield row(f"start_at {name}", "start_at", start_at=moment)
+    yield row("sample of a stop", "sample", good=A_STOP, sample=1)
+    yield row("max_concurrency of a stop", "max_concurrency", good=A_STOP, max_concurrency=1)
+    yield row("start_at of a stop", "start_at", good=A_STOP, start_at="2020-01-01T00:00:00Z")
+    yield row("max_errors alone", "max_errors", max_errors=1)
+    yield row("max_concurrency of a continuous run", "max_concurrency", max_concurrency=1, continuous=True)
+
+
 def bad_targets() -> Iterator[Bad]:
     row = bad_request
     yield row("no targets", "target_hostnames", target_hostnames=MISSING)
@@ -149,7 +166,8 @@ def bad_requests() -> Iterator[Bad]:
         "service_name", "duration", "frequency", "continuous", "profiling_mode", "pids.0", "pids.2", "priority",
         "sample", "target_hostnames", "additional_args", "expires_in", "dry_run", "start_at",
         service_name="", duration=0, frequency="x", continuous="x", profiling_mode="gpu", pids=[0, 5, -1], priority="x",
-        sample=3, target_hostnames=MISSING, additional_args={"pids": [1]}, expires_in=-1, dry_run="x", start_at="now",
+        sample=0, target_hostnames=MISSING, additional_args={"pids": [1]}, expires_in=-1, dry_run="x",
+        start_at="2020-01-01T00:00:00Z",
     )  # fmt: skip
     infinite = b'{"service_name":"web","target_hostnames":["a"],"additional_args":{"a":1e999},"duration":1e999}'
     yield Bad("numbers beyond a float", REQUEST, ["additional_args", "duration"], content=infinite)
@@ -254,7 +272,8 @@ def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
 
 
 @each([
-    *bad_values_in_requests(), *bad_targets(), *bad_requests(), *bad_heartbeats(), *bad_completions(), *bad_tokens(),
+    *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_requests(), *bad_heartbeats(),
+    *bad_completions(), *bad_tokens(),
     *bad_questions(),
 ])  # fmt: skip
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:

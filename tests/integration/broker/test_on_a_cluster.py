@@ -117,7 +117,7 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
         calls = [
             scripts.due(host.at.partition, now=now, most=5, again_in_ms=1000),
             scripts.park(host.at, group=MERGERS, entry_id=entry, reason="a test", deliveries=1, now=now),
-            scripts.project(record.request_id, [scripts.Step("x", "1-1", "completed", True, "1", {})]),  # noqa: FBT003 - an outcome
+            scripts.project(record.request_id, [scripts.Step("x", "1-1", "completed", True, "1", {})]),
             scripts.cancel(
                 host.at.partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60
             ),

@@ -1,5 +1,6 @@
 """The records of the requests: who asked for what, and under which identity."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -74,6 +75,8 @@ async def test_an_identity_is_remembered_for_a_day(store: RequestStore, broker: 
         {"request_type": "stop"},
         {"target_hosts": {"a": [1], "b": None}},
         {"additional_args": {"max_processes": 10, "x": None, "ü": [1.5]}},
+        {"sample": "10%", "max_concurrency": 2, "max_errors": 0},
+        {"start_at": "2027-01-15T12:00:00.5+02:00"},
     ],
 )
 async def test_a_record_reads_back_as_what_is_to_be_appended(store: RequestStore, asked: dict[str, Any]) -> None:
@@ -97,6 +100,27 @@ async def test_a_request_for_the_whole_service_keeps_the_hosts_it_was_resolved_t
     assert read is not None
     assert read.wishes() == record.wishes()
     assert {host.host for host in read.wishes()} == {"a", "c"}
+
+
+async def test_of_two_that_store_one_request_at_once_the_first_ones_targets_stand(store: RequestStore) -> None:
+    """One Idempotency-Key, two calls: each has sampled hosts of its own."""
+    identity = await ticket(store)
+    first, second = (a_record(identity, target_hostnames=[name]) for name in ("a", "b"))
+    assert (await store.put(first)).targets == {"a": None}
+    assert set((await store.put(second)).targets) == {"a"}
+    read = await store.get(identity.request_id)
+    assert read is not None
+    assert set(read.targets) == {"a"}
+
+
+async def test_a_later_start_is_waited_for_and_shared(store: RequestStore) -> None:
+    record = a_record(await ticket(store), start_at="2027-01-15T12:00:00Z", expires_in=60, additional_args={"a": 1})
+    start = datetime(2027, 1, 15, 12, tzinfo=UTC).timestamp()
+    wish = record.wish(None)
+    assert (wish.not_before, wish.expires_at) == (start, start + 60)
+    assert wish.additional_args == {"a": 1, "capture_id": record.request_id}
+    joiner = record.wish(None, begun_at=start + 5)
+    assert (joiner.not_before, joiner.expires_at) == (None, start + 65)
 
 
 async def test_an_unknown_request_is_none(store: RequestStore) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_the_collapsed_file_says_what_it_is_and_can_be_read_back(tmp_path: Path)
     assert facts["processes"] == [{"pid": 42, "name": "python", "samples": 9}]
     assert {"host", "kernel", "events", "error"} <= facts.keys()
     assert parse(text.splitlines()) == {"python;hot (a.py:1)": 7, "python;cold (a.py:9)": 2}
+
+
+@pytest.mark.parametrize("capture_id", ["r-1", None])
+def test_the_collapsed_file_names_the_capture_that_it_is_part_of(tmp_path: Path, capture_id: str | None) -> None:
+    saved = save(replace(profile({"a": 1}), capture_id=capture_id), tmp_path, name="p", title="web")
+    facts = json.loads(saved.collapsed.read_text().partition("\n")[0].removeprefix("# "))
+    assert facts.get("capture_id") == capture_id
 
 
 def test_the_next_profile_becomes_the_last_one_and_the_former_stays(tmp_path: Path) -> None:

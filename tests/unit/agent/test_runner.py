@@ -193,3 +193,9 @@ async def test_old_profiles_make_room_for_new_ones(tmp_path: Path) -> None:
     )
     ending = await run.execute()
     assert names_in(tmp_path) == [Path(ending.results_path or "").name]
+
+
+async def test_a_profile_carries_the_capture_id_of_its_command() -> None:
+    case = Case(a_profile(7), capture_id="r-1")
+    await case.run.execute()
+    assert [profile.capture_id for _, profile in case.save.saved] == ["r-1"]

@@ -8,7 +8,7 @@ import pytest
 
 from api.views import RequestStatus, host_view, request_status
 from broker.host_registry import KnownHost
-from broker.request_store import RequestRecord
+from broker.request_store import RequestRecord, Tally
 from protocol.lifecycle import OPEN, OUTCOMES, State
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest
@@ -24,7 +24,7 @@ def a_record(*hosts: str) -> RequestRecord:
 def seen(record: RequestRecord, statuses: dict[str, dict[str, Any]], *, limit: int = 9) -> RequestStatus:
     """The request as a reader sees it who asks for so many hosts in full."""
     counts = Counter(State(each["state"]) for each in statuses.values())
-    return request_status(record, counts, sorted(record.targets)[:limit], statuses)
+    return request_status(record, Tally(counts), sorted(record.targets)[:limit], statuses)
 
 
 def at(state: State, **facts: Any) -> dict[str, Any]:

@@ -139,11 +139,11 @@ def test_a_field_that_no_dialect_knows_is_ignored_and_can_be_told() -> None:
     body = {**ENOUGH, "durration": 5, "colour": None}
     assert ProfileRequest.model_validate(body) == asked()
     assert unknown_fields(body) == ["colour", "durration"]
-    assert unknown_fields({**ENOUGH, "pids": [1], "sample": 3}) == []
+    assert unknown_fields({**ENOUGH, "pids": [1], "schedule": 3}) == []
 
 
 def test_fields_that_would_narrow_or_delay_a_request_are_told_as_unsupported() -> None:
-    assert unsupported_fields({**ENOUGH, "sample": 3, "start_at": None, "max_errors": "1%"}) == ["sample", "max_errors"]
+    assert unsupported_fields({**ENOUGH, "schedule": "x", "target_entities": None}) == ["schedule"]
     assert unsupported_fields(dict(ENOUGH)) == []
 
 
