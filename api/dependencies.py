@@ -1,5 +1,6 @@
 """What a route is given: everything long-lived in one place, and the caller."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +14,7 @@ from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.roster import Roster
+from broker.submission import Intake
 from broker.token_store import Token, TokenStore
 
 
@@ -26,6 +28,11 @@ class Studio:
         self.request_store = RequestStore(broker)
         self.command_store = CommandStore(broker)
         self.registry = HostRegistry(broker)
+        self.intake = Intake.of(
+            broker,
+            heartbeat_interval=timedelta(seconds=settings.heartbeat_interval),
+            fan_out_above=settings.fan_out_above,
+        )
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from broker.errors import BrokerUnavailable, IdempotencyConflict
+from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
@@ -124,6 +124,10 @@ async def _conflict(request: Request, error: Any) -> Response:
     return answer(request, Refusal("idempotency_conflict", str(error), errors=[fault]))
 
 
+async def _not_submittable(request: Request, error: Any) -> Response:
+    return answer(request, Refusal("invalid", error.detail, errors=[error.fault]))
+
+
 async def _unavailable(request: Request, error: Any) -> Response:
     return answer(request, Refusal("broker_unavailable", str(error)))
 
@@ -153,6 +157,7 @@ def install(app: FastAPI) -> None:
         (Refusal, _refusal),
         (RequestValidationError, _invalid),
         (IdempotencyConflict, _conflict),
+        (NotSubmittable, _not_submittable),
         (BrokerUnavailable, _unavailable),
         (ClientDisconnect, _cut_short),
         (HTTPException, _http),
