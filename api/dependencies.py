@@ -14,6 +14,7 @@ from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.roster import Roster
+from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
 from broker.token_store import Token, TokenStore
 
@@ -33,6 +34,7 @@ class Studio:
             heartbeat_interval=timedelta(seconds=settings.heartbeat_interval),
             fan_out_above=settings.fan_out_above,
         )
+        self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

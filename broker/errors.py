@@ -60,3 +60,11 @@ class NotSubmittable(BrokerError):
         super().__init__(detail)
         self.detail = detail
         self.fault = fault
+
+
+class TooManySchedules(BrokerError):
+    """A tenant has as many schedules as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} schedules already, which is the most a tenant may have")
+        self.most = most

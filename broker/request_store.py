@@ -100,8 +100,10 @@ class RequestStore:
             return None
         return await self.get(_ticket_of(first, idempotency_key, body_digest).request_id)
 
-    async def put(self, record: RequestRecord) -> None:
-        """Store a request before any of it is appended; repeating it changes nothing.
+    async def put(self, record: RequestRecord) -> RequestRecord:
+        """Store a request before any of it is appended; of several with one identity the first stays, and is given.
+
+        The hosts of a service may be others when a call is repeated: one record must say which are meant.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -118,12 +120,15 @@ class RequestStore:
         ttl = int(KEPT_FOR.total_seconds())
         async with self._broker.guarded() as redis:
             async with redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, mapping=fields)
+                for name, value in fields.items():
+                    pipe.hsetnx(key, name, value)
                 pipe.hsetnx(key, "hosts_appended", "0")
                 pipe.expire(key, ttl)
-                await pipe.execute()
+                is_first = (await pipe.execute())[0] == 1
             owner = HostKey(record.tenant, record.service, "").path
             await redis.set(keys.command_owner(record.command_id), owner, ex=ttl)
+        stored = None if is_first else await self.get(record.request_id)
+        return stored or record
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.

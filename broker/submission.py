@@ -91,8 +91,7 @@ async def submit(record: RequestRecord, parts: Intake) -> None:
     Raises:
         BrokerUnavailable: the server cannot be reached; the request may be half appended, and may be repeated.
     """
-    await parts.request_store.put(record)
-    await resume(record, parts)
+    await resume(await parts.request_store.put(record), parts)
 
 
 async def resume(record: RequestRecord, parts: Intake) -> None:

@@ -18,7 +18,7 @@ JOBS: Final = "jobs"
 AGENT: Final = "agent"
 SAMPLE: Final = "sample"
 
-STREAM_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+STREAM_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "scheduler")
 """The loops that share the process called merger."""
 
 

@@ -19,6 +19,7 @@ from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
 from broker.roster import Roster
+from broker.schedule_store import ScheduleStore
 from broker.settings import BrokerSettings
 from broker.streams import consumer_name
 from workers.dispatcher import Dispatcher
@@ -28,11 +29,12 @@ from workers.loop import run_forever
 from workers.merger import Merger
 from workers.projector import Projector
 from workers.recoverer import Recoverer
+from workers.scheduler import PASS_EVERY, Scheduler
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
-LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "scheduler")
 JOBS: Final = "jobs"
 
 
@@ -52,7 +54,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes)
     janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
-    dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
+    queue = JobQueue(settings.job_queue_url)
+    dispatcher = Dispatcher(requests, queue, requests.jobs_reader(instance))
+    scheduler = Scheduler(ScheduleStore(broker), queue)
 
     async def recover() -> None:
         await recoverer.recover()
@@ -64,6 +68,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "projector": Pass(projector.project),
         "janitor": Pass(janitor.ring, RING_EVERY),
         "dispatcher": Pass(dispatcher.dispatch),
+        "scheduler": Pass(scheduler.schedule, PASS_EVERY),
     }
 
 

@@ -13,7 +13,7 @@ from protocol.pacing import RETRY_AFTER
 
 router = APIRouter(tags=["operations"])
 
-NEEDED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "jobs")
+NEEDED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "scheduler", "jobs")
 
 
 class Check(BaseModel):

@@ -46,7 +46,8 @@ def test_no_two_builders_share_a_key() -> None:
     built = [*(builder(at) for builder in OF_A_HOST), *(builder(3) for builder in OF_A_PARTITION)]
     built += [keys.submitted(3, "r", "0.0"), keys.request("r"), keys.request_hosts("r"), keys.command_owner("r")]
     built += [keys.idempotency("t", "i", "k"), keys.token("d"), keys.token_ids(), keys.asked_jobs()]
-    built += [keys.roles(), keys.layout()]
+    built += [keys.schedule("s"), keys.schedule_firings("s"), keys.schedules_of("t"), keys.schedules_due()]
+    built += [keys.firings_taken(), keys.roles(), keys.layout()]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 
