@@ -8,6 +8,7 @@ import click
 COMMANDS: Final = {
     "check": "cli.check",
     "demo": "cli.demo",
+    "schedules": "cli.schedules",
     "status": "cli.status",
     "token": "cli.show_token",
     "up": "cli.up",
@@ -17,6 +18,7 @@ COMMANDS: Final = {
 SUMMARIES: Final = {
     "check": "Run every check and every test of a clone.",
     "demo": "Start everything, profile a sample program, show where its time goes.",
+    "schedules": "Make and follow requests that are submitted by the clock.",
     "status": "List each role with its pid and its health.",
     "token": "Print a token of the state directory.",
     "up": "Start broker, API, workers and an agent; keep them running until Ctrl-C.",
