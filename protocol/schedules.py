@@ -15,6 +15,8 @@ Overlap = Literal["skip", "allow"]
 Outcome = Literal["submitted", "skipped", "missed", "refused", "failed"]
 FAILURES: Final = frozenset({"refused", "failed"})
 SHOWN_FIRINGS: Final = 5
+MOST_REQUEST_BYTES: Final = 64 * 1024
+"""Schedules stay: a thousand of a tenant's must not fill the broker. Many hosts are a service."""
 
 
 class ScheduleWish(BaseModel):
@@ -37,6 +39,10 @@ class ScheduleWish(BaseModel):
     def _is_meant(cls, value: ProfileRequest) -> ProfileRequest:
         if value.dry_run:
             raise PydanticCustomError("contradiction", "dry_run belongs beside the request: a schedule submits")
+        size = len(value.model_dump_json(exclude_unset=True))
+        if size > MOST_REQUEST_BYTES:
+            told = {"size": size, "most": MOST_REQUEST_BYTES}
+            raise PydanticCustomError("too_large", "is {size} bytes as JSON; a schedule keeps at most {most}", told)
         return value
 
     @field_validator("timezone")
@@ -88,12 +94,12 @@ class ScheduleRow(BaseModel):
     created_by: str
     created_at: datetime
     updated_at: datetime
-    request: dict[str, Any]
 
 
 class ScheduleView(ScheduleRow):
     """A schedule as one can follow it."""
 
+    request: dict[str, Any]
     firings: list[Firing] = Field(default_factory=list)
 
 

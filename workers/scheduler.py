@@ -23,7 +23,11 @@ HORIZON: Final = timedelta(minutes=2)
 OVERDUE: Final = timedelta(seconds=1)
 """rq's scheduler queues a job within a pass or two of its moment; after this, we do."""
 LOOK_AGAIN: Final = timedelta(seconds=3)
+LOOK_AGAIN_BEFORE: Final = timedelta(seconds=30)
+"""How often a job that is not due yet is looked for: one that is lost is found once it is overdue, anyhow."""
 MOST: Final = 1_000
+MOST_A_PASS: Final = 100
+"""More than this would hold up rq's scheduler, whose turn comes once a pass."""
 
 
 class Scheduler:
@@ -47,9 +51,10 @@ class Scheduler:
         overdue_before = at - OVERDUE.total_seconds()
         firings = {(schedule_id, due, due < overdue_before) for schedule_id, due in coming}
         firings |= {(schedule_id, due, True) for schedule_id, due in left}
-        limit = time.monotonic() - LOOK_AGAIN.total_seconds()
-        self._seen = {firing: seen for firing, seen in self._seen.items() if firing in firings and seen > limit}
-        fresh = sorted(firings - self._seen.keys(), key=lambda firing: firing[1])
+        self._seen = {
+            firing: seen for firing, seen in self._seen.items() if firing in firings and not _is_old(firing, seen)
+        }
+        fresh = sorted(firings - self._seen.keys(), key=lambda firing: firing[1])[:MOST_A_PASS]
         for schedule_id, due, is_overdue in fresh:
             moment = None if is_overdue else datetime.fromtimestamp(due, UTC)
             job_id = await asyncio.to_thread(self._queue.ensure, "schedule", f"{schedule_id}-{due}", at=moment)
@@ -58,3 +63,10 @@ class Scheduler:
                 log.info("overdue firing queued", job_id=job_id, late_seconds=round(at - due, 1))
         await asyncio.to_thread(self._queue.enqueue_due)
         return len(fresh)
+
+
+def _is_old(firing: tuple[str, int, bool], seen: float) -> bool:
+    """Whether it is time to look for the firing's job again."""
+    _, _, is_overdue = firing
+    pause = LOOK_AGAIN if is_overdue else LOOK_AGAIN_BEFORE
+    return time.monotonic() - seen >= pause.total_seconds()

@@ -202,13 +202,13 @@ def _row(schedule: Schedule) -> dict[str, Any]:
         "next_fire_at": None if schedule.next_fire_at is None else _moment(schedule.next_fire_at),
         "failures_in_a_row": schedule.failures, "owner": schedule.owner, "created_by": schedule.created_by,
         "created_at": _moment(schedule.created_at), "updated_at": _moment(schedule.updated_at),
-        "request": schedule.request,
+
     }  # fmt: skip
 
 
 async def _view(schedule: Schedule, parts: Studio) -> ScheduleView:
     firings = await parts.schedules.firings(schedule.schedule_id)
-    return ScheduleView(**_row(schedule), firings=[_firing(fired) for fired in firings])
+    return ScheduleView(**_row(schedule), request=schedule.request, firings=[_firing(fired) for fired in firings])
 
 
 async def _stored(schedule: Schedule, body: dict[str, Any], parts: Studio) -> ScheduleStored:

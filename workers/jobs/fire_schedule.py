@@ -92,6 +92,7 @@ async def fire(schedule_id: str, due: int, parts: Parts, *, now: float) -> str |
             last = int(cron.last_firing(schedule.cron, schedule.timezone, until=now))
             if last > due:
                 next_fire_at = last
+            _check_state(taken)
             _check_clock(taken, last=last, now=now)
             await _check_rights(schedule, parts, now=now)
             await _check_overlap(schedule, parts)
@@ -117,10 +118,15 @@ async def _finish_the_request_of(schedule_id: str, due: int, parts: Parts) -> bo
     return True
 
 
-def _check_clock(taken: TakenFiring, *, last: int, now: float) -> None:
-    """One firing at most is made up: the last one, if it is not too old."""
+def _check_state(taken: TakenFiring) -> None:
+    if not taken.schedule.active:
+        raise _NotFired("skipped", "the schedule was paused before its request was stored")
     if taken.attempt > MOST_ATTEMPTS:
         raise _NotFired("failed", f"could not be submitted in {MOST_ATTEMPTS} attempts; the log of the jobs says why")
+
+
+def _check_clock(taken: TakenFiring, *, last: int, now: float) -> None:
+    """One firing at most is made up: the last one, if it is not too old."""
     if last > taken.due:
         raise _NotFired("missed", f"nobody fired it before the one due at {_told(last)} was due too")
     late = now - taken.due

@@ -1,6 +1,7 @@
 """A schedule fires at its moment, with the rights of that moment, once, whoever fires it."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from broker import keys
 from broker.connection import Broker
+from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
 from broker.schedule_store import KEPT_FIRINGS, Schedule, ScheduleStore, ids_of, new_schedule
 from broker.submission import Intake
@@ -15,6 +17,7 @@ from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, new_sec
 from protocol.names import DEFAULT_TENANT
 from protocol.schedules import ScheduleWish
 from tests.support.builders import a_host
+from tests.support.played_host import PlayedHost
 from tests.support.schedules import DUE, a_schedule, an_owner, entries_of
 from workers.jobs import fire_schedule
 from workers.jobs.fire_schedule import Parts, fire
@@ -97,6 +100,79 @@ async def test_a_request_that_was_stored_and_not_appended_is_finished_whatever_h
     await fire(schedule.schedule_id, DUE, parts, now=DUE + HOUR)
     assert await entries_of(broker) == [(ids_of(schedule.schedule_id, DUE).request_id, "web-01")]
     assert await store.under_way(since=DUE + HOUR, most=10) == []
+
+
+STEPS = ((Broker, "run"), (Broker, "run_all"), (RequestStore, "put"), (RequestStore, "note_appended"))
+
+
+class Faults:
+    """Lets the broker be lost at one step of many, before or after the step has had its effect."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, step: int, effect: bool) -> None:
+        self.left = step
+        self.effect = effect
+        for owner, name in STEPS:
+            monkeypatch.setattr(owner, name, self._losing(getattr(owner, name)))
+
+    def _losing(self, real: Any) -> Any:
+        async def call(*given: Any, **named: Any) -> Any:
+            self.left -= 1
+            if self.left != 0:
+                return await real(*given, **named)
+            if self.effect:
+                await real(*given, **named)
+            raise BrokerUnavailable("lost")
+
+        return call
+
+
+@pytest.mark.parametrize("effect", [True, False], ids=["executed", "not executed"])
+@pytest.mark.parametrize("step", range(1, 6))
+async def test_wherever_the_broker_is_lost_the_next_attempt_finishes_the_firing_once(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, step: int, effect: bool
+) -> None:
+    schedule = await a_schedule(broker)
+    with monkeypatch.context() as patch:
+        faults = Faults(patch, step=step, effect=effect)
+        with pytest.raises(BrokerUnavailable):
+            await fire(schedule.schedule_id, DUE, parts_of(broker), now=DUE)
+        assert faults.left == 0, "the step was reached"
+    await fire(schedule.schedule_id, DUE, parts_of(broker), now=DUE + 5)
+    record = await RequestStore(broker).get(ids_of(schedule.schedule_id, DUE).request_id)
+    assert record is not None
+    assert record.hosts_appended == 1
+    assert len(await entries_of(broker)) == 1
+    assert await outcomes(broker, schedule) == ["submitted"]
+    assert (await reread(broker, schedule)).next_fire_at == DUE + HOUR
+    assert await ScheduleStore(broker).under_way(since=DUE + HOUR, most=10) == []
+
+
+async def test_hosts_that_joined_between_two_attempts_do_not_make_two_requests_of_one(broker: Broker) -> None:
+    request = {"service_name": "web", "target_scope": "service"}
+    schedule = await a_schedule(broker, request=request)
+    parts = parts_of(broker)
+    played = PlayedHost(broker)
+    played.now = time.time()
+    await played.beat()
+    with pytest.MonkeyPatch.context() as patch:
+        Faults(patch, step=3, effect=False)  # the record is stored, nothing is appended
+        with pytest.raises(BrokerUnavailable):
+            await fire(schedule.schedule_id, DUE, parts, now=DUE)
+    other = PlayedHost(broker, a_host("web-02"))
+    other.now = played.now
+    await other.beat()
+    assert await fire(schedule.schedule_id, DUE, parts, now=DUE + 5) == "submitted"
+    assert await entries_of(broker) == [(ids_of(schedule.schedule_id, DUE).request_id, "web-01")]
+
+
+async def test_a_schedule_paused_before_its_request_was_stored_does_not_fire(broker: Broker) -> None:
+    schedule = await a_schedule(broker)
+    store = ScheduleStore(broker)
+    await store.take(schedule.schedule_id, DUE, now=DUE)
+    wish = ScheduleWish.model_validate({**schedule.wish(), "enabled": False})
+    assert await store.save((await reread(broker, schedule)).wishing(wish, by=schedule.owner, now=DUE))
+    assert await fire(schedule.schedule_id, DUE, parts_of(broker), now=DUE + 5) == "skipped"
+    assert await entries_of(broker) == []
 
 
 async def test_what_raises_every_time_is_given_up_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

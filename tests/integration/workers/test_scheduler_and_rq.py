@@ -140,7 +140,7 @@ async def test_the_next_firing_is_a_job_of_rqs_scheduler_under_its_own_id(broker
 async def test_a_job_that_rq_lost_is_made_again(
     broker: Broker, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "LOOK_AGAIN", timedelta(0))
+    monkeypatch.setattr(scheduler_module, "LOOK_AGAIN_BEFORE", timedelta(0))
     await a_schedule(broker, due=int(time.time()) + 60)
     scheduler = Scheduler(ScheduleStore(broker), queue)
     await scheduler.schedule()

@@ -40,6 +40,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"request": {**REQUEST, "duration": 0}}, "request.duration"),
         ({"request": {**REQUEST, "dry_run": True}}, "request"),
         ({"request": None}, "request"),
+        ({"request": {**REQUEST, "target_hostnames": [f"host-{n:05}" for n in range(6_000)]}}, "request"),
         ({"every": "day"}, "every"),
     ],
 )
