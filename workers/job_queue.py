@@ -1,10 +1,12 @@
 """rq, and the only place that knows it: slow and rare work, run in a process of its own."""
 
+import gc
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
@@ -152,4 +154,7 @@ def work(url: str, sign: Callable[[], None]) -> None:
             time.sleep(0.5)
         else:
             break
+    for function in JOBS.values():
+        import_module(function.rpartition(".")[0])  # once, here: each job would read it anew in its own process
+    gc.freeze()  # what is here stays; a collection in a forked process would copy all its pages
     StudioWorker(connection, sign).work(logging_level="WARNING")
