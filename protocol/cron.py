@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -23,6 +23,15 @@ ANY_DAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
 def zones() -> frozenset[str]:
     """The names of the time zones there are."""
     return frozenset(available_timezones())
+
+
+def is_there(timezone: str) -> bool:
+    """Whether a time zone that was once in the database still is: far quicker than reading all of their names."""
+    try:
+        ZoneInfo(timezone)
+    except ZoneInfoNotFoundError:
+        return False
+    return True
 
 
 def fault_of(expression: str) -> str | None:

@@ -79,20 +79,18 @@ async def fire(schedule_id: str, due: int, parts: Parts, *, now: float) -> str |
         await parts.schedules.let_go(schedule_id, due)
         return None
     schedule = taken.schedule
+    next_fire_at = _next(schedule, due)
     if taken.is_settled:
-        await parts.schedules.let_go(
-            schedule_id, due, revision=schedule.revision, next_fire_at=schedule.next_after(due)
-        )
+        await parts.schedules.let_go(schedule_id, due, revision=schedule.revision, next_fire_at=next_fire_at)
         return None
-    next_fire_at = schedule.next_after(due)
     ids = ids_of(schedule_id, due)
     try:
         # Nothing is judged twice: a request that a former attempt has stored is finished.
         if not await _finish_the_request_of(schedule_id, due, parts):
+            _check_state(taken)
             last = int(cron.last_firing(schedule.cron, schedule.timezone, until=now))
             if last > due:
                 next_fire_at = last
-            _check_state(taken)
             _check_clock(taken, last=last, now=now)
             await _check_rights(schedule, parts, now=now)
             await _check_overlap(schedule, parts)
@@ -109,6 +107,11 @@ async def fire(schedule_id: str, due: int, parts: Parts, *, now: float) -> str |
     return fired.outcome
 
 
+def _next(schedule: Schedule, due: int) -> int:
+    """The firing after this one; a day later where that cannot be told, so that the schedule does not fail at once."""
+    return schedule.next_after(due) if cron.is_there(schedule.timezone) else due + 86_400
+
+
 async def _finish_the_request_of(schedule_id: str, due: int, parts: Parts) -> bool:
     """Append what is left to append of a firing's request; False when there is no such request yet."""
     record = await parts.intake.request_store.get(ids_of(schedule_id, due).request_id)
@@ -123,6 +126,8 @@ def _check_state(taken: TakenFiring) -> None:
         raise _NotFired("skipped", "the schedule was paused before its request was stored")
     if taken.attempt > MOST_ATTEMPTS:
         raise _NotFired("failed", f"could not be submitted in {MOST_ATTEMPTS} attempts; the log of the jobs says why")
+    if not cron.is_there(taken.schedule.timezone):
+        raise _NotFired("failed", f"this machine does not know the time zone {taken.schedule.timezone} any more")
 
 
 def _check_clock(taken: TakenFiring, *, last: int, now: float) -> None:

@@ -14,6 +14,7 @@ from broker.request_store import RequestStore
 from broker.schedule_store import KEPT_FIRINGS, Schedule, ScheduleStore, ids_of, new_schedule
 from broker.submission import Intake
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, new_secret
+from protocol import cron
 from protocol.names import DEFAULT_TENANT
 from protocol.schedules import ScheduleWish
 from tests.support.builders import a_host
@@ -197,6 +198,15 @@ async def test_a_job_that_is_out_of_date_does_nothing(broker: Broker, of: str) -
     assert await fire(schedule_id, due, parts_of(broker), now=DUE + 2) is None
     assert await entries_of(broker) == []
     assert await outcomes(broker, schedule) == []
+
+
+async def test_a_schedule_in_a_time_zone_that_was_given_up_fails_and_says_so(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = await a_schedule(broker, timezone="Europe/Berlin")
+    monkeypatch.setattr(cron, "is_there", lambda _: False)
+    assert await fire(schedule.schedule_id, DUE, parts_of(broker), now=DUE) == "failed"
+    assert (await reread(broker, schedule)).next_fire_at == DUE + 24 * HOUR
 
 
 # --- overlap ----------------------------------------------------------------------------------------------------------

@@ -82,3 +82,8 @@ def test_what_cron_takes_is_taken(expression: str) -> None:
 )  # fmt: skip
 def test_what_never_fires_or_is_no_cron_has_its_fault_told(expression: str) -> None:
     assert cron.fault_of(expression)
+
+
+def test_a_zone_is_there_or_is_not() -> None:
+    assert cron.is_there(BERLIN)
+    assert not cron.is_there("Europe/Atlantis")
