@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import Request
 
 from api.problems import Refusal
-from broker.token_store import Token, TokenKind, TokenStore, digest_of
+from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
 
@@ -18,7 +18,7 @@ REMEMBERED_SECONDS: Final = 3.0
 REMEMBERED_TOKENS: Final = 10_000
 LONGEST_SECRET: Final = 512
 
-ANYBODY: Final = Token("anybody", TokenKind.ADMIN, DEFAULT_TENANT, ("*",), datetime.fromtimestamp(0, UTC))
+ANYBODY: Final = Token(ANYBODY_ID, TokenKind.ADMIN, DEFAULT_TENANT, ("*",), datetime.fromtimestamp(0, UTC))
 """The caller where authentication is switched off."""
 
 
@@ -91,12 +91,12 @@ def require_every_service(token: Token) -> None:
         raise Refusal("forbidden", "Tokens are managed by an admin of every service.", errors=[fault])
 
 
-def require_service(token: Token, service: str) -> None:
-    """Refuse a token whose patterns do not cover a service.
+def require_service(token: Token, service: str, *, field: str = "service_name") -> None:
+    """Refuse a token whose patterns do not cover a service; `field` says where it was named.
 
     Raises:
         Refusal: they do not.
     """
     if not token.covers(service):
-        fault = FieldFault(field="service_name", message="this token does not cover the service", code="token_scope")
+        fault = FieldFault(field=field, message="this token does not cover the service", code="token_scope")
         raise Refusal("forbidden", "This token does not cover the service.", errors=[fault])

@@ -1,5 +1,6 @@
 """What a route is given: everything long-lived in one place, and the caller."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,8 +15,8 @@ from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.roster import Roster
-from broker.samples import Samples
-from broker.standing import StandingRequests
+from broker.schedule_store import ScheduleStore
+from broker.submission import Intake
 from broker.token_store import Token, TokenStore
 
 
@@ -29,9 +30,13 @@ class Studio:
         self.request_store = RequestStore(broker)
         self.command_store = CommandStore(broker)
         self.registry = HostRegistry(broker)
-        self.samples = Samples(broker)
+        self.intake = Intake.of(
+            broker,
+            heartbeat_interval=timedelta(seconds=settings.heartbeat_interval),
+            fan_out_above=settings.fan_out_above,
+        )
         self.rollouts = Rollouts(broker)
-        self.standing = StandingRequests(broker)
+        self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)

@@ -40,8 +40,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The body of a route that reads it itself."""
+def json_body(model: type[BaseModel], *, optional: bool = False) -> dict[str, Any]:
+    """The body of a route that reads it itself; `optional`: any of its fields may be left out."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
+    if optional:
+        schema.pop("required", None)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

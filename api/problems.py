@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from broker.errors import BrokerUnavailable, IdempotencyConflict
+from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
@@ -54,6 +54,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "not_found": Row(HTTPStatus.NOT_FOUND, "There is no such thing"),
     "unknown_command": Row(HTTPStatus.NOT_FOUND, "This host has no such command", "warning"),
     "idempotency_conflict": Row(HTTPStatus.CONFLICT, "The Idempotency-Key was used for something else"),
+    "conflict": Row(HTTPStatus.CONFLICT, "This cannot be done as things are"),
     "too_large": Row(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large"),
     "unsupported_media_type": Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
     "broker_unavailable": Row(
@@ -124,6 +125,14 @@ async def _conflict(request: Request, error: Any) -> Response:
     return answer(request, Refusal("idempotency_conflict", str(error), errors=[fault]))
 
 
+async def _not_submittable(request: Request, error: Any) -> Response:
+    return answer(request, Refusal("invalid", error.detail, errors=[error.fault]))
+
+
+async def _too_many(request: Request, error: Any) -> Response:
+    return answer(request, Refusal("conflict", str(error)))
+
+
 async def _unavailable(request: Request, error: Any) -> Response:
     return answer(request, Refusal("broker_unavailable", str(error)))
 
@@ -153,6 +162,8 @@ def install(app: FastAPI) -> None:
         (Refusal, _refusal),
         (RequestValidationError, _invalid),
         (IdempotencyConflict, _conflict),
+        (NotSubmittable, _not_submittable),
+        (TooManySchedules, _too_many),
         (BrokerUnavailable, _unavailable),
         (ClientDisconnect, _cut_short),
         (HTTPException, _http),

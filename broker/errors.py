@@ -1,5 +1,7 @@
 """What can go wrong in the broker: one root, the facts as attributes. The edge gives each a status."""
 
+from protocol.problems import FieldFault
+
 
 class BrokerError(Exception):
     """Root of everything this package raises on purpose."""
@@ -77,3 +79,20 @@ class IdempotencyConflict(BrokerError):
     def __init__(self, key: str) -> None:
         super().__init__("this Idempotency-Key was used with another body within the last 24 hours")
         self.key = key
+
+
+class NotSubmittable(BrokerError):
+    """A request that is valid in itself and cannot be submitted as things are."""
+
+    def __init__(self, detail: str, fault: FieldFault) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fault = fault
+
+
+class TooManySchedules(BrokerError):
+    """A tenant has as many schedules as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} schedules already, which is the most a tenant may have")
+        self.most = most

@@ -193,6 +193,31 @@ def asked_jobs() -> str:
     return f"{PREFIX}{{jobs}}:asked"
 
 
+def schedule(schedule_id: str) -> str:
+    """Hash, no TTL, deleted by an operator. A schedule and where it stands; save_schedule, settle_firing."""
+    return f"{PREFIX}{{schedules}}:schedule:{schedule_id}"
+
+
+def schedule_firings(schedule_id: str) -> str:
+    """Hash due (s) -> firing (JSON), the last 50, gone with its schedule; take_firing, settle_firing."""
+    return f"{PREFIX}{{schedules}}:firings:{schedule_id}"
+
+
+def schedules_of(tenant: str) -> str:
+    """Sorted set of `created (ms):id`, all of score 0. A tenant's schedules by age; save_schedule."""
+    return f"{PREFIX}{{schedules}}:of:{quote(tenant, safe='')}"
+
+
+def schedules_due() -> str:
+    """Sorted set schedule id -> next firing (s), of those that are not paused; save_schedule, settle_firing."""
+    return f"{PREFIX}{{schedules}}:due"
+
+
+def firings_taken() -> str:
+    """Sorted set `id:due (s)` -> taken at (ms). Firings under way, to be finished by whoever; take and settle."""
+    return f"{PREFIX}{{schedules}}:taken"
+
+
 def roles() -> str:
     """Sorted set `role/instance` -> last pass (ms). Who is at work; read by /readyz; roster."""
     return f"{PREFIX}{{roles}}:passes"

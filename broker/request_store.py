@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -167,9 +167,9 @@ class RequestStore:
         return await self.get(_ticket_of(first, idempotency_key, body_digest).request_id)
 
     async def put(self, record: RequestRecord) -> RequestRecord:
-        """Store a request before any of it is appended; repeating it changes nothing. Gives it as it is stored.
+        """Store a request before any of it is appended; of several with one identity the first stays, and is given.
 
-        The targets of whoever comes first stand: two calls with one Idempotency-Key may have chosen different hosts.
+        The hosts of a service may be others when a call is repeated: one record must say which are meant.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -184,12 +184,11 @@ class RequestStore:
         key = keys.request(record.request_id)
         ttl = int(KEPT_FOR.total_seconds())
         async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=fields)
-            pipe.hsetnx(key, "targets", json.dumps(dict(record.targets)))
+            for name, value in fields.items():
+                pipe.hsetnx(key, name, value)
             pipe.hsetnx(key, "hosts_appended", "0")
             pipe.expire(key, ttl)
-            pipe.hget(key, "targets")
-            targets: str = (await pipe.execute())[-1]
+            is_first = (await pipe.execute())[0] == 1
         owner = HostKey(record.tenant, record.service, "").path
         # The same life once more, on a connection that waits for a replica: the transaction came before it.
         commands = [("EXPIRE", key, ttl), ("SET", keys.command_owner(record.command_id), owner, "EX", ttl)]
@@ -202,7 +201,8 @@ class RequestStore:
             pipe.zremrangebyscore(index, "-inf", codec.ms(record.accepted_at - ttl))
             pipe.expire(index, ttl)
             await pipe.execute()
-        return replace(record, targets=json.loads(targets))
+        stored = None if is_first else await self.get(record.request_id)
+        return stored or record
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record, or None for an id that nobody got, or that is older than a week.

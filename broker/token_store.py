@@ -17,6 +17,10 @@ PREFIX: Final = "pcs_"
 """What our tokens begin with, so that secret scanners know one when they see it."""
 
 
+ANYBODY_ID: Final = "anybody"
+"""Stands for the token where authentication is switched off; no token has it."""
+
+
 class TokenKind(StrEnum):
     """What a token is for."""
 
@@ -98,6 +102,16 @@ class TokenStore:
             BrokerUnavailable: the server cannot be reached.
         """
         return await self._read(digest_of(secret))
+
+    async def with_id(self, token_id: str) -> Token | None:
+        """The token of this id, valid or not; None where there is none.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            digest: str | None = await redis.hget(keys.token_ids(), token_id)
+        return await self._read(digest) if digest is not None else None
 
     async def revoke(self, token_id: str, *, tenant: str) -> Token | None:
         """Make a token of this tenant worthless; None where there is none.

@@ -3,8 +3,8 @@
 from datetime import datetime
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Final, NoReturn, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn, Self, TypeVar
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import httpx
@@ -14,8 +14,12 @@ from cli.errors import Refused, Unreachable
 from protocol.lifecycle import State
 from protocol.problems import Problem
 from protocol.requests import ProfileRequest, RequestAccepted
+from protocol.schedules import SchedulePage, SchedulePlan, ScheduleRow, ScheduleStored, ScheduleView
 
+SCHEDULES: Final = "/api/v1/schedules"
 TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
+
+MOST_FAULTS_SHOWN: Final = 20
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -127,6 +131,36 @@ class StudioClient:
         """How far a request has come, host by host."""
         return self._get(f"/api/v1/requests/{request_id}", RequestProgress, {})
 
+    def schedules(self) -> list[ScheduleRow]:
+        """Every schedule, page after page."""
+        rows: list[ScheduleRow] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._get(SCHEDULES, SchedulePage, {"cursor": cursor})
+            rows += page.items
+            cursor = page.next_cursor
+        return rows
+
+    def schedule(self, schedule_id: str) -> ScheduleView:
+        """A schedule and its last firings."""
+        return self._get(f"{SCHEDULES}/{quote(schedule_id, safe='')}", ScheduleView, {})
+
+    def make_schedule(self, body: dict[str, Any]) -> ScheduleStored | SchedulePlan:
+        """Have a request submitted by the clock; the API judges the body."""
+        answer = self._send("POST", SCHEDULES, json=body)
+        kind: type[ScheduleStored | SchedulePlan] = SchedulePlan if body.get("dry_run") else ScheduleStored
+        return self._read(answer, kind) if answer.is_success else self._fail(answer)
+
+    def change_schedule(self, schedule_id: str, body: dict[str, Any]) -> ScheduleStored:
+        """Change the fields that are given."""
+        answer = self._send("PATCH", f"{SCHEDULES}/{quote(schedule_id, safe='')}", json=body)
+        return self._read(answer, ScheduleStored) if answer.is_success else self._fail(answer)
+
+    def delete_schedule(self, schedule_id: str) -> ScheduleView:
+        """Delete a schedule; gives what it was."""
+        answer = self._send("DELETE", f"{SCHEDULES}/{quote(schedule_id, safe='')}")
+        return self._read(answer, ScheduleView) if answer.is_success else self._fail(answer)
+
     def _get(self, path: str, model: type[Answer], query: dict[str, str]) -> Answer:
         answer = self._send("GET", path, params=query)
         return self._read(answer, model) if answer.is_success else self._fail(answer)
@@ -149,7 +183,8 @@ class StudioClient:
             problem = Problem.model_validate_json(answer.content)
         except ValidationError:
             raise Refused(status=answer.status_code, code="unknown", detail=answer.reason_phrase) from None
-        raise Refused(status=problem.status, code=problem.code, detail=problem.detail)
+        faults = "".join(f"\n  {fault.field}: {fault.message}" for fault in problem.errors[:MOST_FAULTS_SHOWN])
+        raise Refused(status=problem.status, code=problem.code, detail=problem.detail + faults)
 
 
 def is_loopback(url: str) -> bool:

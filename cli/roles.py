@@ -18,7 +18,7 @@ JOBS: Final = "jobs"
 AGENT: Final = "agent"
 SAMPLE: Final = "sample"
 
-STREAM_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter")
+STREAM_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
 """The loops that share the process called merger."""
 
 

@@ -21,6 +21,7 @@ from broker.request_store import RequestStore
 from broker.results import Results
 from broker.rollouts import Rollouts
 from broker.roster import Roster
+from broker.schedule_store import ScheduleStore
 from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.streams import consumer_name
@@ -33,12 +34,13 @@ from workers.merger import Merger
 from workers.pacer import PACE_EVERY, Pacer
 from workers.projector import Projector
 from workers.recoverer import Recoverer
+from workers.scheduler import PASS_EVERY, Scheduler
 from workers.settings import WorkerSettings
 from workers.watch import Watch
 
 log = structlog.get_logger(__name__)
 
-LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter")
+LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
 JOBS: Final = "jobs"
 
 
@@ -61,7 +63,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     janitor = Janitor(request_log, results, registry, own, events=Events(broker))
     pacer = Pacer(Rollouts(broker), requests, request_log)
     greeter = Greeter(StandingRequests(broker), requests, registry, request_log)
-    dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
+    queue = JobQueue(settings.job_queue_url)
+    dispatcher = Dispatcher(requests, queue, requests.jobs_reader(instance))
+    scheduler = Scheduler(ScheduleStore(broker), queue)
 
     watch = Watch(registry, store, Roster(broker))
 
@@ -81,6 +85,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "dispatcher": Pass(dispatcher.dispatch),
         "pacer": Pass(pacer.pace, PACE_EVERY),
         "greeter": Pass(greeter.greet, LOOK_EVERY),
+        "scheduler": Pass(scheduler.schedule, PASS_EVERY),
     }
 
 

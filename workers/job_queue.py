@@ -1,10 +1,12 @@
 """rq, and the only place that knows it: slow and rare work, run in a process of its own."""
 
+import gc
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ import redis
 from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
+from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.utils import utcparse
 
@@ -20,12 +23,16 @@ JOB_TIMEOUT_SECONDS: Final = 600
 WORKER_TTL_SECONDS: Final = 20
 """rq waits for jobs this long less 15 s at a time, and signs in between."""
 SILENT_MEANS_DEAD: Final = timedelta(seconds=30)
+SIGN_EVERY: Final = timedelta(seconds=3)
+SCHEDULER_LOCK_SECONDS: Final = 15
+"""A scheduler that dies keeps its lock for so long; meanwhile the others queue what is overdue."""
 JOBS: Final[Mapping[str, str]] = {
     "fan_out": "workers.jobs.fan_out.run",
     "cancel": "workers.jobs.cancel.run",
+    "schedule": "workers.jobs.fire_schedule.run",
 }
 """What may be asked for, and the function that does it."""
-AT_WORK: Final = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED})
+AT_WORK: Final = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED})
 
 
 class JobQueue:
@@ -34,11 +41,18 @@ class JobQueue:
     def __init__(self, url: str) -> None:
         self._connection = redis.Redis.from_url(url, protocol=2)
         self._queue = Queue(QUEUE, connection=self._connection, serializer=JSONSerializer)
+        # rq's locks live 60 s longer than the interval. Nothing else depends on it, as rq's own loop is not run:
+        # a role's loop calls `enqueue_due` instead, which leaves no forked process behind when it is killed.
+        self._scheduler: Any = RQScheduler(
+            [QUEUE], self._connection, interval=SCHEDULER_LOCK_SECONDS - 60, logging_level="WARNING",
+            serializer=JSONSerializer,
+        )  # fmt: skip
 
-    def ensure(self, job: str, argument: str) -> str:
-        """Make sure that this job is queued or at work; gives its id.
+    def ensure(self, job: str, argument: str, *, at: datetime | None = None) -> str:
+        """Make sure that this job is queued or at work, or that rq's scheduler has it for a moment; gives its id.
 
-        A job whose worker died is in nobody's hands any more: it is queued anew. Every job may be repeated.
+        A job whose worker died is in nobody's hands any more: it is queued anew. Every job may be repeated. Without
+        `at` a scheduled job is queued at once: its moment is over, and no scheduler has seen to it.
 
         Raises:
             KeyError: no such job.
@@ -48,15 +62,31 @@ class JobQueue:
         job_id = f"{job}-{argument}"
         try:
             known = Job.fetch(job_id, connection=self._connection, serializer=JSONSerializer)
-            if known.get_status(refresh=True) in AT_WORK and not self._is_orphan(known):
+            status = known.get_status(refresh=True)
+            if status in AT_WORK and not self._is_orphan(known):
+                return job_id
+            if status is JobStatus.SCHEDULED and at is not None:
                 return job_id
             known.delete()
         except NoSuchJobError:
             pass
-        self._queue.enqueue(
-            function, argument, job_id=job_id, job_timeout=JOB_TIMEOUT_SECONDS, result_ttl=3600, failure_ttl=86_400
-        )
+        options = {"job_id": job_id, "job_timeout": JOB_TIMEOUT_SECONDS, "result_ttl": 3600, "failure_ttl": 86_400}
+        if at is None:
+            self._queue.enqueue(function, argument, **options)
+        else:
+            self._queue.enqueue_at(at, function, argument, **options)
         return job_id
+
+    def enqueue_due(self) -> bool:
+        """One pass of rq's scheduler: queue the jobs whose moment has come. False when another holds its lock.
+
+        Raises:
+            redis.exceptions.RedisError: rq's server cannot be reached.
+        """
+        if not self._scheduler.acquire_locks():
+            return False
+        self._scheduler.enqueue_scheduled_jobs()
+        return True
 
     def _is_orphan(self, job: Job) -> bool:
         """Whether the worker that took it is gone: workers sign every few seconds while they live."""
@@ -69,7 +99,9 @@ class JobQueue:
         return utcparse(signed.decode()) < datetime.now(UTC) - SILENT_MEANS_DEAD
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection and the scheduler's lock back."""
+        self._scheduler.release_locks()
+        self._scheduler.connection.connection_pool.disconnect()
         self._connection.close()
 
 
@@ -85,11 +117,21 @@ class StudioWorker(Worker):
             worker_ttl=WORKER_TTL_SECONDS, job_monitoring_interval=5,
         )  # fmt: skip
         self._sign = sign
+        self._signed_at = -SIGN_EVERY.total_seconds()
 
     def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
         """Say that this worker lives."""
         super().heartbeat(timeout, pipeline)
-        self._sign()
+        if time.monotonic() - self._signed_at < SIGN_EVERY.total_seconds():
+            return  # rq comes here several times a job: signing each time would hold the job up
+        self._signed_at = time.monotonic()
+        # rq stops by raising from its signal handler. Raised in here, that would be taken for a broker that is away,
+        # and the worker would go on; so the signal waits.
+        waits = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            self._sign()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, waits)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -113,4 +155,7 @@ def work(url: str, sign: Callable[[], None]) -> None:
             time.sleep(0.5)
         else:
             break
+    for function in JOBS.values():
+        import_module(function.rpartition(".")[0])  # once, here: each job would read it anew in its own process
+    gc.freeze()  # what is here stays; a collection in a forked process would copy all its pages
     StudioWorker(connection, sign).work(logging_level="WARNING")

@@ -1,8 +1,9 @@
 """How the roles run, from the environment."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.errors import NoQueueOnCluster
@@ -10,13 +11,19 @@ from broker.settings import BrokerSettings, is_cluster_url
 
 
 class WorkerSettings(BaseSettings):
-    """Read from the environment: `PCS_RQ_URL` and what `BrokerSettings` reads."""
+    """Read from the environment: `PCS_RQ_URL`, what `BrokerSettings` reads, and a few settings of the API."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
 
     rq_url: SecretStr | None = None
     """Where rq keeps its jobs; unset: the broker's server. rq does not run on a cluster."""
     state_dir: Path = Path("/var/lib/performance-studio")
+    heartbeat_interval: Annotated[int, Field(ge=1, le=3600)] = 30
+    """As the API is told it: whose hosts are live depends on it."""
+    fan_out_above: Annotated[int, Field(ge=0)] = 1_000
+    """Requests for more hosts than this are appended by a job of their own."""
+    insecure_no_auth: bool = False
+    """Whether schedules that were made without authentication fire."""
 
     @property
     def job_queue_url(self) -> str:

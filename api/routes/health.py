@@ -13,7 +13,19 @@ from protocol.pacing import RETRY_AFTER
 
 router = APIRouter(tags=["operations"])
 
-NEEDED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "jobs")
+NEEDED_ROLES: Final = (
+    "merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler", "jobs",
+)  # fmt: skip
+    "merger",
+    "recoverer",
+    "projector",
+    "janitor",
+    "dispatcher",
+    "pacer",
+    "greeter",
+    "scheduler",
+    "jobs",
+)
 
 
 class Check(BaseModel):

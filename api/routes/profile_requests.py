@@ -17,8 +17,9 @@ from api.bodies import read_json
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
-from api.submission import check_idempotency_key, check_weight, resume, sample_of, submit, targets_of
+from api.submission import check_idempotency_key
 from broker.request_store import RequestRecord
+from broker.submission import check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import TokenKind
 from protocol.problems import FieldFault
 from protocol.requests import (
@@ -64,14 +65,14 @@ async def submit_request(
             tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest
         )
         if first is not None:
-            await resume(first, parts)
+            await resume(first, parts.intake)
             log.info("request repeated", request_id=first.request_id, by=caller.token_id)
             return _accepted(first, warnings)
     if asked.start_at is not None:
         _validated(body, now=time.time())  # not for a repeated call: its moment may have come meanwhile
-    targets = await targets_of(asked, caller.tenant, parts)
+    targets = await targets_of(asked, caller.tenant, parts.intake)
     check_weight(asked, targets)
-    targets = await sample_of(asked, targets, caller.tenant, parts)
+    targets = await sample_of(asked, targets, caller.tenant, parts.intake)
     ticket = await parts.request_store.ticket(
         tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest, now=time.time()
     )
@@ -80,7 +81,7 @@ async def submit_request(
         submitted_by=caller.token_id, accepted_at=ticket.accepted_at, asked=asked, targets=targets,
     )  # fmt: skip
     if not asked.dry_run:
-        record = await submit(record, parts)
+        record = await submit(record, parts.intake)
     log.info(
         "request submitted", request_id=record.request_id, command_id=record.command_id, by=caller.token_id,
         command_type=asked.command_type, service=asked.service_name, hosts=len(record.targets), dry_run=asked.dry_run,

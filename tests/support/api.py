@@ -17,6 +17,7 @@ REQUEST: Final = "/api/metrics/profile_request"
 HEARTBEAT: Final = "/api/metrics/heartbeat"
 COMPLETION: Final = "/api/metrics/command_completion"
 TOKENS: Final = "/api/v1/tokens"
+SCHEDULES: Final = "/api/v1/schedules"
 SERVICE: Final = "web"
 
 

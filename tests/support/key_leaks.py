@@ -15,6 +15,8 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{jobs\}:asked",
     r"pcs:\{rollouts\}:open",
     r"pcs:\{standing\}:open",
+    r"pcs:\{schedules\}:(schedule|firings|of):[^:]+",
+    r"pcs:\{schedules\}:(due|taken)",
     r"pcs:\{\d+\}:beats",
     r"pcs:\{\d+\}:deadlines",
     r"pcs:\{\d+\}:doorbell",
@@ -22,7 +24,8 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{\d+\}:events",
     r"pcs:\{\d+\}:dead_letters",
 )
-"""Patterns of keys that have no TTL. None of them carries the name of a host or of a request."""
+"""Patterns of keys that have no TTL. None of them carries the name of a host or of a request;
+schedules stay until an operator deletes them."""
 
 
 def leaked_keys(settings: BrokerSettings) -> list[str]:

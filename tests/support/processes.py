@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-LOOPED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter")
+LOOPED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
 
 
 def free_port() -> int:

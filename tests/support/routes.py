@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, TOKENS
+from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS
 
 TELLING: Final = ("operator", "viewer", "admin")
 
@@ -21,6 +21,12 @@ class Route:
 
 
 HIDDEN: Final = (404, "not_found", "request_id")
+NO_SCHEDULE: Final = (404, "not_found", "schedule_id")
+A_SCHEDULE: Final = {
+    "name": "nightly",
+    "cron": "30 2 * * *",
+    "request": {"service_name": "web", "target_hostnames": ["web-01"]},
+}
 KEY: Final = (403, "forbidden", "Authorization")
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", REQUEST): Route(
@@ -36,6 +42,15 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/requests/{request_id}"): Route(TELLING, to_others=HIDDEN),
     ("GET", "/api/v1/requests"): Route(TELLING, to_others=None),
     ("DELETE", "/api/v1/requests/{request_id}"): Route(("operator", "admin"), to_others=HIDDEN),
+    ("POST", SCHEDULES): Route(
+        ("operator", "admin"), status=201, to_others=(403, "forbidden", "request.service_name"), body=A_SCHEDULE
+    ),
+    ("GET", SCHEDULES): Route(TELLING, to_others=None),
+    ("GET", f"{SCHEDULES}/{{schedule_id}}"): Route(TELLING, to_others=NO_SCHEDULE),
+    ("PATCH", f"{SCHEDULES}/{{schedule_id}}"): Route(
+        ("operator", "admin"), to_others=NO_SCHEDULE, body={"enabled": False}
+    ),
+    ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),

@@ -12,10 +12,10 @@ from api.app import create_app
 from api.auth import LONGEST_SECRET
 from api.settings import ApiSettings
 from broker.settings import BrokerSettings
-from tests.support.api import COMPLETION, REQUEST, TOKENS, Api, PlayedAgent, bearer
+from tests.support.api import COMPLETION, REQUEST, SCHEDULES, TOKENS, Api, PlayedAgent, bearer
 from tests.support.processes import eventually
 from tests.support.refusals import check_problem, check_tells_no_secret
-from tests.support.routes import KEY, ROUTES, Route
+from tests.support.routes import A_SCHEDULE, KEY, ROUTES, Route
 from tests.support.servers import everything_in
 
 STRANGERS: Final = ("none", "wrong", "revoked", "expired")
@@ -79,6 +79,9 @@ def test_a_route_serves_whom_it_should(
 ) -> None:
     method, path = at
     route = ROUTES[at]
+    if "{schedule_id}" in path:  # a new one each time, as one of these routes deletes it
+        made = bare_api.ok("POST", SCHEDULES, token=bare_api.admin, json=A_SCHEDULE)
+        places = {**places, "schedule_id": made["id"]}
     before = everything_in(bare_api.settings)
     answer = bare_api.call(method, path.format(**places), token=keyring[caller], json=route.body)
     refusal = expected(route, caller)

@@ -13,6 +13,7 @@ from protocol.completions import Completion
 from protocol.heartbeats import Heartbeat, HeartbeatReply
 from protocol.lifecycle import NEXT, OUTCOMES
 from protocol.requests import NOT_YET, ProfileRequest, RequestAccepted
+from protocol.schedules import ScheduleWish
 from tests.support.routes import ROUTES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
@@ -60,6 +61,7 @@ def test_the_refusals_are_those_of_the_code() -> None:
         ("Heartbeat", 0, Heartbeat),
         ("Heartbeat", 1, HeartbeatReply),
         ("Completion", 0, Completion),
+        ("Schedules", 0, ScheduleWish),
     ],
 )
 def test_every_field_is_told(title: str, number: int, model: type[BaseModel]) -> None:

@@ -48,6 +48,8 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.idempotency("t", "i", "k"), keys.token("d"), keys.token_ids(), keys.asked_jobs()]
     built += [keys.roles(), keys.layout(), keys.rollout("r"), keys.turns("r"), keys.joined("r"), keys.unsent("r")]
     built += [keys.open_rollouts(), keys.standing_requests(), keys.sampled("t", "s"), keys.withdrawn(3, "r")]
+    built += [keys.schedule("s"), keys.schedule_firings("s"), keys.schedules_of("t"), keys.schedules_due()]
+    built += [keys.firings_taken()]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 

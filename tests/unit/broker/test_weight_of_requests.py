@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.problems import Refusal
-from api.submission import MOST_COPIED_BYTES, check_weight
+from broker.errors import NotSubmittable
+from broker.submission import MOST_COPIED_BYTES, check_weight
 from protocol.requests import MAX_HOSTS, ProfileRequest
 
 
@@ -18,10 +18,9 @@ def asked(hosts: int, **fields: object) -> ProfileRequest:
 )
 def test_what_is_large_is_not_copied_to_every_host(fields: dict[str, object], field: str) -> None:
     request = asked(MAX_HOSTS, **fields)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(NotSubmittable) as refused:
         check_weight(request, request.targets())
-    assert refused.value.code == "invalid"
-    assert [fault.field for fault in refused.value.errors] == [field]
+    assert (refused.value.fault.field, refused.value.fault.code) == (field, "too_large")
 
 
 @pytest.mark.parametrize(
