@@ -137,6 +137,21 @@ def roles() -> str:
     return f"{PREFIX}{{roles}}:passes"
 
 
+def archive_heads() -> str:
+    """Hash `family/stream` -> the newest archived segment (JSON), no TTL. A witness for verifying; archive_heads."""
+    return f"{PREFIX}{{archive}}:heads"
+
+
+def lease(role: str) -> str:
+    """String, TTL 30 s. The instance that works while the others of its role stand by; lease."""
+    return f"{PREFIX}{{lease:{role}}}"
+
+
+def role_facts() -> str:
+    """Hash `role/instance` -> what it measured of itself (JSON), pruned with the passes; roster."""
+    return f"{PREFIX}{{roles}}:facts"
+
+
 def layout() -> str:
     """Hash, no TTL. The number of partitions, fixed at first start; connection."""
     return f"{PREFIX}{{layout}}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from broker.connection import Broker
+from broker.lag import Lag, lag_of, total
 
 CONSUMER_FORGOTTEN_AFTER: Final = timedelta(hours=1)
 LOST: Final = ("NOGROUP", "UNBLOCKED", "no such key")
@@ -125,6 +126,14 @@ class GroupReader:
                 found = [Entry(stream, entry_id, fields, deliveries[entry_id]) for entry_id, fields in entries]
                 claimed.extend(found)
         return claimed
+
+    async def lag(self, *, only_held: bool = False) -> Lag:
+        """What the group has still to do; with `only_held`, what its consumers got and did not ack.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        return total(await lag_of(self._broker, self._streams, self.group, only_held=only_held))
 
     async def forget_dead_consumers(self) -> int:
         """Remove consumers that hold nothing and have been silent for an hour. Gives how many.

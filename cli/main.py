@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "archive": "cli.archive",
     "check": "cli.check",
     "demo": "cli.demo",
     "status": "cli.status",
@@ -15,6 +16,7 @@ COMMANDS: Final = {
 """Command → the module that has it as `command`."""
 
 SUMMARIES: Final = {
+    "archive": "Verify the archive of results.",
     "check": "Run every check and every test of a clone.",
     "demo": "Start everything, profile a sample program, show where its time goes.",
     "status": "List each role with its pid and its health.",

@@ -2,18 +2,22 @@
 
 import argparse
 import asyncio
+import functools
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
+from broker.archiving import ArchivedStreams
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
 from broker.host_registry import HostRegistry
+from broker.lag import Lag, overdue, total
+from broker.lease import Lease
 from broker.logs import configure_logging
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -21,6 +25,8 @@ from broker.results import Results
 from broker.roster import Roster
 from broker.settings import BrokerSettings
 from broker.streams import consumer_name
+from workers.archive import Archive
+from workers.archiver import LOOK_EVERY, Archiver, Closing
 from workers.dispatcher import Dispatcher
 from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
@@ -33,6 +39,9 @@ from workers.settings import WorkerSettings
 log = structlog.get_logger(__name__)
 
 LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
+ARCHIVER: Final = "archiver"
+ALONE: Final = (ARCHIVER,)
+"""Looped like the others, and given a process of its own: what it waits for is outside."""
 JOBS: Final = "jobs"
 
 
@@ -41,6 +50,7 @@ class Pass(NamedTuple):
 
     make: Callable[[], Awaitable[object]]
     pause: timedelta = timedelta(0)
+    lag: Callable[[], Awaitable[Lag]] | None = None
 
 
 def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str, Pass]:
@@ -52,18 +62,35 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes)
     janitor = Janitor(request_log, results, registry, [request_log.reader(instance), results.reader(consumer=instance)])
-    dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), requests.jobs_reader(instance))
+    asked = requests.jobs_reader(instance)
+    dispatcher = Dispatcher(requests, JobQueue(settings.job_queue_url), asked)
 
-    async def recover() -> None:
-        await recoverer.recover()
-        await projector.recover()
+    archived = ArchivedStreams(broker)
+
+    async def recover() -> int:
+        return await recoverer.recover() + await projector.recover()
+
+    async def held() -> Lag:
+        return await doorbells.lag(only_held=True) + await changes.lag(only_held=True)
+
+    async def archive() -> int:
+        return await archiver().archive()
+
+    @functools.cache  # an archive is looked for only where the role is at work: its protocol may not be installed
+    def archiver() -> Archiver:
+        closing = Closing(age=timedelta(seconds=settings.archive_after))
+        return Archiver(archived, Archive(settings.archive_at), Lease(broker, ARCHIVER, instance), closing)
+
+    async def not_archived() -> Lag:
+        return total((await archived.lag()).values())
 
     return {
-        "merger": Pass(merger.merge),
-        "recoverer": Pass(recover, timedelta(seconds=1)),
-        "projector": Pass(projector.project),
-        "janitor": Pass(janitor.ring, RING_EVERY),
-        "dispatcher": Pass(dispatcher.dispatch),
+        "merger": Pass(merger.merge, lag=doorbells.lag),
+        "recoverer": Pass(recover, timedelta(seconds=1), held),
+        "projector": Pass(projector.project, lag=changes.lag),
+        "janitor": Pass(janitor.ring, RING_EVERY, lambda: overdue(broker, now=time.time())),
+        "dispatcher": Pass(dispatcher.dispatch, lag=asked.lag),
+        ARCHIVER: Pass(archive, LOOK_EVERY, not_archived),
     }
 
 
@@ -87,32 +114,34 @@ async def run(roles: list[str]) -> None:
         roster = Roster(broker)
         async with asyncio.TaskGroup() as group:
             for role in roles:
-                make, pause = wired[role]
+                make, pause, lag = wired[role]
                 group.create_task(
-                    run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause), name=role
+                    run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause, lag=lag),
+                    name=role,
                 )
         stopping.cancel()
     log.info("roles stopped", roles=roles)
 
 
-def _signer(role: str) -> Callable[[], None]:
+def _signer(role: str) -> Callable[[Mapping[str, Any]], None]:
     """For a role whose loop is not ours: signs the roster from outside any event loop."""
     instance = consumer_name()
 
-    async def sign() -> None:
+    async def sign(facts: Mapping[str, Any]) -> None:
         try:
             async with Broker.opened(BrokerSettings()) as broker:
-                await Roster(broker).sign(role, instance, now=time.time())
+                await Roster(broker).sign(role, instance, now=time.time(), facts=facts)
         except BrokerUnavailable as error:
             log.warning("roster not signed", role=role, reason=error.reason)
 
-    return lambda: asyncio.run(sign())
+    return lambda facts: asyncio.run(sign(facts))
 
 
 def main() -> None:
     """Parse the roles and run them. `jobs` is rq's own loop and runs alone."""
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("roles", nargs="+", choices=[*LOOPED, JOBS], metavar="ROLE", help=", ".join([*LOOPED, JOBS]))
+    known = [*LOOPED, *ALONE, JOBS]
+    parser.add_argument("roles", nargs="+", choices=known, metavar="ROLE", help=", ".join(known))
     roles: list[str] = parser.parse_args().roles
     configure_logging()
     if JOBS in roles:

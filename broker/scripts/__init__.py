@@ -34,6 +34,8 @@ SETTLE: Final = _load("settle", shared=True)
 DUE: Final = _load("due")
 PROJECT: Final = _load("project")
 PARK: Final = _load("park")
+ADVANCE: Final = _load("advance")
+HOLD: Final = _load("hold")
 
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
@@ -222,3 +224,13 @@ def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, 
         [keys.doorbell(at.partition), keys.dead_letters(at.partition)],
         [now, group, entry_id, at.path, reason, deliveries],
     )
+
+
+def advance(stream: str, *, group: str, to: str) -> Call:
+    """Move a group's position forward, never back. The answer is the number of entries that it passed."""
+    return Call(ADVANCE, [stream], [group, to])
+
+
+def hold(role: str, *, instance: str, ttl_ms: int) -> Call:
+    """Take or renew the lease of a role. The answer is 1 when this instance holds it now, else 0."""
+    return Call(HOLD, [keys.lease(role)], [instance, ttl_ms])

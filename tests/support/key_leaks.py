@@ -12,6 +12,8 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{tokens\}:token:[0-9a-f]{64}",
     r"pcs:\{tokens\}:ids",
     r"pcs:\{roles\}:passes",
+    r"pcs:\{roles\}:facts",
+    r"pcs:\{archive\}:heads",
     r"pcs:\{jobs\}:asked",
     r"pcs:\{\d+\}:beats",
     r"pcs:\{\d+\}:deadlines",

@@ -38,6 +38,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
     ("DELETE", "/api/v1/tokens/{token_id}"): Route(("admin",), to_others=KEY),
+    ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/docs"): Route(None),
