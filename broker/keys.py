@@ -82,8 +82,13 @@ def results(partition: int) -> str:
 
 
 def dead_letters(partition: int) -> str:
-    """Stream capped at 10,000. Doorbell entries that could not be compacted ten times over; park."""
+    """Stream capped at 10,000. Hosts that could not be compacted, commands never acked; park, beat, replay."""
     return f"{PREFIX}{{{partition}}}:dead_letters"
+
+
+def replayed(partition: int, entry_id: str) -> str:
+    """String (JSON), TTL 7 d. What a dead letter's replay did, so that it is done once; replay."""
+    return f"{PREFIX}{{{partition}}}:replayed:{entry_id}"
 
 
 def submitted(partition: int, request_id: str, batch: str) -> str:

@@ -34,6 +34,7 @@ SETTLE: Final = _load("settle", shared=True)
 DUE: Final = _load("due")
 PROJECT: Final = _load("project")
 PARK: Final = _load("park")
+REPLAY: Final = _load("replay")
 ADVANCE: Final = _load("advance")
 HOLD: Final = _load("hold")
 
@@ -122,6 +123,7 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
+            keys.dead_letters(at.partition),
         ],
         [
             now, at.path, *_who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
@@ -223,6 +225,15 @@ def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, 
         PARK,
         [keys.doorbell(at.partition), keys.dead_letters(at.partition)],
         [now, group, entry_id, at.path, reason, deliveries],
+    )
+
+
+def replay(partition: int, entry_id: str, *, how: str, remember: str, ttl_s: int) -> Call:
+    """Replay a dead letter ("ring", "claim", "done"). The answer is what is remembered of it, "" for no such letter."""
+    return Call(
+        REPLAY,
+        [keys.dead_letters(partition), keys.replayed(partition, entry_id), keys.doorbell(partition)],
+        [entry_id, remember, ttl_s, how],
     )
 
 

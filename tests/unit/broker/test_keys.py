@@ -47,7 +47,7 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.submitted(3, "r", "0.0"), keys.request("r"), keys.request_hosts("r"), keys.command_owner("r")]
     built += [keys.idempotency("t", "i", "k"), keys.token("d"), keys.token_ids(), keys.asked_jobs()]
     built += [keys.roles(), keys.layout()]
-    built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver")]
+    built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver"), keys.replayed(3, "1-1")]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 
