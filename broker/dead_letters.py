@@ -25,6 +25,7 @@ class Kind(StrEnum):
 
     DOORBELL = "doorbell"  # a host that could not be compacted
     COMMAND = "command"  # a command that an agent took again and again and never acked
+    NOTIFICATION = "notification"  # what a webhook did not take
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class DeadLetters:
         return _replay(text) if text else None
 
     async def replay(self, letter: DeadLetter, *, by: str, now: float) -> Replay | None:
-        """Try what a letter is about anew: ring for the host, or make a new request with the command's wish.
+        """Try it anew: ring for the host, make a new request with the command's wish, send the notification.
 
         Repeating it, also after a crash in between, does nothing twice and gives what the first call gave.
 
@@ -159,6 +160,12 @@ class DeadLetters:
         """
         if letter.kind is Kind.DOORBELL:
             return await self._remember(letter, Replay(Kind.DOORBELL, letter.path), "ring")
+        if letter.kind is Kind.NOTIFICATION:
+            done = await self._remember(letter, Replay(Kind.NOTIFICATION, letter.path), "claim")
+            if done is not None and await self.get(letter.letter_id) is not None:
+                await self._send_again(letter)
+                await self._remember(letter, done, "done")
+            return done
         fresh = Replay(Kind.COMMAND, letter.path, str(uuid4()), str(uuid4()), now)
         claimed = await self._remember(letter, fresh, "claim")
         if claimed is not None and await self.get(letter.letter_id) is not None:
@@ -166,6 +173,13 @@ class DeadLetters:
             # Last: a crash before this leaves the letter, and whoever replays it again goes on with the same request.
             await self._remember(letter, claimed, "done")
         return claimed
+
+    async def _send_again(self, letter: DeadLetter) -> None:
+        lost = json.loads(letter.command)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.xadd(keys.outbox(lost["hook"]), {"notification": lost["notification"]})
+            pipe.expire(keys.outbox(lost["hook"]), int(REMEMBERED_FOR.total_seconds()))
+            await pipe.execute()
 
     async def _remember(self, letter: DeadLetter, replay: Replay, how: str) -> Replay | None:
         call = scripts.replay(
@@ -185,6 +199,11 @@ class DeadLetters:
         wishes = {key: replace(wish, exclude_pids=excluded) for key, wish in record.wishes().items()}
         await self._log.append(wishes)
         await self._store.note_appended(record.request_id, len(wishes))
+
+
+def lost_notification(hook: str, notification: str) -> str:
+    """What the letter of a notification keeps, to be sent again."""
+    return json.dumps({"hook": hook, "notification": notification})
 
 
 def wish_of(command: str, host: HostKey) -> tuple[ProfileRequest, frozenset[int]]:

@@ -82,7 +82,7 @@ def results(partition: int) -> str:
 
 
 def dead_letters(partition: int) -> str:
-    """Stream capped at 10,000. Hosts that could not be compacted, commands never acked; park, beat, replay."""
+    """Stream capped at 10,000. Hosts not compacted, commands never acked, webhooks not told; park, beat, outbox."""
     return f"{PREFIX}{{{partition}}}:dead_letters"
 
 
@@ -109,6 +109,21 @@ def request(request_id: str) -> str:
 def request_hosts(request_id: str) -> str:
     """Hash path -> status (JSON), TTL 7 d. The request's status on each host, projected from results; project."""
     return f"{PREFIX}{{r:{request_id}}}:hosts"
+
+
+def request_ended(request_id: str) -> str:
+    """Hash path -> outcome, TTL 7 d. Where a request that somebody is to be told of has ended; outbox."""
+    return f"{PREFIX}{{r:{request_id}}}:ended"
+
+
+def request_notified(request_id: str) -> str:
+    """Set, TTL 7 d. Ids of the notifications that were put into an outbox; outbox."""
+    return f"{PREFIX}{{r:{request_id}}}:notified"
+
+
+def outbox(hook: str) -> str:
+    """Stream with group `senders`, TTL 7 d after the last entry. What a webhook is to be told; outbox."""
+    return f"{PREFIX}{{hook:{hook}}}:outbox"
 
 
 def command_owner(command_id: str) -> str:

@@ -52,10 +52,10 @@ class Results:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    def reader(self, group: str = PROJECTORS, consumer: str | None = None) -> GroupReader:
-        """A consumer's end of the results of all partitions."""
+    def reader(self, group: str = PROJECTORS, consumer: str | None = None, *, since: str = "0") -> GroupReader:
+        """A consumer's end of the results of all partitions; a new group begins at `since` ("$": with what comes)."""
         streams = [keys.results(partition) for partition in range(self._broker.partitions)]
-        return GroupReader(self._broker, streams, group=group, consumer=consumer or consumer_name())
+        return GroupReader(self._broker, streams, group=group, consumer=consumer or consumer_name(), since=since)
 
     async def project(self, changes: Iterable[Change]) -> int:
         """Fold changes into the status of the requests they concern; repeated or older ones change nothing.

@@ -37,15 +37,16 @@ class Entry:
 class GroupReader:
     """One consumer of one group on some streams."""
 
-    def __init__(self, broker: Broker, streams: Sequence[str], *, group: str, consumer: str) -> None:
+    def __init__(self, broker: Broker, streams: Sequence[str], *, group: str, consumer: str, since: str = "0") -> None:
         self.group = group
         self.consumer = consumer
         self._broker = broker
         self._streams = list(streams)
+        self._since = since
         self._ready = False
 
     async def prepare(self) -> None:
-        """Make the group on every stream, from its beginning, so that nothing older is missed.
+        """Make the group on every stream, from `since` on: by default from its beginning, so that nothing is missed.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -53,7 +54,7 @@ class GroupReader:
         async with self._broker.guarded() as redis:
             for stream in self._streams:
                 try:
-                    await redis.xgroup_create(stream, self.group, id="0", mkstream=True)
+                    await redis.xgroup_create(stream, self.group, id=self._since, mkstream=True)
                 except ResponseError as error:
                     if "BUSYGROUP" not in str(error):
                         raise

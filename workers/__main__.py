@@ -6,6 +6,7 @@ import functools
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,7 @@ from broker.host_registry import HostRegistry
 from broker.lag import Lag, overdue, total
 from broker.lease import Lease
 from broker.logs import configure_logging
+from broker.outbox import NOTIFIERS, Outbox
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
@@ -32,15 +34,19 @@ from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
 from workers.loop import run_forever
 from workers.merger import Merger
+from workers.notifier import Router, Sender
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.settings import WorkerSettings
+from workers.webhook_client import WebhookClient
+from workers.webhooks import BadWebhooks, Webhook, read_webhooks
 
 log = structlog.get_logger(__name__)
 
 LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher")
 ARCHIVER: Final = "archiver"
-ALONE: Final = (ARCHIVER,)
+NOTIFIER: Final = "notifier"
+ALONE: Final = (ARCHIVER, NOTIFIER)
 """Looped like the others, and given a process of its own: what it waits for is outside."""
 JOBS: Final = "jobs"
 
@@ -94,14 +100,35 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     }
 
 
+def notifying(
+    broker: Broker, hooks: list[Webhook], client: WebhookClient, requests: RequestStore, instance: str
+) -> dict[str, Pass]:
+    """The notifier's loops: one that routes, and one for each webhook, so that none holds up another."""
+    outbox = Outbox(broker)
+    outcomes = Results(broker).reader(NOTIFIERS, instance, since="$")  # nobody is told of the time before
+    loops = {NOTIFIER: Pass(Router(hooks, outbox, requests, outcomes).route, lag=outcomes.lag)}
+    for hook in hooks:
+        reader = outbox.reader(hook.name, instance)
+        loops[f"{NOTIFIER}:{hook.name}"] = Pass(Sender(hook, outbox, reader, client).send, lag=reader.lag)
+    return loops
+
+
 async def run(roles: list[str]) -> None:
-    """Run looped roles until a signal comes; what is under way is finished first."""
+    """Run looped roles until a signal comes; what is under way is finished first.
+
+    Raises:
+        BadWebhooks: the notifier is among them and cannot know whom to tell.
+    """
+    settings = WorkerSettings()
+    hooks = read_webhooks(settings.webhooks.get_secret_value()) if NOTIFIER in roles else []
+    if NOTIFIER in roles and not hooks:
+        raise BadWebhooks("PCS_WEBHOOKS names no webhook: there is nobody to notify")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     instance = consumer_name()
-    async with Broker.opened(BrokerSettings()) as broker:
+    async with Broker.opened(BrokerSettings()) as broker, AsyncExitStack() as further:
         waiting = asyncio.create_task(broker.wait_until_ready())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,10 +137,13 @@ async def run(roles: list[str]) -> None:
             return
         await waiting
         log.info("roles at work", roles=roles, instance=instance)
-        wired = passes(broker, WorkerSettings(), instance)
+        wired = passes(broker, settings, instance)
+        if hooks:
+            client = await further.enter_async_context(WebhookClient())
+            wired |= notifying(broker, hooks, client, RequestStore(broker), instance)
         roster = Roster(broker)
         async with asyncio.TaskGroup() as group:
-            for role in roles:
+            for role in (name for name in wired if name.partition(":")[0] in roles):
                 make, pause, lag = wired[role]
                 group.create_task(
                     run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause, lag=lag),
@@ -151,7 +181,7 @@ def main() -> None:
         return
     try:
         asyncio.run(run(list(dict.fromkeys(roles))))
-    except BrokerError as error:
+    except (BrokerError, BadWebhooks) as error:
         raise SystemExit(f"workers: {error}") from None
 
 

@@ -22,6 +22,9 @@ class WorkerSettings(BaseSettings):
     archive_after: Annotated[float, Field(gt=0, le=43_200)] = 300.0
     """Seconds after which a result is archived at the latest; a segment is closed then, or once it is large."""
 
+    webhooks: SecretStr = SecretStr("")
+    """Who is told of outcomes: a JSON list, or the path of a file with one. Addresses may be secrets."""
+
     @property
     def job_queue_url(self) -> str:
         """The URL for rq; may carry a password, so it is never logged."""

@@ -28,7 +28,7 @@ class DeadLetterView(BaseModel):
     """One letter. Host and service are null where the entry that was given up on names none."""
 
     id: str
-    kind: str = Field(description="`command` (never acked) or `doorbell` (could not be compacted)")
+    kind: str = Field(description="`command` (never acked), `doorbell` (could not be compacted), `notification`")
     service_name: str | None
     hostname: str | None
     reason: str
@@ -46,7 +46,7 @@ class DeadLetterPage(BaseModel):
 
 
 class ReplayView(BaseModel):
-    """What a replay did: a command's letter became a new request, a doorbell's was rung again."""
+    """What a replay did: a command became a new request, a doorbell was rung, a notification waits to be sent."""
 
     id: str
     kind: str
@@ -113,7 +113,7 @@ def view(letter: DeadLetter) -> DeadLetterView:
         id=str(letter.letter_id),
         kind=letter.kind,
         service_name=host.service if host else None,
-        hostname=host.host if host else None,
+        hostname=host.host or None if host else None,
         reason=letter.reason,
         attempts=letter.attempts,
         at=datetime.fromtimestamp(letter.at / 1000, UTC),

@@ -15,6 +15,7 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{roles\}:facts",
     r"pcs:\{archive\}:heads",
     r"pcs:\{jobs\}:asked",
+    r"pcs:\{hook:[a-z0-9_-]+\}:outbox",
     r"pcs:\{\d+\}:beats",
     r"pcs:\{\d+\}:deadlines",
     r"pcs:\{\d+\}:doorbell",
