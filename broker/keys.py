@@ -111,6 +111,11 @@ def request_hosts(request_id: str) -> str:
     return f"{PREFIX}{{r:{request_id}}}:hosts"
 
 
+def request_rebuilt(request_id: str) -> str:
+    """Hash path -> status (JSON), TTL 7 d. A status that is rebuilt beside the one that is read; project, swap."""
+    return f"{PREFIX}{{r:{request_id}}}:rebuilt"
+
+
 def request_ended(request_id: str) -> str:
     """Hash path -> outcome, TTL 7 d. Where a request that somebody is to be told of has ended; outbox."""
     return f"{PREFIX}{{r:{request_id}}}:ended"

@@ -57,8 +57,10 @@ class Results:
         streams = [keys.results(partition) for partition in range(self._broker.partitions)]
         return GroupReader(self._broker, streams, group=group, consumer=consumer or consumer_name(), since=since)
 
-    async def project(self, changes: Iterable[Change]) -> int:
+    async def project(self, changes: Iterable[Change], *, aside: bool = False) -> int:
         """Fold changes into the status of the requests they concern; repeated or older ones change nothing.
+
+        With `aside`, into statuses that are being rebuilt and that nobody reads yet.
 
         Returns:
             How many statuses changed.
@@ -70,7 +72,7 @@ class Results:
             scripts.project(
                 request_id, path=change.host.path, entry_id=change.entry_id, state=change.state,
                 ended=change.state in OUTCOMES, at=change.at,
-                facts=[text for pair in change.facts.items() for text in pair],
+                facts=[text for pair in change.facts.items() for text in pair], aside=aside,
             )
             for change in changes
             if change.state in PROJECTED

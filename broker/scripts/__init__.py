@@ -35,6 +35,7 @@ DUE: Final = _load("due")
 PROJECT: Final = _load("project")
 PARK: Final = _load("park")
 REPLAY: Final = _load("replay")
+SWAP: Final = _load("swap")
 ADVANCE: Final = _load("advance")
 HOLD: Final = _load("hold")
 
@@ -213,10 +214,22 @@ def due(partition: int, *, now: int, most: int, again_in_ms: int) -> Call:
 
 
 def project(
-    request_id: str, *, path: str, entry_id: str, state: str, ended: bool, at: str, facts: Iterable[str]
+    request_id: str,
+    *,
+    path: str,
+    entry_id: str,
+    state: str,
+    ended: bool,
+    at: str,
+    facts: Iterable[str],
+    aside: bool = False,
 ) -> Call:
-    """Fold one change of state into a request's status on one host. The answer is 1 when it changed something."""
-    return Call(PROJECT, [keys.request_hosts(request_id)], [path, entry_id, state, int(ended), at, *facts])
+    """Fold one change of state into a request's status on one host. The answer is 1 when it changed something.
+
+    With `aside`, into the status that is being rebuilt.
+    """
+    status = keys.request_rebuilt(request_id) if aside else keys.request_hosts(request_id)
+    return Call(PROJECT, [status], [path, entry_id, state, int(ended), at, *facts])
 
 
 def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, now: int) -> Call:
@@ -235,6 +248,11 @@ def replay(partition: int, entry_id: str, *, how: str, remember: str, ttl_s: int
         [keys.dead_letters(partition), keys.replayed(partition, entry_id), keys.doorbell(partition)],
         [entry_id, remember, ttl_s, how],
     )
+
+
+def swap(request_id: str) -> Call:
+    """Put a rebuilt status in the place of the present one. The answer is how many hosts it is too old for."""
+    return Call(SWAP, [keys.request_hosts(request_id), keys.request_rebuilt(request_id)], [])
 
 
 def advance(stream: str, *, group: str, to: str) -> Call:

@@ -48,7 +48,7 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.idempotency("t", "i", "k"), keys.token("d"), keys.token_ids(), keys.asked_jobs()]
     built += [keys.roles(), keys.layout()]
     built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver"), keys.replayed(3, "1-1")]
-    built += [keys.request_ended("r"), keys.request_notified("r"), keys.outbox("h")]
+    built += [keys.request_ended("r"), keys.request_notified("r"), keys.outbox("h"), keys.request_rebuilt("r")]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 
