@@ -24,7 +24,7 @@ class Archive:
         self._fs = made[0]
         self._root = str(made[1]).rstrip("/")
         self._folder = Path(self._root) if "file" in _protocols(self._fs) else None
-        self.name = sha256(url.encode())[:16]
+        self.name = sha256(f"{_protocols(self._fs)[0]}://{self._root}".encode())[:16]
 
     def __repr__(self) -> str:
         return f"Archive({self.name})"

@@ -61,11 +61,11 @@ def _check_end(last: Segment | None, head: Head | None) -> None:
 
 
 async def told_by_broker(archive: Archive) -> dict[Source, Head] | None:
-    """The ends of the chains as the broker knows them; None where it cannot be asked."""
+    """The ends of the chains as the broker knows them; None where it cannot be asked, or knows nothing of it."""
     try:
         async with Broker.opened(BrokerSettings()) as broker:
             await broker.ping()
-            return await ArchivedStreams(broker).heads(archive.name)
+            return await ArchivedStreams(broker).heads(archive.name) or None
     except (BrokerUnavailable, UnsafeSocketFolder):
         return None
 
@@ -89,10 +89,10 @@ def main() -> None:
 
 def sentence(verdict: Verdict) -> str:
     """The verdict for a person."""
-    seen = f"{verdict.segments} segments, {verdict.records} records"
+    seen = f"{verdict.segments} segment(s), {verdict.records} record(s)"
     if not verdict.ok:
         return f"BROKEN at {verdict.broken}: {verdict.reason} (whole until there: {seen})"
-    ends = "" if verdict.heads_checked else "; the broker was not reached: a loss at the end would not be seen"
+    ends = "" if verdict.heads_checked else "; the broker cannot tell of its end: a loss there would not be seen"
     return f"whole: {seen}{ends}"
 
 

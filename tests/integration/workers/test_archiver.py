@@ -3,10 +3,8 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from broker.archiving import ArchivedStreams, Source
 from broker.connection import Broker
 from broker.lease import Lease
 from broker.results import KEPT_FOR, Results
-from tests.support.processes import ROOT
+from workers import verify_archive
 from workers.archive import Archive
 from workers.archiver import Archiver, Closing
 from workers.segments import BrokenSegment, Record, decode, encode
-from workers.verify_archive import told_by_broker, verify
+from workers.verify_archive import verify
 
 AT_ONCE = Closing(age=timedelta(0))
 DAY_MS = 86_400_000
@@ -275,29 +273,62 @@ async def test_swapped_files_are_found(broker: Broker, tmp_path: Path) -> None:
     assert verdict.broken.endswith(one.name)
 
 
-def run_verify(broker: Broker, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "workers.verify_archive", *options],
-        env={**os.environ, "PCS_STATE_DIR": str(broker.settings.state_dir), "PYTHONPATH": str(ROOT)},
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def look(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Awaitable[tuple[int, str]]]:
+    """The command; gives its exit code and what it said."""
+    monkeypatch.setenv("PCS_STATE_DIR", str(broker.settings.state_dir))
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["verify_archive", *arguments])
+        capsys.readouterr()  # what the archiver has logged before
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(verify_archive.main)  # it has an event loop of its own
+        said = capsys.readouterr()
+        return int(str(ended.value.code)), said.out + said.err
+
+    return run
 
 
-async def test_the_command_says_whole_or_names_the_first_broken_segment(broker: Broker, tmp_path: Path) -> None:
+async def test_the_command_says_whole_or_names_the_first_broken_segment(
+    broker: Broker, tmp_path: Path, look: Callable[..., Awaitable[tuple[int, str]]]
+) -> None:
     files = await three_segments(broker, tmp_path)
-    good = await asyncio.to_thread(run_verify, broker, str(tmp_path), "--json")
-    assert (good.returncode, json.loads(good.stdout)) == (
+    code, said = await look(str(tmp_path), "--json")
+    assert (code, json.loads(said)) == (
         0, {"ok": True, "segments": 3, "records": 12, "heads_checked": True, "broken": None, "reason": None},
     )  # fmt: skip
     files[2].unlink()
-    bad = await asyncio.to_thread(run_verify, broker, str(tmp_path))
-    assert bad.returncode == 1
-    assert files[1].name in bad.stdout
-    assert "segment 3 is missing behind it" in bad.stdout
-    assert await told_by_broker(Archive(str(tmp_path))) is None, "this process was told of no broker"
+    code, said = await look(str(tmp_path))
+    assert code == 1
+    assert f"{files[1].name}: segment 3 is missing behind it" in said
 
 
-async def test_an_address_that_cannot_be_read_is_exit_code_2_and_not_told(broker: Broker) -> None:
-    failed = await asyncio.to_thread(run_verify, broker, "nosuch://user:s3cret@bucket/x")
-    assert failed.returncode == 2
-    assert "s3cret" not in failed.stdout + failed.stderr
+async def test_without_the_broker_it_says_what_it_could_not_see(
+    broker: Broker, tmp_path: Path, look: Callable[..., Awaitable[tuple[int, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await three_segments(broker, tmp_path)
+    files[2].unlink()
+    monkeypatch.setenv("PCS_STATE_DIR", str(tmp_path / "nobody-here"))
+    code, said = await look(str(tmp_path))
+    assert code == 0
+    assert "whole: 2 segment(s), 8 record(s); the broker cannot tell of its end: a loss there would not be seen" in said
+
+
+async def test_the_whole_archive_gone_is_found(
+    broker: Broker, tmp_path: Path, look: Callable[..., Awaitable[tuple[int, str]]]
+) -> None:
+    for file in await three_segments(broker, tmp_path):
+        file.unlink()
+    code, said = await look(f"file://{tmp_path}/")
+    assert code == 1, "however its address is spelt"
+    assert "BROKEN at results/*/0000-*: segment 1 is missing behind it; the broker has heard of 3" in said
+
+
+async def test_an_address_that_cannot_be_read_is_exit_code_2_and_not_told(
+    look: Callable[..., Awaitable[tuple[int, str]]],
+) -> None:
+    code, said = await look("nosuch://user:s3cret@bucket/x")
+    assert code == 2
+    assert "s3cret" not in said

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,9 +244,3 @@ async def test_the_role_tells_and_no_log_tells_its_address(broker: Broker, recei
     said = role.log.read_text()
     assert "s3cr3t-path" not in said
     assert "hmac-key" not in said
-
-
-def test_a_notifier_without_anybody_to_notify_ends_with_a_word(tmp_path: Path) -> None:
-    with started(worker_role(tmp_path, "notifier", env={"PCS_WEBHOOKS": ""})) as role:
-        assert role.process.wait(20) == 1
-    assert "PCS_WEBHOOKS names no webhook" in role.log.read_text()
