@@ -14,7 +14,18 @@ from api import first_tokens, problems
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
-from api.routes import completions, health, heartbeats, hosts, profile_requests, requests, schedules, tokens
+from api.routes import (
+    completions,
+    dead_letters,
+    health,
+    heartbeats,
+    hosts,
+    profile_requests,
+    requests,
+    roles,
+    schedules,
+    tokens,
+)
 from api.settings import ApiSettings
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
@@ -57,7 +68,10 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
 
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
-    for routes in (profile_requests, heartbeats, completions, requests, schedules, hosts, tokens, health):
+    every = (
+        profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
+    )  # fmt: skip
+    for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     return app

@@ -9,6 +9,7 @@ from api.auth import Authenticator
 from api.settings import ApiSettings
 from broker.command_store import CommandStore
 from broker.connection import Broker
+from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
@@ -29,6 +30,7 @@ class Studio:
         self.request_log = RequestLog(broker)
         self.request_store = RequestStore(broker)
         self.command_store = CommandStore(broker)
+        self.dead_letters = DeadLetters(broker, self.request_store, self.request_log)
         self.registry = HostRegistry(broker)
         self.intake = Intake.of(
             broker,

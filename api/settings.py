@@ -18,5 +18,7 @@ class ApiSettings(BaseSettings):
     """Seconds between heartbeats, told to every agent."""
     fan_out_above: Annotated[int, Field(ge=0)] = 1_000
     """Requests for more hosts than this are appended by a job."""
+    expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
+    """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""

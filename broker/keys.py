@@ -93,8 +93,13 @@ def events(partition: int) -> str:
 
 
 def dead_letters(partition: int) -> str:
-    """Stream capped at 10,000. Doorbell entries that could not be compacted ten times over; park."""
+    """Stream capped at 10,000. Hosts not compacted, commands never acked, webhooks not told; park, beat, outbox."""
     return f"{PREFIX}{{{partition}}}:dead_letters"
+
+
+def replayed(partition: int, entry_id: str) -> str:
+    """String (JSON), TTL 7 d. What a dead letter's replay did, so that it is done once; replay."""
+    return f"{PREFIX}{{{partition}}}:replayed:{entry_id}"
 
 
 def submitted(partition: int, request_id: str, batch: str) -> str:
@@ -167,6 +172,31 @@ def sampled(tenant: str, service: str) -> str:
     return f"{PREFIX}{{s:{HostKey(tenant, service, '').path}}}:sampled"
 
 
+def request_rebuilt(request_id: str) -> str:
+    """Hash path -> status (JSON), TTL 7 d. A status that is rebuilt beside the one that is read; project, swap."""
+    return f"{PREFIX}{{r:{request_id}}}:rebuilt"
+
+
+def rebuilt_counts(request_id: str) -> str:
+    """Hash, TTL 7 d. What request_counts would be by the status that is rebuilt; project, taken away by swap."""
+    return f"{PREFIX}{{r:{request_id}}}:rebuilt_counts"
+
+
+def request_ended(request_id: str) -> str:
+    """Hash path -> outcome, TTL 7 d. Where a request that somebody is to be told of has ended; outbox."""
+    return f"{PREFIX}{{r:{request_id}}}:ended"
+
+
+def request_notified(request_id: str) -> str:
+    """Set, TTL 7 d. Ids of the notifications that were put into an outbox; outbox."""
+    return f"{PREFIX}{{r:{request_id}}}:notified"
+
+
+def outbox(hook: str) -> str:
+    """Stream with group `senders`, TTL 7 d after the last entry. What a webhook is to be told; outbox."""
+    return f"{PREFIX}{{hook:{hook}}}:outbox"
+
+
 def command_owner(command_id: str) -> str:
     """String, TTL 7 d. Whose a command id is, for completions that do not say; request_store, command_store."""
     return f"{PREFIX}{{c:{command_id}}}:owner"
@@ -221,6 +251,21 @@ def firings_taken() -> str:
 def roles() -> str:
     """Sorted set `role/instance` -> last pass (ms). Who is at work; read by /readyz; roster."""
     return f"{PREFIX}{{roles}}:passes"
+
+
+def archive_heads() -> str:
+    """Hash `family/stream` -> the newest archived segment (JSON), no TTL. A witness for verifying; archive_heads."""
+    return f"{PREFIX}{{archive}}:heads"
+
+
+def lease(role: str) -> str:
+    """String, TTL 30 s. The instance that works while the others of its role stand by; lease."""
+    return f"{PREFIX}{{lease:{role}}}"
+
+
+def role_facts() -> str:
+    """Hash `role/instance` -> what it measured of itself (JSON), pruned with the passes; roster."""
+    return f"{PREFIX}{{roles}}:facts"
 
 
 def layout() -> str:

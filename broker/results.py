@@ -55,13 +55,15 @@ class Results:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    def reader(self, group: str = PROJECTORS, consumer: str | None = None) -> GroupReader:
-        """A consumer's end of the results of all partitions."""
+    def reader(self, group: str = PROJECTORS, consumer: str | None = None, *, since: str = "0") -> GroupReader:
+        """A consumer's end of the results of all partitions; a new group begins at `since` ("$": with what comes)."""
         streams = [keys.results(partition) for partition in range(self._broker.partitions)]
-        return GroupReader(self._broker, streams, group=group, consumer=consumer or consumer_name())
+        return GroupReader(self._broker, streams, group=group, consumer=consumer or consumer_name(), since=since)
 
-    async def project(self, changes: Iterable[Change]) -> int:
+    async def project(self, changes: Iterable[Change], *, aside: bool = False) -> int:
         """Fold changes into the status of the requests they concern; repeated or older ones change nothing.
+
+        With `aside`, into statuses that are being rebuilt and that nobody reads yet.
 
         Returns:
             How many statuses changed.
@@ -79,7 +81,7 @@ class Results:
             for request_id in change.request_ids:
                 by_request.setdefault(request_id, []).append(step)
         calls = [
-            scripts.project(request_id, steps[first : first + STEPS_PER_CALL])
+            scripts.project(request_id, steps[first : first + STEPS_PER_CALL], aside=aside)
             for request_id, steps in by_request.items()
             for first in range(0, len(steps), STEPS_PER_CALL)
         ]

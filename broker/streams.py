@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
+from broker.lag import Lag, lag_of, total
 
 log = structlog.get_logger(__name__)
 
@@ -70,17 +71,18 @@ def _position(entry_id: str) -> tuple[int, int]:
 class GroupReader:
     """One consumer of one group on some streams."""
 
-    def __init__(self, broker: Broker, streams: Sequence[str], *, group: str, consumer: str) -> None:
+    def __init__(self, broker: Broker, streams: Sequence[str], *, group: str, consumer: str, since: str = "0") -> None:
         self.group = group
         self.consumer = consumer
         self._broker = broker
         self._streams = list(streams)
+        self._since = since
         self._prepared: set[str] = set()
         self._feeds: dict[str, _Feed] = {}
         self._arrived = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Make the group on every stream, from its beginning, so that nothing older is missed.
+        """Make the group on every stream, from `since` on: by default from its beginning, so that nothing is missed.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -93,7 +95,7 @@ class GroupReader:
             return
         async with self._broker.guarded() as redis:
             try:
-                await redis.xgroup_create(stream, self.group, id="0", mkstream=True)
+                await redis.xgroup_create(stream, self.group, id=self._since, mkstream=True)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
@@ -233,6 +235,14 @@ class GroupReader:
             deliveries = {row["message_id"]: row["times_delivered"] + 1 for row in overdue}
             entries = await redis.xclaim(stream, self.group, self.consumer, idle_ms, list(deliveries))
         return [Entry(stream, entry_id, fields, deliveries[entry_id]) for entry_id, fields in entries]
+
+    async def lag(self, *, only_held: bool = False) -> Lag:
+        """What the group has still to do; with `only_held`, what its consumers got and did not ack.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        return total(await lag_of(self._broker, self._streams, self.group, only_held=only_held))
 
     async def forget_dead_consumers(self) -> int:
         """Remove consumers that hold nothing and have been silent for an hour. Gives how many.

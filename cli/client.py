@@ -58,6 +58,30 @@ class HostPage(BaseModel):
     next_cursor: str | None = None
 
 
+class WorkerRow(BaseModel):
+    """One instance of a worker role, with what it measured; what it cannot measure is absent. Ages are in seconds."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    role: str
+    instance: str
+    present: bool
+    last_pass_at: datetime
+    last_pass_age: float
+    last_pass_seconds: float | None = None
+    passes: int | None = None
+    items: int | None = None
+    items_per_second: float | None = None
+    behind: int | None = None
+    oldest_seconds: float | None = None
+
+
+class WorkerList(BaseModel):
+    """`GET /api/v1/roles`."""
+
+    items: list[WorkerRow]
+
+
 class HostProgress(BaseModel):
     """How far a request has come on one host. `timeline` has the server's time of each state it went through."""
 
@@ -109,6 +133,10 @@ class StudioClient:
         """What the API says of itself; it says so with 503 too."""
         answer = self._send("GET", "/readyz")
         return self._read(answer, Readiness) if answer.status_code in {200, 503} else self._fail(answer)
+
+    def workers(self) -> list[WorkerRow]:
+        """Every instance of every worker role that was at work within the last hour."""
+        return self._get("/api/v1/roles", WorkerList, {}).items
 
     def hosts(self) -> list[HostRow]:
         """Every host, page after page."""

@@ -6,9 +6,11 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "archive": "cli.archive",
     "check": "cli.check",
     "cluster-check": "cli.cluster_check",
     "demo": "cli.demo",
+    "rebuild-status": "cli.rebuild_status",
     "schedules": "cli.schedules",
     "status": "cli.status",
     "token": "cli.show_token",
@@ -17,9 +19,11 @@ COMMANDS: Final = {
 """Command → the module that has it as `command`."""
 
 SUMMARIES: Final = {
+    "archive": "Verify the archive of results.",
     "check": "Run every check and every test of a clone.",
     "cluster-check": "Tell whether a Redis, a Valkey or a cluster fits, and what to change.",
     "demo": "Start everything, profile a sample program, show where its time goes.",
+    "rebuild-status": "Rebuild the status of every request from the results.",
     "schedules": "Make and follow requests that are submitted by the clock.",
     "status": "List each role with its pid and its health.",
     "token": "Print a token of the state directory.",

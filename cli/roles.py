@@ -15,6 +15,8 @@ BROKER: Final = "broker"
 API: Final = "api"
 MERGER: Final = "merger"
 JOBS: Final = "jobs"
+ARCHIVER: Final = "archiver"
+NOTIFIER: Final = "notifier"
 AGENT: Final = "agent"
 SAMPLE: Final = "sample"
 
@@ -53,13 +55,26 @@ def module(name: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", name, *arguments)
 
 
-def server_roles(state: StateDir, *, host: str, port: int, own_broker: bool) -> list[Role]:
-    """Broker (unless one is given by URL), API and workers. They find each other, in whichever order they come up."""
+def server_roles(state: StateDir, *, host: str, port: int, own_broker: bool, webhooks: bool = False) -> list[Role]:
+    """Broker (unless one is given by URL), API and workers. They find each other, in whichever order they come up.
+
+    Args:
+        state: the state directory.
+        host: the address of the API.
+        port: its port.
+        own_broker: whether a broker of our own is needed.
+        webhooks: whether there is somebody to notify.
+    """
+    alone = (ARCHIVER, NOTIFIER) if webhooks else (ARCHIVER,)
     roles = [
-        Role(API, module("api", "--host", host, "--port", str(port)), stop_rank=2),
+        Role(
+            API, module("api", "--host", host, "--port", str(port)), stop_rank=2,
+            environment=lambda: {"PCS_EXPECTED_ROLES": ",".join(alone)},
+        ),
         Role(MERGER, module("workers", *STREAM_ROLES), stop_rank=1),
         Role(JOBS, module("workers", "jobs"), stop_rank=1),
-    ]
+        *(Role(name, module("workers", name), stop_rank=1) for name in alone),
+    ]  # fmt: skip
     if own_broker:
         roles.insert(0, Role(BROKER, module("broker.embedded", "--state-dir", str(state)), stop_rank=3))
     return roles

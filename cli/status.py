@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from cli import options, processes
-from cli.client import Readiness, StudioClient
+from cli import options, processes, workers_table
+from cli.client import Readiness, StudioClient, WorkerRow
 from cli.errors import NotRunning, StudioError
 from cli.roles import AGENT, API, role_of
 from cli.state import RunningRole, RunningSystem, StateDir
@@ -42,18 +42,31 @@ def command(state_dir: Path | None, json: bool) -> None:
             click.echo(jsonlib.dumps({"running": False, "state_dir": str(state), "roles": []}))
         raise NotRunning(state.path)
     health = examine(state, record)
+    workers = at_work(state, record)
     if json:
         facts = {"running": True, "state_dir": str(state), "url": record.url, "pid": record.pid}
-        click.echo(jsonlib.dumps({**facts, "roles": [asdict(role) for role in health]}))
+        rows = [row.model_dump(mode="json") for row in workers]
+        click.echo(jsonlib.dumps({**facts, "roles": [asdict(role) for role in health], "workers": rows}))
         return
     click.echo(f"{record.url}   (supervisor pid {record.pid}, state in {state})\n")
     click.echo(table(health))
+    if workers:
+        click.echo(f"\n{workers_table.table(workers)}")
 
 
 def examine(state: StateDir, record: RunningSystem) -> list[RoleHealth]:
     """Ask the kernel for each pid, and the API for what it sees of the roles."""
     seen = _what_the_api_sees(state, record)
     return [_judge(role, seen, str(state.log_file(role.name))) for role in record.roles]
+
+
+def at_work(state: StateDir, record: RunningSystem) -> list[WorkerRow]:
+    """What each worker at work has measured; nothing while the API cannot tell, which the table of roles explains."""
+    try:
+        with StudioClient(record.url, state.token("admin")) as client:
+            return [row for row in client.workers() if row.present]
+    except StudioError:
+        return []
 
 
 def _judge(role: RunningRole, seen: dict[str, tuple[bool, str]], log: str) -> RoleHealth:

@@ -114,7 +114,8 @@ def running(
     with state.claim():
         chosen = pick_port(host, port)
         url = url_for(host, chosen)
-        roles = server_roles(state, host=host, port=chosen, own_broker=not os.environ.get("PCS_REDIS_URL"))
+        roles = server_roles(state, host=host, port=chosen, own_broker=not os.environ.get("PCS_REDIS_URL"),
+                             webhooks=bool(os.environ.get("PCS_WEBHOOKS")))  # fmt: skip
         if service is not None:
             roles.append(agent_role(state, url=url, service=service))
         with Supervisor([*roles, *further], state, url=url, tell=tell) as supervisor:

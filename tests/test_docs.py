@@ -21,7 +21,7 @@ from cli.main import COMMANDS, main
 from protocol.lifecycle import OUTCOMES
 from tests.support.processes import eventually
 from tests.support.studio import studio_up
-from workers.__main__ import JOBS, LOOPED
+from workers.__main__ import ALONE, JOBS, LOOPED
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +171,9 @@ def test_the_containers_run_our_command_lines() -> None:
     assert services["api"]["command"][:3] == ["python", "-m", "api"]
     assert services["merger"]["command"] == ["python", "-m", "workers", *LOOPED]
     assert services["jobs"]["command"] == ["python", "-m", "workers", JOBS]
+    for role in ALONE:
+        assert services[role]["command"] == ["python", "-m", "workers", role]
+        assert services[role]["healthcheck"]["test"][-1] == role
     assert services["merger"]["healthcheck"]["test"][-len(LOOPED) :] == list(LOOPED)
     known = options_of(gprofiler)
     assert {word for word in services["agent"]["command"] if word.startswith("-")} <= known
@@ -181,7 +184,7 @@ def test_the_containers_run_our_command_lines() -> None:
         assert not word.startswith("--") or word in flags.stdout
 
 
-@pytest.mark.parametrize("service", ["api", "merger", "jobs"])
+@pytest.mark.parametrize("service", ["api", "merger", "jobs", *ALONE])
 def test_a_healthcheck_is_python(service: str) -> None:
     test = COMPOSE["services"][service]["healthcheck"]["test"]
     assert test[:3] == ["CMD", "python", "-c"]
@@ -197,7 +200,7 @@ def test_the_container_of_the_broker_keeps_data_as_our_own_does() -> None:
 
 
 def test_no_container_of_ours_has_more_than_it_needs() -> None:
-    for service in ("api", "merger", "jobs"):
+    for service in ("api", "merger", "jobs", *ALONE):
         facts = COMPOSE["services"][service]
         assert facts["read_only"] is True
         assert facts["cap_drop"] == ["ALL"]

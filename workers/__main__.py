@@ -2,20 +2,26 @@
 
 import argparse
 import asyncio
+import functools
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
+from broker.archiving import ArchivedStreams
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
 from broker.events import Events
 from broker.host_registry import HostRegistry
+from broker.lag import Lag, overdue, total
+from broker.lease import Lease
 from broker.logs import configure_logging
+from broker.outbox import NOTIFIERS, Outbox
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
@@ -25,22 +31,32 @@ from broker.schedule_store import ScheduleStore
 from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.streams import consumer_name
+from workers.archive import Archive
+from workers.archiver import LOOK_EVERY, Archiver, Closing
 from workers.dispatcher import Dispatcher
-from workers.greeter import LOOK_EVERY, Greeter
+from workers.greeter import LOOK_EVERY as GREET_EVERY
+from workers.greeter import Greeter
 from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
 from workers.loop import run_forever
 from workers.merger import Merger
+from workers.notifier import Router, Sender
 from workers.pacer import PACE_EVERY, Pacer
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.scheduler import PASS_EVERY, Scheduler
 from workers.settings import WorkerSettings
 from workers.watch import Watch
+from workers.webhook_client import WebhookClient
+from workers.webhooks import BadWebhooks, Webhook, read_webhooks
 
 log = structlog.get_logger(__name__)
 
 LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
+ARCHIVER: Final = "archiver"
+NOTIFIER: Final = "notifier"
+ALONE: Final = (ARCHIVER, NOTIFIER)
+"""Looped like the others, and given a process of its own: what it waits for is outside."""
 JOBS: Final = "jobs"
 
 
@@ -49,6 +65,7 @@ class Pass(NamedTuple):
 
     make: Callable[[], Awaitable[object]]
     pause: timedelta = timedelta(0)
+    lag: Callable[[], Awaitable[Lag]] | None = None
 
 
 def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str, Pass]:
@@ -61,36 +78,72 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     projector = Projector(results, changes)
     own = [request_log.reader(instance), results.reader(consumer=instance)]
     janitor = Janitor(request_log, results, registry, own, events=Events(broker))
+    watch = Watch(registry, store, Roster(broker))
     pacer = Pacer(Rollouts(broker), requests, request_log)
     greeter = Greeter(StandingRequests(broker), requests, registry, request_log)
     queue = JobQueue(settings.job_queue_url)
-    dispatcher = Dispatcher(requests, queue, requests.jobs_reader(instance))
+    asked = requests.jobs_reader(instance)
+    dispatcher = Dispatcher(requests, queue, asked)
     scheduler = Scheduler(ScheduleStore(broker), queue)
 
-    watch = Watch(registry, store, Roster(broker))
+    async def keep_time() -> int:
+        return await janitor.ring() + await watch.look()
 
-    async def keep_time() -> None:
-        await janitor.ring()
-        await watch.look()
+    archived = ArchivedStreams(broker)
 
-    async def recover() -> None:
-        await recoverer.recover()
-        await projector.recover()
+    async def recover() -> int:
+        return await recoverer.recover() + await projector.recover()
+
+    async def held() -> Lag:
+        return await doorbells.lag(only_held=True) + await changes.lag(only_held=True)
+
+    async def archive() -> int:
+        return await archiver().archive()
+
+    @functools.cache  # an archive is looked for only where the role is at work: its protocol may not be installed
+    def archiver() -> Archiver:
+        closing = Closing(age=timedelta(seconds=settings.archive_after))
+        return Archiver(archived, Archive(settings.archive_at), Lease(broker, ARCHIVER, instance), closing)
+
+    async def not_archived() -> Lag:
+        return total((await archived.lag()).values())
 
     return {
-        "merger": Pass(merger.merge),
-        "recoverer": Pass(recover, timedelta(seconds=1)),
-        "projector": Pass(projector.project),
-        "janitor": Pass(keep_time, RING_EVERY),
-        "dispatcher": Pass(dispatcher.dispatch),
+        "merger": Pass(merger.merge, lag=doorbells.lag),
+        "recoverer": Pass(recover, timedelta(seconds=1), held),
+        "projector": Pass(projector.project, lag=changes.lag),
+        "janitor": Pass(keep_time, RING_EVERY, lambda: overdue(broker, now=time.time())),
+        "dispatcher": Pass(dispatcher.dispatch, lag=asked.lag),
         "pacer": Pass(pacer.pace, PACE_EVERY),
-        "greeter": Pass(greeter.greet, LOOK_EVERY),
+        "greeter": Pass(greeter.greet, GREET_EVERY),
         "scheduler": Pass(scheduler.schedule, PASS_EVERY),
+        ARCHIVER: Pass(archive, LOOK_EVERY, not_archived),
     }
 
 
+def notifying(
+    broker: Broker, hooks: list[Webhook], client: WebhookClient, requests: RequestStore, instance: str
+) -> dict[str, Pass]:
+    """The notifier's loops: one that routes, and one for each webhook, so that none holds up another."""
+    outbox = Outbox(broker)
+    outcomes = Results(broker).reader(NOTIFIERS, instance, since="$")  # nobody is told of the time before
+    loops = {NOTIFIER: Pass(Router(hooks, outbox, requests, outcomes).route, lag=outcomes.lag)}
+    for hook in hooks:
+        reader = outbox.reader(hook.name, instance)
+        loops[f"{NOTIFIER}:{hook.name}"] = Pass(Sender(hook, outbox, reader, client).send, lag=reader.lag)
+    return loops
+
+
 async def run(roles: list[str]) -> None:
-    """Run looped roles until a signal comes; what is under way is finished first."""
+    """Run looped roles until a signal comes; what is under way is finished first.
+
+    Raises:
+        BadWebhooks: the notifier is among them and cannot know whom to tell.
+    """
+    settings = WorkerSettings()
+    hooks = read_webhooks(settings.webhooks.get_secret_value()) if NOTIFIER in roles else []
+    if NOTIFIER in roles and not hooks:
+        raise BadWebhooks("PCS_WEBHOOKS names no webhook: there is nobody to notify")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,7 +151,7 @@ async def run(roles: list[str]) -> None:
     instance = consumer_name()
     settings = WorkerSettings()
     _ = settings.job_queue_url  # what stands against it is said before anything starts
-    async with Broker.opened(BrokerSettings()) as broker:
+    async with Broker.opened(BrokerSettings()) as broker, AsyncExitStack() as further:
         waiting = asyncio.create_task(broker.wait_until_ready())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,35 +161,40 @@ async def run(roles: list[str]) -> None:
         await waiting
         log.info("roles at work", roles=roles, instance=instance)
         wired = passes(broker, settings, instance)
+        if hooks:
+            client = await further.enter_async_context(WebhookClient())
+            wired |= notifying(broker, hooks, client, RequestStore(broker), instance)
         roster = Roster(broker)
         async with asyncio.TaskGroup() as group:
-            for role in roles:
-                make, pause = wired[role]
+            for role in (name for name in wired if name.partition(":")[0] in roles):
+                make, pause, lag = wired[role]
                 group.create_task(
-                    run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause), name=role
+                    run_forever(role, make, roster=roster, instance=instance, stop=stop, pause=pause, lag=lag),
+                    name=role,
                 )
         stopping.cancel()
     log.info("roles stopped", roles=roles)
 
 
-def _signer(role: str) -> Callable[[], None]:
+def _signer(role: str) -> Callable[[Mapping[str, Any]], None]:
     """For a role whose loop is not ours: signs the roster from outside any event loop."""
     instance = consumer_name()
 
-    async def sign() -> None:
+    async def sign(facts: Mapping[str, Any]) -> None:
         try:
             async with Broker.opened(BrokerSettings()) as broker:
-                await Roster(broker).sign(role, instance, now=time.time())
+                await Roster(broker).sign(role, instance, now=time.time(), facts=facts)
         except BrokerUnavailable as error:
             log.warning("roster not signed", role=role, reason=error.reason)
 
-    return lambda: asyncio.run(sign())
+    return lambda facts: asyncio.run(sign(facts))
 
 
 def main() -> None:
     """Parse the roles and run them. `jobs` is rq's own loop and runs alone."""
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("roles", nargs="+", choices=[*LOOPED, JOBS], metavar="ROLE", help=", ".join([*LOOPED, JOBS]))
+    known = [*LOOPED, *ALONE, JOBS]
+    parser.add_argument("roles", nargs="+", choices=known, metavar="ROLE", help=", ".join(known))
     roles: list[str] = parser.parse_args().roles
     configure_logging()
     if JOBS in roles:
@@ -150,7 +208,7 @@ def main() -> None:
         return
     try:
         asyncio.run(run(list(dict.fromkeys(roles))))
-    except BrokerError as error:
+    except (BrokerError, BadWebhooks) as error:
         raise SystemExit(f"workers: {error}") from None
 
 

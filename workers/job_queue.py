@@ -110,7 +110,7 @@ class StudioWorker(Worker):
 
     max_connection_wait_time = 5.0
 
-    def __init__(self, connection: redis.Redis, sign: Callable[[], None]) -> None:
+    def __init__(self, connection: redis.Redis, sign: Callable[[Mapping[str, Any]], None]) -> None:
         # One queue alone: rq recovers a crashed worker's job only for a worker that listens on a single queue.
         super().__init__(
             [QUEUE], connection=connection, serializer=JSONSerializer,
@@ -129,7 +129,7 @@ class StudioWorker(Worker):
         # and the worker would go on; so the signal waits.
         waits = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         try:
-            self._sign()
+            self._sign({"behind": self.queues[0].count})
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, waits)
 
@@ -138,12 +138,13 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def work(url: str, sign: Callable[[], None]) -> None:
+def work(url: str, sign: Callable[[Mapping[str, Any]], None]) -> None:
     """Run an rq worker on our queue until SIGTERM or SIGINT; each job runs in a forked process.
 
     Args:
         url: rq's Redis.
         sign: called whenever the worker shows that it lives; its broker may be away, so it must not raise for that.
+            It is given how many jobs wait.
     """
     connection = redis.Redis.from_url(url, protocol=2)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,7 +9,9 @@ from typing import Final
 import structlog
 
 from broker.errors import BrokerUnavailable
+from broker.lag import Lag
 from broker.roster import Roster
+from workers.meter import Meter
 
 log = structlog.get_logger(__name__)
 
@@ -25,20 +27,25 @@ async def run_forever(
     instance: str,
     stop: asyncio.Event,
     pause: timedelta = timedelta(0),
+    lag: Callable[[], Awaitable[Lag]] | None = None,
 ) -> None:
-    """Make passes until `stop` is set.
+    """Make passes until `stop` is set; every few seconds sign the roster with what was measured.
 
     A broker that is away is waited for. Any other failure is logged with its traceback and the pass is made again: what
     it was about is still in its stream, unacked, and the recoverer parks what fails for good.
     """
     signed_at = 0.0
+    meter = Meter(started=time.monotonic())
     away = False
     while not stop.is_set():
         try:
-            await one_pass()
-            if time.monotonic() - signed_at >= SIGN_EVERY.total_seconds():
-                await roster.sign(role, instance, now=time.time())
-                signed_at = time.monotonic()
+            began = time.monotonic()
+            done = await one_pass()
+            now = time.monotonic()
+            meter.note(done if isinstance(done, int) else 0, took=now - began, now=now)
+            if now - signed_at >= SIGN_EVERY.total_seconds():
+                await _sign(roster, role, instance, meter, lag)
+                signed_at = now
             if away:
                 log.info("broker is back", role=role)
                 away = False
@@ -52,6 +59,17 @@ async def run_forever(
             await _sleep(stop, PAUSE_AFTER_FAILURE)
         if pause:
             await _sleep(stop, pause)
+
+
+async def _sign(
+    roster: Roster, role: str, instance: str, meter: Meter, lag: Callable[[], Awaitable[Lag]] | None
+) -> None:
+    facts = meter.facts(now=time.monotonic())
+    now = time.time()
+    if lag is not None:
+        behind = await lag()
+        facts |= {"behind": behind.behind, "oldest_seconds": round(behind.age(now=now), 3)}
+    await roster.sign(role, instance, now=now, facts=facts)
 
 
 async def _sleep(stop: asyncio.Event, pause: timedelta) -> None:

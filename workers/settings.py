@@ -24,6 +24,12 @@ class WorkerSettings(BaseSettings):
     """Requests for more hosts than this are appended by a job of their own."""
     insecure_no_auth: bool = False
     """Whether schedules that were made without authentication fire."""
+    archive_url: SecretStr | None = None
+    """Where results are archived, for fsspec (`s3://bucket/folder`); unset: `archive` in the state directory."""
+    archive_after: Annotated[float, Field(gt=0, le=43_200)] = 300.0
+    """Seconds after which a result is archived at the latest; a segment is closed then, or once it is large."""
+    webhooks: SecretStr = SecretStr("")
+    """Who is told of outcomes: a JSON list, or the path of a file with one. Addresses may be secrets."""
 
     @property
     def job_queue_url(self) -> str:
@@ -36,3 +42,10 @@ class WorkerSettings(BaseSettings):
         if is_cluster_url(url):
             raise NoQueueOnCluster
         return url
+
+    @property
+    def archive_at(self) -> str:
+        """The archive's address; may carry a key, so it is never logged."""
+        if self.archive_url is not None:
+            return self.archive_url.get_secret_value()
+        return str((self.state_dir / "archive").absolute())

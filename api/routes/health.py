@@ -16,16 +16,6 @@ router = APIRouter(tags=["operations"])
 NEEDED_ROLES: Final = (
     "merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler", "jobs",
 )  # fmt: skip
-    "merger",
-    "recoverer",
-    "projector",
-    "janitor",
-    "dispatcher",
-    "pacer",
-    "greeter",
-    "scheduler",
-    "jobs",
-)
 
 
 class Check(BaseModel):
@@ -70,7 +60,7 @@ async def readyz(response: Response, parts: StudioDep) -> Readiness:
         response.headers["Retry-After"] = str(int(RETRY_AFTER.total_seconds()))
         checks["setup"] = Check(ok=False, detail="the first tokens are not registered yet")
         return Readiness(status="unavailable", checks=checks)
-    for role in NEEDED_ROLES:
+    for role in (*NEEDED_ROLES, *filter(None, parts.settings.expected_roles.split(","))):
         count = present.get(role, 0)
         checks[role] = Check(ok=count > 0, detail=f"{count} at work")
     ready = all(check.ok for check in checks.values())

@@ -45,6 +45,10 @@ JOIN: Final = _load("join")
 SAVE_SCHEDULE: Final = _load("save_schedule")
 TAKE_FIRING: Final = _load("take_firing")
 SETTLE_FIRING: Final = _load("settle_firing")
+REPLAY: Final = _load("replay")
+SWAP: Final = _load("swap")
+ADVANCE: Final = _load("advance")
+HOLD: Final = _load("hold")
 
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
@@ -135,7 +139,7 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
-            keys.taken(at.partition), keys.events(at.partition),
+            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition),
         ],
         [
             now, at.path, *_who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
@@ -299,11 +303,15 @@ class Step:
     facts: Mapping[str, str]
 
 
-def project(request_id: str, steps: Sequence[Step]) -> Call:
-    """Fold changes into a request's status on its hosts, in their order. The answer is how many changed something."""
+def project(request_id: str, steps: Sequence[Step], *, aside: bool = False) -> Call:
+    """Fold changes into a request's status on its hosts, in their order. The answer is how many changed something.
+
+    With `aside`, into the status that is being rebuilt.
+    """
+    read = [keys.request_hosts(request_id), keys.request_counts(request_id)]
     return Call(
         PROJECT,
-        [keys.request_hosts(request_id), keys.request_counts(request_id)],
+        [keys.request_rebuilt(request_id), keys.rebuilt_counts(request_id)] if aside else read,
         [json.dumps([(each.path, each.entry_id, each.state, each.ended, each.at, each.facts) for each in steps])],
     )
 
@@ -441,3 +449,34 @@ def settle_firing(
         ],
         [schedule_id, due, revision, next_fire_at, keep, firing, outcome, int(is_failure), request_id],
     )  # fmt: skip
+
+
+def replay(partition: int, entry_id: str, *, how: str, remember: str, ttl_s: int) -> Call:
+    """Replay a dead letter ("ring", "claim", "done"). The answer is what is remembered of it, "" for no such letter."""
+    return Call(
+        REPLAY,
+        [keys.dead_letters(partition), keys.replayed(partition, entry_id), keys.doorbell(partition)],
+        [entry_id, remember, ttl_s, how],
+    )
+
+
+def swap(request_id: str) -> Call:
+    """Put a rebuilt status in the place of the present one. The answer is how many hosts it is too old for."""
+    return Call(
+        SWAP,
+        [
+            keys.request_hosts(request_id), keys.request_rebuilt(request_id), keys.request_counts(request_id),
+            keys.rebuilt_counts(request_id),
+        ],
+        [],
+    )  # fmt: skip
+
+
+def advance(stream: str, *, group: str, to: str) -> Call:
+    """Move a group's position forward, never back. The answer is the number of entries that it passed."""
+    return Call(ADVANCE, [stream], [group, to])
+
+
+def hold(role: str, *, instance: str, ttl_ms: int) -> Call:
+    """Take or renew the lease of a role. The answer is 1 when this instance holds it now, else 0."""
+    return Call(HOLD, [keys.lease(role)], [instance, ttl_ms])

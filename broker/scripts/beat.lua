@@ -1,6 +1,6 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
 -- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken, 11 events
+--        10 taken, 11 events, 12 dead letters
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
 --        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
 --        then what to remember of the host: name, value, name, value; last, after how much silence (ms) a beat
@@ -83,7 +83,11 @@ end
 
 local attempt = tonumber(command.attempts) + 1
 if attempt > tonumber(ARGV[6]) then
-  close(at, who, command, 'undeliverable', now, { 'reason', 'handed out ' .. ARGV[6] .. ' times without an ack' })
+  local reason = 'handed out ' .. ARGV[6] .. ' times without an ack'
+  redis.call('XADD', KEYS[12], 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', who.path, 'reason', reason,
+    'attempts', command.attempts, 'at', now, 'command_id', id, 'generation', generation,
+    'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
+  close(at, who, command, 'undeliverable', now, { 'reason', reason })
   ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
   return { 'idle', generation }
 end

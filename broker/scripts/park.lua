@@ -7,5 +7,6 @@ if redis.call('XACK', KEYS[1], ARGV[2], ARGV[3]) == 0 then
   return 0
 end
 redis.call('XDEL', KEYS[1], ARGV[3])
-redis.call('XADD', KEYS[2], 'MAXLEN', 10000, '*', 'host', ARGV[4], 'reason', ARGV[5], 'deliveries', ARGV[6], 'at', ARGV[1])
+redis.call('XADD', KEYS[2], 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'doorbell', 'host', ARGV[4], 'reason', ARGV[5],
+  'attempts', ARGV[6], 'at', ARGV[1])
 return 1

@@ -20,7 +20,7 @@ from tests.support.studio import STUDIO, Up, studio, studio_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROLES = ("broker", "api", "merger", "jobs", "agent")
+ROLES = ("broker", "api", "merger", "jobs", "archiver", "agent")
 
 
 @pytest.fixture(scope="module")

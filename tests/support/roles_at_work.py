@@ -19,7 +19,7 @@ async def roles_at_work(broker: Broker, *roles: str) -> AsyncIterator[None]:
     wired = passes(broker, WorkerSettings(), instance)
     async with asyncio.TaskGroup() as group:
         for role in roles:
-            make, pause = wired[role]
+            make, pause, _ = wired[role]
             group.create_task(run_forever(role, make, roster=Roster(broker), instance=instance, stop=stop, pause=pause))
         try:
             yield

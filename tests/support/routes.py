@@ -56,6 +56,11 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
     ("DELETE", "/api/v1/tokens/{token_id}"): Route(("admin",), to_others=KEY),
+    ("GET", "/api/v1/dead_letters"): Route(TELLING, to_others=None),
+    ("POST", "/api/v1/dead_letters/{letter_id}/replay"): Route(
+        ("operator", "admin"), to_others=(404, "not_found", "letter_id")
+    ),
+    ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/docs"): Route(None),

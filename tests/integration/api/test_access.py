@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import redis
 from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
 from api.auth import LONGEST_SECRET
 from api.settings import ApiSettings
+from broker import keys
 from broker.settings import BrokerSettings
+from protocol.names import HostKey
 from tests.support.api import COMPLETION, REQUEST, SCHEDULES, TOKENS, Api, PlayedAgent, bearer
 from tests.support.processes import eventually
 from tests.support.refusals import check_problem, check_tells_no_secret
@@ -33,8 +36,15 @@ def places(bare_api: Api) -> Iterator[dict[str, str]]:
     for service in ("web", "db"):
         PlayedAgent(bare_api, f"{service}-01", service=service).beat()
     _, token_id = bare_api.make_token("viewer", "web")
+    path = HostKey("default", "web", "web-01").path
+    letter = {"kind": "doorbell", "host": path, "reason": "r", "attempts": "11", "at": "1"}
+    with redis.Redis.from_url(bare_api.settings.url, decode_responses=True) as client:
+        letter_id = f"0-{client.xadd(keys.dead_letters(0), letter)}"
     request_id = bare_api.submit("web-01")["request_id"]
-    yield {"request_id": request_id, "token_id": token_id, "service_name": "web", "hostname": "web-01"}
+    yield {
+        "request_id": request_id, "token_id": token_id, "letter_id": letter_id,
+        "service_name": "web", "hostname": "web-01",
+    }  # fmt: skip
     bare_api.check_log()
 
 

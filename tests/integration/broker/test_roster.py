@@ -28,7 +28,23 @@ async def test_who_is_silent_is_absent(broker: Broker) -> None:
 async def test_who_is_long_gone_leaves_no_name_behind(broker: Broker) -> None:
     roster = Roster(broker)
     for number in range(20):
-        await roster.sign("merger", f"old-{number}", now=NOW)
+        await roster.sign("merger", f"old-{number}", now=NOW, facts={"passes": number})
     await roster.sign("merger", "new", now=NOW + 3601)
     async with broker.guarded() as redis:
         assert await redis.zrange(keys.roles(), 0, -1) == ["merger/new"]
+        assert await redis.hkeys(keys.role_facts()) == []
+
+
+async def test_each_instance_is_listed_with_its_facts(broker: Broker) -> None:
+    roster = Roster(broker)
+    await roster.sign("projector", "b", now=NOW, facts={"behind": 3})
+    await roster.sign("merger", "b", now=NOW - 60, facts={"behind": 1})
+    await roster.sign("merger", "a/1", now=NOW, facts={"behind": 1, "passes": 9})
+    await roster.sign("jobs", "x", now=NOW)
+    listed = await roster.instances()
+    assert [(each.role, each.name, each.is_present(now=NOW), each.facts) for each in listed] == [
+        ("jobs", "x", True, {}),
+        ("merger", "a/1", True, {"behind": 1, "passes": 9}),
+        ("merger", "b", False, {"behind": 1}),
+        ("projector", "b", True, {"behind": 3}),
+    ]

@@ -175,7 +175,9 @@ async def test_an_entry_that_cannot_be_worked_off_becomes_a_dead_letter(broker: 
     await RequestLog(broker).park(at, [entry], reason="bad data", now=NOW_MS)
     async with broker.guarded() as redis:
         ((_, letter),) = await redis.xrange(keys.dead_letters(at.partition))
-        assert letter == {"host": at.path, "reason": "bad data", "deliveries": "1", "at": str(NOW_MS)}
+        assert letter == {
+            "v": "1", "kind": "doorbell", "host": at.path, "reason": "bad data", "attempts": "1", "at": str(NOW_MS),
+        }  # fmt: skip
         assert await redis.xlen(keys.doorbell(at.partition)) == 0
         assert (await redis.xpending(keys.doorbell(at.partition), MERGERS))["pending"] == 0
 

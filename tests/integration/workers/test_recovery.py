@@ -141,5 +141,5 @@ async def test_what_nobody_can_work_off_is_parked_after_ten_tries(
     async with broker.guarded() as redis:
         ((_, letter),) = await redis.xrange(keys.dead_letters(bad.at.partition))
     assert letter["host"] == named[poison].get("host", "")
-    assert (letter["deliveries"], letter["reason"]) == ("11", "could not be compacted; the merger's log says why")
+    assert (letter["attempts"], letter["reason"]) == ("11", "could not be compacted; the merger's log says why")
     assert await recoverer.recover() == 0

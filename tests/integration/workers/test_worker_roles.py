@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from redis import Redis
 from broker import keys
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
+from broker.lag import Lag
 from broker.roster import Roster
 from broker.settings import BrokerSettings
 from tests.support.private_broker import private_broker
 from tests.support.processes import LOOPED_ROLES, Role, eventually, started, worker_role
 from workers import loop
+from workers.__main__ import LOOPED, passes
 from workers.loop import run_forever
+from workers.settings import WorkerSettings
 
 
 class Passes:
@@ -28,19 +32,26 @@ class Passes:
         self._how_many = enough
         self._outcomes = list(outcomes)
 
-    async def make(self) -> None:
+    async def make(self) -> int:
         self.made += 1
         if self.made == self._how_many:
             self.enough.set()
         await asyncio.sleep(0.001)
         if self._outcomes and (outcome := self._outcomes.pop(0)) is not None:
             raise outcome
+        return 7
 
 
-async def running(passes: Passes, broker: Broker) -> None:
+async def running(passes: Passes, broker: Broker, lag: Lag | None = None) -> None:
     """Run the loop until enough passes were made."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run_forever("merger", passes.make, roster=Roster(broker), instance="i", stop=stop))
+
+    async def measure() -> Lag:
+        return lag or Lag()
+
+    task = asyncio.create_task(
+        run_forever("merger", passes.make, roster=Roster(broker), instance="i", stop=stop, lag=measure)
+    )
     await asyncio.wait_for(passes.enough.wait(), 10)
     stop.set()
     await asyncio.wait_for(task, 5)
@@ -50,6 +61,26 @@ async def test_a_loop_makes_passes_and_signs_the_roster(broker: Broker) -> None:
     await running(Passes(enough=5), broker)
     async with broker.guarded() as redis:
         assert await redis.zrange(keys.roles(), 0, -1) == ["merger/i"]
+
+
+async def test_a_loop_says_how_far_behind_and_how_fast_it_is(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SIGN_EVERY", timedelta(0))
+    await running(Passes(enough=5), broker, Lag(12, int((time.time() - 60) * 1000)))
+    (instance,) = await Roster(broker).instances()
+    facts = dict(instance.facts)
+    assert (instance.role, instance.name, facts["behind"]) == ("merger", "i", 12)
+    assert 60 <= facts["oldest_seconds"] < 70
+    assert facts["passes"] >= 5
+    assert facts["items"] == 7 * facts["passes"]
+    assert facts["items_per_second"] > 0
+    assert 0.001 <= facts["last_pass_seconds"] < 5
+
+
+@pytest.mark.parametrize("role", [*LOOPED, "archiver"])
+async def test_every_looped_role_can_tell_how_far_behind_it_is(broker: Broker, role: str) -> None:
+    measure = passes(broker, WorkerSettings(), "i")[role].lag
+    assert measure is not None
+    assert await measure() == Lag()
 
 
 @pytest.mark.parametrize("trouble", [BrokerUnavailable("away"), RuntimeError("broken")])

@@ -36,6 +36,16 @@ def test_the_broker_stops_last_and_the_agent_first(tmp_path: Path) -> None:
     assert ranks["agent"] < ranks["merger"] == ranks["jobs"] < ranks["api"] < ranks["broker"]
 
 
+def test_the_notifier_is_started_where_there_is_somebody_to_notify_and_the_api_expects_it_then(tmp_path: Path) -> None:
+    for webhooks, expected in ((False, "archiver"), (True, "archiver,notifier")):
+        roles = server_roles(make(tmp_path), host="h", port=1, own_broker=True, webhooks=webhooks)
+        api = next(role for role in roles if role.name == "api")
+        assert api.environment() == {"PCS_EXPECTED_ROLES": expected}
+        alone = [role for role in roles if role.name in {"archiver", "notifier"}]
+        assert ",".join(role.name for role in alone) == expected
+        assert [role.command[3:] for role in alone] == [("workers", role.name) for role in alone]
+
+
 def test_the_agent_waits_for_its_token_and_gets_it_by_environment_alone(tmp_path: Path) -> None:
     state = make(tmp_path)
     agent = agent_role(state, url="http://127.0.0.1:1", service="shop")

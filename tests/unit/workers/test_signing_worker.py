@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 import fakeredis
 import pytest
@@ -17,7 +19,7 @@ def stops(*_: object) -> None:
 def test_a_stop_while_it_signs_is_heard_afterwards() -> None:
     told: list[str] = []
 
-    def sign() -> None:
+    def sign(_facts: Mapping[str, Any]) -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             told.append("signed")
@@ -35,8 +37,8 @@ def test_a_stop_while_it_signs_is_heard_afterwards() -> None:
 
 
 def test_it_does_not_sign_several_times_a_job() -> None:
-    told: list[None] = []
-    worker = StudioWorker(fakeredis.FakeRedis(), lambda: told.append(None))
+    told: list[Mapping[str, Any]] = []
+    worker = StudioWorker(fakeredis.FakeRedis(), told.append)
     for _ in range(5):
         worker.heartbeat()
-    assert len(told) == 1
+    assert told == [{"behind": 0}]

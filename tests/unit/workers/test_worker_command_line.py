@@ -29,6 +29,24 @@ def test_roles_that_cannot_be_run_are_refused(
     assert why in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("webhooks", ["", "[]", '[{"name": "ops", "url": "s3cret"}]'])
+def test_a_notifier_without_anybody_to_notify_ends_with_a_word(webhooks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCS_WEBHOOKS", webhooks)
+    monkeypatch.setattr("sys.argv", ["workers", "notifier"])
+    monkeypatch.setattr(command_line, "configure_logging", lambda: None)
+    with pytest.raises(SystemExit, match="PCS_WEBHOOKS") as ended:
+        command_line.main()
+    assert "s3cret" not in str(ended.value)
+
+
+def test_the_archive_is_in_the_state_directory_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCS_STATE_DIR", "/somewhere")
+    assert WorkerSettings().archive_at == "/somewhere/archive"
+    monkeypatch.setenv("PCS_ARCHIVE_URL", "s3://key:s3cret@bucket/x")
+    assert WorkerSettings().archive_at == "s3://key:s3cret@bucket/x"
+    assert "s3cret" not in repr(WorkerSettings())
+
+
 def test_rq_keeps_its_jobs_in_the_brokers_server_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCS_STATE_DIR", "/somewhere")
     assert WorkerSettings().job_queue_url == "unix:///somewhere/broker/redis.sock"

@@ -1,0 +1,33 @@
+"""`studio archive verify`: whether the archive is as it was written."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import click
+
+from cli import options
+from cli.roles import module
+from cli.state import StateDir
+
+
+@click.group()
+def command() -> None:
+    """Verify the archive of results."""
+
+
+@command.command(cls=options.StudioCommand)
+@options.state_dir
+@click.option("--url", help="Another archive than that of PCS_ARCHIVE_URL or the state directory, as fsspec has it.")
+@click.option("--json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def verify(ctx: click.Context, state_dir: Path | None, url: str | None, json: bool) -> None:
+    """Read every segment. Exit code 0: whole; 1: broken, and the first broken segment is named; 2: cannot be read."""
+    ctx.exit(run(options.chosen(state_dir), *(["--json"] if json else []), url=url))
+
+
+def run(state: StateDir, *arguments: str, url: str | None) -> int:
+    """Let the workers' own command look; gives its exit code. An address goes by environment: it may hold a key."""
+    further = {"PCS_STATE_DIR": str(state), **({"PCS_ARCHIVE_URL": url} if url else {})}
+    done = subprocess.run(module("workers.verify_archive", *arguments), env={**os.environ, **further}, check=False)
+    return done.returncode
