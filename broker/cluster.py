@@ -6,6 +6,7 @@ connection, with what is under way on it, whenever a node fails.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -13,6 +14,7 @@ from redis.commands import AsyncCoreCommands
 from redis.event import EventDispatcher
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.replicas import ReplicaWait
 from broker.slot_map import Node, SlotMap, slot_of
@@ -99,6 +101,19 @@ class ClusterClient(AsyncCoreCommands):
         Raises:
             redis.exceptions.RedisError: as the server, or the way to it, has it.
         """
+        await self.slots.settle()
+        node = await self._target(args)
+        try:
+            return await self.client(node).execute_command(*args, **options)
+        except (AskError, TryAgainError) as error:  # MovedError is an AskError, too
+            if isinstance(error, MovedError):
+                self.slots.moved(error.slot_id, Node(error.host or node.host, error.port))
+        except asyncio.CancelledError:
+            self.slots.doubt(node)  # whoever waited has given up: perhaps the node hangs
+            raise
+        except (ClusterDownError, RedisConnectionError, RedisTimeoutError, OSError):
+            self.slots.doubt(node)
+            raise
         answer = (await self.send([Asked(args, options)]))[0]
         if isinstance(answer, Exception):
             raise answer
@@ -123,7 +138,7 @@ class ClusterClient(AsyncCoreCommands):
         await self.slots.settle()
         found: dict[Node, list[str]] = {}
         for key in keys:
-            found.setdefault(self._owner([key]), []).append(key)
+            found.setdefault(self._owner(key), []).append(key)
         return found
 
     async def send(self, commands: Sequence[Asked], *, wait: ReplicaWait | None = None) -> list[Any]:
@@ -141,7 +156,9 @@ class ClusterClient(AsyncCoreCommands):
             parts: dict[tuple[Node, bool], list[int]] = {}
             for index in todo:
                 try:
-                    part = (asking[index], True) if index in asking else (self._target(commands[index].args), False)
+                    part = (
+                        (asking[index], True) if index in asking else (await self._target(commands[index].args), False)
+                    )
                 except ClusterDownError as error:
                     answers[index] = error
                     continue
@@ -163,7 +180,9 @@ class ClusterClient(AsyncCoreCommands):
         """Whether an answer says to send the command again, and elsewhere: it was not executed."""
         match answer:
             case MovedError():
-                self.slots.moved(answer.slot_id, Node(answer.host or self._target(command.args).host, answer.port))
+                self.slots.moved(
+                    answer.slot_id, Node(answer.host or self._owner(key_of(command.args) or "").host, answer.port)
+                )
             case AskError():
                 asking[index] = Node(answer.host, answer.port)
             case TryAgainError():
@@ -189,10 +208,10 @@ class ClusterClient(AsyncCoreCommands):
         try:
             given = await send_to_one(self.client(node), part, wait=wait)
         except asyncio.CancelledError:
-            self.slots.doubt()  # whoever waited has given up: perhaps the node hangs
+            self.slots.doubt(node)  # whoever waited has given up: perhaps the node hangs
             raise
         except (RedisError, OSError) as error:
-            self.slots.doubt()
+            self.slots.doubt(node)
             for index in indexes:
                 answers[index] = error
             return
@@ -208,7 +227,8 @@ class ClusterClient(AsyncCoreCommands):
             if round_number > 1:
                 await asyncio.sleep(PAUSE_SECONDS * round_number)
             await self.slots.settle()
-            pipe = self.client(self._target(commands[0].args)).pipeline(transaction=True)
+            node = await self._target(commands[0].args)
+            pipe = self.client(node).pipeline(transaction=True)
             for args, options in commands:
                 pipe.execute_command(*args, **options)
             try:
@@ -219,23 +239,26 @@ class ClusterClient(AsyncCoreCommands):
             except (AskError, TryAgainError) as error:
                 failure = error  # a transaction cannot follow to where some of its keys are: wait until all of them are
             except (RedisError, OSError):
-                self.slots.doubt()
+                self.slots.doubt(node)
                 raise
             else:
                 return answers
         raise failure
 
-    def _target(self, args: Sequence[Any]) -> Node:
+    async def _target(self, args: Sequence[Any]) -> Node:
         key = key_of(args)
-        if key is not None:
-            return self._owner([key])
+        node = self._owner(key) if key is not None else self._any()
+        await self.slots.settled_for(node)
+        return self._owner(key) if key is not None else self._any()
+
+    def _any(self) -> Node:
         primaries = self.slots.primaries
         if not primaries:
             raise ClusterDownError("CLUSTERDOWN no node owns a slot")
-        return primaries[0]
+        return random.choice(primaries)  # noqa: S311 - any of them will do
 
-    def _owner(self, keys: Sequence[str | bytes]) -> Node:
-        node = self.slots.owner(slot_of(keys[0]))
+    def _owner(self, key: str | bytes) -> Node:
+        node = self.slots.owner(slot_of(key))
         if node is None:
             self.slots.doubt()
             raise ClusterDownError("CLUSTERDOWN nobody owns the slot")

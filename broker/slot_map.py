@@ -60,6 +60,7 @@ class SlotMap:
         self._asking = asyncio.Lock()
         self._failure: RedisConnectionError | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._suspects: set[Node] = set()
 
     @property
     def primaries(self) -> list[Node]:
@@ -75,9 +76,16 @@ class SlotMap:
         """Who has a slot; None when nobody is known to."""
         return self._owners.get(slot)
 
-    def doubt(self) -> None:
-        """Something did not answer as it should: ask the cluster before the next call."""
+    def doubt(self, node: Node | None = None) -> None:
+        """Something, a node perhaps, did not answer as it should: ask the cluster at the next call."""
         self._is_stale = True
+        if node is not None:
+            self._suspects.add(node)
+
+    async def settled_for(self, node: Node) -> None:
+        """Wait while the cluster is asked about a node that did not answer: its slots may be elsewhere by now."""
+        if node in self._suspects and self._looking is not None and not self._looking.done():
+            await asyncio.shield(self._looking)
 
     def moved(self, slot: int, node: Node) -> None:
         """A node said where a slot is now. Where one has moved, more may have."""
@@ -120,6 +128,7 @@ class SlotMap:
         candidates = list(dict.fromkeys([*self.primaries, *self._seeds, *self._all_replicas()]))[:MOST_ASKED]
         views = await asyncio.gather(*(self._view_of(node) for node in candidates))
         self._asked_at = time.monotonic()
+        self._suspects.clear()
         known = [view for view in views if view is not None]
         if not known:
             self._failure = RedisConnectionError("no node of the cluster answers")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broker.cluster import ClusterClient
@@ -129,12 +130,16 @@ class _Befallen(AbstractConnection):
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().read_response(*args, **options)
-        finally:
-            if self._answers_left is not None and not self._shakes_hands:
-                await self._count_down()
+            answer = await super().read_response(*args, **options)
+        except ResponseError:
+            await self._count_down()
+            raise
+        await self._count_down()  # not for a reader that was cancelled: it must stay cancelled
+        return answer
 
     async def _count_down(self) -> None:
+        if self._answers_left is None or self._shakes_hands:
+            return
         if self._answers_left:
             self._answers_left -= 1
             return

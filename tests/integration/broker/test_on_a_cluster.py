@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -23,7 +22,6 @@ from broker.request_log import MERGERS, RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
 from broker.roster import Roster
-from broker.scripts import Delivered
 from broker.settings import BrokerSettings
 from broker.slot_map import slot_of
 from broker.token_store import TokenKind, TokenStore
@@ -31,6 +29,7 @@ from protocol.names import DEFAULT_TENANT
 from tests.support.builders import NOW, a_host, submitted
 from tests.support.counting import COUNT_UP
 from tests.support.faults import LATE, REFUSED, Faults, befallen
+from tests.support.persistent_agent import carried_out
 from tests.support.played_host import PlayedHost
 from tests.support.redis_cluster import RunningCluster, emptied_cluster, redis_cluster
 from tests.support.repeated_story import RepeatedStory
@@ -388,30 +387,3 @@ async def test_on_a_cluster_too_every_request_ends_once_whatever_is_refused_or_l
             await story.check()
     assert faults.counts[REFUSED] > 5
     assert faults.counts[LATE] > 5
-
-
-async def carried_out(host: PlayedHost) -> Counter[str]:
-    """Play the agent until nothing is open any more: each command runs once, whatever is repeated. Gives the runs."""
-    runs: Counter[str] = Counter()
-    quiet_since = time.monotonic()
-    last = ""
-    while time.monotonic() - quiet_since < 1.0 or await host.open_ids() or await host.rings():
-        answer = await persistently(host.beat, last=last, begun=bool(last), received=list(runs), executed=())
-        if isinstance(answer, Delivered) and answer.command_id not in runs:
-            runs[answer.command_id] += 1
-            last = answer.command_id
-            await persistently(host.beat, last=last, begun=True, received=list(runs))
-            await persistently(host.complete, last)
-            quiet_since = time.monotonic()
-        await asyncio.sleep(0.05)
-        assert time.monotonic() - quiet_since < 15, "it never came to an end"
-    return runs
-
-
-async def persistently(act: Any, *args: Any, **said: Any) -> Any:
-    """As agents do: what was refused is repeated."""
-    while True:
-        try:
-            return await act(*args, **said)
-        except BrokerUnavailable:
-            await asyncio.sleep(0.1)
