@@ -1,5 +1,6 @@
 """Saying in the OpenAPI document what a route reads and how it refuses, where the body is read by hand."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,11 +22,22 @@ class DocumentedApi(FastAPI):
         """The document."""
         document = super().openapi()
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for body in _bodies_by_hand(document):
+            for name, schema in body.pop("$defs", {}).items():
+                document["components"]["schemas"].setdefault(name, schema)
         for path, calls in document["paths"].items():
             if path not in WITHOUT_TOKEN:
                 for call in calls.values():
                     call["security"] = [{"token": []}]
         return document
+
+
+def _bodies_by_hand(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schemas of bodies that `json_body` has described, which bring along what they refer to."""
+    for calls in document["paths"].values():
+        for call in calls.values():
+            for content in call.get("requestBody", {}).get("content", {}).values():
+                yield content["schema"]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -43,7 +55,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def json_body(model: type[BaseModel], *, optional: bool = False) -> dict[str, Any]:
     """The body of a route that reads it itself; `optional`: any of its fields may be left out."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
     if optional:
         schema.pop("required", None)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

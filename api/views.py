@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from broker.command_store import Standing
 from broker.host_registry import KnownHost
-from broker.request_store import RequestRecord, Tally
+from broker.request_record import RequestRecord, Tally
 from broker.rollouts import NO_LIMIT, Progress
 from broker.standing import OPEN
 from protocol.lifecycle import OUTCOMES, State

@@ -24,7 +24,8 @@ from broker.codec import ms
 from broker.connection import Broker
 from broker.host_registry import facts_of
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.scripts import Beat, beat
 from broker.settings import BrokerSettings
 from protocol.heartbeats import Heartbeat
@@ -62,7 +63,7 @@ async def let_beat(broker: Broker, hosts: Sequence[HostKey], first: int = 0) -> 
     for start in range(0, len(hosts), 200):
         calls = []
         for number, host in enumerate(hosts[start : start + 200], start + first):
-            heard = Beat(host, facts=facts_of(heartbeat_of(number)))
+            heard = Beat(host, facts=facts_of(heartbeat_of(number), interval=30))
             calls.append(beat(broker.place(host), heard, now=ms(time.time())))
         for answer in await broker.run_all(calls):
             if isinstance(answer, Exception):

@@ -11,7 +11,8 @@ from uuid import uuid4
 from broker import keys, scripts
 from broker.connection import Broker
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from protocol.commands import CommandReader, StartConfig
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest

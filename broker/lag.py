@@ -89,6 +89,31 @@ def _lag(row: dict[str, Any], unread: list[Any], held: Any) -> Lag:
     return Lag(pending + new, min((int(entry_id.partition("-")[0]) for entry_id in oldest), default=None))
 
 
+async def unsent(broker: Broker, request_ids: Iterable[str]) -> Lag:
+    """The hosts of these requests that were given them and may not have them yet.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    async with broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+        for request_id in request_ids:
+            pipe.hlen(keys.unsent(request_id))
+        return Lag(sum(await pipe.execute()))
+
+
+async def due_firings(broker: Broker, *, now: float) -> Lag:
+    """The firings of schedules whose moment has come and that are not settled.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    async with broker.guarded() as redis:
+        due: list[tuple[str, float]] = await redis.zrange(
+            keys.schedules_due(), "-inf", now, byscore=True, withscores=True
+        )
+    return Lag(len(due), codec.ms(due[0][1]) if due else None)
+
+
 async def overdue(broker: Broker, *, now: float) -> Lag:
     """The hosts whose next deadline has come and that nobody was rung for yet.
 

@@ -1,121 +1,22 @@
 """Submitted requests as records: who asked for what, for which hosts, and how far it has come on each."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 from broker import codec, keys
 from broker.connection import Broker
-from broker.effective import OpenRequest
 from broker.errors import IdempotencyConflict
+from broker.request_record import RequestRecord, Tally, read_record, read_tally
 from broker.streams import GroupReader, consumer_name
-from protocol.lifecycle import State
 from protocol.names import HostKey
-from protocol.requests import ProfileRequest
 
 KEPT_FOR: Final = timedelta(days=7)
 IDEMPOTENT_FOR: Final = timedelta(hours=24)
 DISPATCHERS: Final = "dispatchers"
-STATES: Final = frozenset(state.value for state in State)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """One accepted request. `targets` gives each host its pids, None for the whole host."""
-
-    request_id: str
-    command_id: str
-    tenant: str
-    submitted_by: str
-    accepted_at: float
-    asked: ProfileRequest
-    targets: Mapping[str, Sequence[int] | None]
-    hosts_appended: int = 0
-    cancelled_at: float | None = None
-    cancelled_by: str | None = None
-    joined: Mapping[str, Sequence[int] | None] = field(default_factory=dict)
-    """Hosts that joined a standing request after it was accepted, with their pids."""
-    standing: str | None = None
-    """Of a standing request, whether it is `open` or has `ended`."""
-
-    @property
-    def hosts(self) -> dict[str, Sequence[int] | None]:
-        """Every host it is for, by now, with its pids."""
-        return {**self.targets, **self.joined}
-
-    @property
-    def is_rollout(self) -> bool:
-        """Whether its hosts begin one after another, rather than all at once."""
-        return self.asked.max_concurrency is not None
-
-    @property
-    def stops_the_service(self) -> bool:
-        """Whether it stops everything on every host of its service."""
-        asked = self.asked
-        return asked.command_type == "stop" and asked.target_scope == "service" and asked.stop_level == "host"
-
-    @property
-    def is_standing(self) -> bool:
-        """Whether it is for hosts, too, that join the service while it is not stopped."""
-        asked = self.asked
-        return (
-            asked.command_type == "start"
-            and asked.target_scope == "service"
-            and asked.continuous
-            and asked.sample is None
-        )
-
-    @property
-    def service(self) -> str:
-        """The service whose hosts are meant."""
-        return self.asked.service_name
-
-    def wishes(self) -> dict[HostKey, OpenRequest]:
-        """What to append for each host that it was accepted for; hosts of whom the same is asked share one wish."""
-        shared: dict[tuple[int, ...] | None, OpenRequest] = {}
-        wishes: dict[HostKey, OpenRequest] = {}
-        for host, pids in self.targets.items():
-            of_host = tuple(pids) if pids is not None else None
-            if of_host not in shared:
-                shared[of_host] = self.wish(pids)
-            wishes[self.key_of(host)] = shared[of_host]
-        return wishes
-
-    def key_of(self, host: str) -> HostKey:
-        """The key of one of its hosts."""
-        return HostKey(self.tenant, self.service, host)
-
-    def wish(self, pids: Sequence[int] | None, *, begun_at: float | None = None) -> OpenRequest:
-        """What to append for a host. Its clock runs from `begun_at`, for one that comes later than the others."""
-        start_at, asked = self.asked.start_at, self.asked
-        not_before = start_at.timestamp() if start_at is not None else None
-        if begun_at is not None and not_before is not None and begun_at >= not_before:
-            not_before = None  # the others have started: its own clock runs
-        if start_at is not None:
-            asked = asked.model_copy(
-                update={"additional_args": {**asked.additional_args, "capture_id": self.request_id}}
-            )
-        return codec.open_request(
-            asked,
-            request_id=self.request_id,
-            command_id=self.command_id,
-            accepted_at=self.accepted_at if begun_at is None else begun_at,
-            pids=pids,
-            not_before=not_before,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many hosts of a request stand where, and when their runs began: seconds since the epoch, by our clock."""
-
-    counts: Mapping[State, int]
-    begun: int = 0
-    first_began_at: float = 0.0
-    last_began_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +87,7 @@ class RequestStore:
         async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
             for name, value in fields.items():
                 pipe.hsetnx(key, name, value)
+            pipe.hsetnx(key, "targets", json.dumps(dict(record.targets)))
             pipe.hsetnx(key, "hosts_appended", "0")
             pipe.expire(key, ttl)
             is_first = (await pipe.execute())[0] == 1
@@ -214,7 +116,7 @@ class RequestStore:
             pipe.hgetall(keys.request(request_id))
             pipe.hkeys(keys.joined(request_id))
             fields, joined = await pipe.execute()
-        return _record(request_id, fields, joined)
+        return read_record(request_id, fields, joined)
 
     async def recent(self, tenant: str, *, before: str | None, limit: int) -> list[RequestRecord]:
         """A tenant's requests, newest first, from behind a cursor on (`cursor_of` a record).
@@ -240,7 +142,7 @@ class RequestStore:
                         pipe.hgetall(keys.request(request_id))
                         pipe.hkeys(keys.joined(request_id))
                     rows_of = await pipe.execute() if ids else []
-                records = [_record(*each) for each in zip(ids, rows_of[::2], rows_of[1::2], strict=True)]
+                records = [read_record(*each) for each in zip(ids, rows_of[::2], rows_of[1::2], strict=True)]
                 found.extend(record for record in records if record is not None)
                 if len(rows) <= limit:
                     break
@@ -328,7 +230,7 @@ class RequestStore:
             for request_id in request_ids:
                 pipe.hgetall(keys.request_counts(request_id))
             rows: list[dict[str, str]] = await pipe.execute()
-        return [_tally(row) for row in rows]
+        return [read_tally(row) for row in rows]
 
     async def owner_of(self, command_id: str) -> tuple[str, str] | None:
         """Tenant and service of a command id.
@@ -357,47 +259,8 @@ class RequestStore:
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
 
 
-def _tally(row: Mapping[str, str]) -> Tally:
-    counts = {State(state): int(count) for state, count in row.items() if state in STATES and int(count)}
-    begun = int(row.get("begun_hosts", 0))
-    if not begun:
-        return Tally(counts)
-    return Tally(counts, begun, int(row["begun_first"]) / 1000, int(row["begun_last"]) / 1000)
-
-
-def _record(request_id: str, fields: Mapping[str, str], joined: Iterable[str]) -> RequestRecord | None:
-    if "asked" not in fields:
-        return None
-    asked = json.loads(fields["asked"])
-    targets: dict[str, list[int] | None] = json.loads(fields["targets"])
-    asked.pop("request_type", None)
-    return RequestRecord(
-        request_id=request_id,
-        command_id=fields["command_id"],
-        tenant=fields["tenant"],
-        submitted_by=fields["submitted_by"],
-        accepted_at=float(fields["accepted_at"]),
-        asked=_restored(asked, targets),
-        targets=targets,
-        hosts_appended=int(fields["hosts_appended"]),
-        cancelled_at=float(fields["cancelled_at"]) if "cancelled_at" in fields else None,
-        cancelled_by=fields.get("cancelled_by"),
-        joined=dict.fromkeys((HostKey.from_path(path).host for path in joined), asked["pids"]),
-        standing=fields.get("standing"),
-    )
-
-
 def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:
     digest, request_id, command_id, accepted_at = json.loads(stored)
     if digest != body_digest:
         raise IdempotencyConflict(idempotency_key)
     return Ticket(request_id, command_id, accepted_at)
-
-
-def _restored(asked: dict[str, Any], targets: Mapping[str, Sequence[int] | None]) -> ProfileRequest:
-    """The request as it was validated; its targets live in their own field, for the service's hosts are in it too."""
-    start_at = asked.get("start_at")
-    moment = datetime.fromisoformat(start_at) if start_at else None
-    return ProfileRequest.model_construct(
-        **{**asked, "target_hosts": None, "target_hostnames": list(targets), "start_at": moment}
-    )

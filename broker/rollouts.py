@@ -13,7 +13,8 @@ from typing import Final
 
 from broker import keys, scripts
 from broker.connection import Broker
-from broker.request_store import KEPT_FOR, RequestRecord
+from broker.request_record import RequestRecord
+from broker.request_store import KEPT_FOR
 from broker.scripts import Paced
 from protocol.lifecycle import OUTCOMES, State
 from protocol.names import HostKey

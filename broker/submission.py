@@ -14,7 +14,8 @@ from broker.connection import Broker
 from broker.errors import NotSubmittable
 from broker.host_registry import HostRegistry
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.samples import Samples
 from broker.standing import StandingRequests

@@ -2,7 +2,8 @@
 
 from broker.connection import Broker
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.standing import StandingRequests
 

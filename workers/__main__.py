@@ -18,7 +18,7 @@ from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
 from broker.events import Events
 from broker.host_registry import HostRegistry
-from broker.lag import Lag, overdue, total
+from broker.lag import Lag, due_firings, overdue, total, unsent
 from broker.lease import Lease
 from broker.logs import configure_logging
 from broker.outbox import NOTIFIERS, Outbox
@@ -79,8 +79,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     own = [request_log.reader(instance), results.reader(consumer=instance)]
     janitor = Janitor(request_log, results, registry, own, events=Events(broker))
     watch = Watch(registry, store, Roster(broker))
-    pacer = Pacer(Rollouts(broker), requests, request_log)
-    greeter = Greeter(StandingRequests(broker), requests, registry, request_log)
+    rollouts, standing = Rollouts(broker), StandingRequests(broker)
+    pacer = Pacer(rollouts, requests, request_log)
+    greeter = Greeter(standing, requests, registry, request_log)
     queue = JobQueue(settings.job_queue_url)
     asked = requests.jobs_reader(instance)
     dispatcher = Dispatcher(requests, queue, asked)
@@ -90,6 +91,12 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         return await janitor.ring() + await watch.look()
 
     archived = ArchivedStreams(broker)
+
+    async def not_paced() -> Lag:
+        return await unsent(broker, await rollouts.all_open())
+
+    async def not_greeted() -> Lag:
+        return await unsent(broker, [stand.request_id for stand in await standing.all()])
 
     async def recover() -> int:
         return await recoverer.recover() + await projector.recover()
@@ -114,9 +121,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "projector": Pass(projector.project, lag=changes.lag),
         "janitor": Pass(keep_time, RING_EVERY, lambda: overdue(broker, now=time.time())),
         "dispatcher": Pass(dispatcher.dispatch, lag=asked.lag),
-        "pacer": Pass(pacer.pace, PACE_EVERY),
-        "greeter": Pass(greeter.greet, GREET_EVERY),
-        "scheduler": Pass(scheduler.schedule, PASS_EVERY),
+        "pacer": Pass(pacer.pace, PACE_EVERY, not_paced),
+        "greeter": Pass(greeter.greet, GREET_EVERY, not_greeted),
+        "scheduler": Pass(scheduler.schedule, PASS_EVERY, lambda: due_firings(broker, now=time.time())),
         ARCHIVER: Pass(archive, LOOK_EVERY, not_archived),
     }
 

@@ -11,7 +11,8 @@ import structlog
 from broker.errors import BrokerUnavailable
 from broker.host_registry import HostRegistry
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.standing import OPEN, Stand, StandingRequests
 from protocol.names import HostKey
 

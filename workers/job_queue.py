@@ -1,10 +1,11 @@
 """rq, and the only place that knows it: slow and rare work, run in a process of its own."""
 
+import contextlib
 import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import FrameType
@@ -127,11 +128,28 @@ class StudioWorker(Worker):
         self._signed_at = time.monotonic()
         # rq stops by raising from its signal handler. Raised in here, that would be taken for a broker that is away,
         # and the worker would go on; so the signal waits.
-        waits = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-        try:
+        with _stops_wait():
             self._sign({"behind": self.queues[0].count})
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, waits)
+
+
+@contextlib.contextmanager
+def _stops_wait() -> Iterator[None]:
+    """Put off SIGTERM and SIGINT to the end of the block.
+
+    By handlers, not by a mask: a mask is one thread's, and a signal to the process takes another thread then.
+    """
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda stop, _frame: came.append(stop))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for stop in came:
+            signal.raise_signal(stop)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

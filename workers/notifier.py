@@ -13,7 +13,8 @@ import structlog
 
 from broker.codec import ms
 from broker.outbox import Outbox
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.results import Change
 from broker.streams import Entry, GroupReader
 from protocol.lifecycle import OUTCOMES

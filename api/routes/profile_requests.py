@@ -18,7 +18,7 @@ from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
 from api.submission import check_idempotency_key
-from broker.request_store import RequestRecord
+from broker.request_record import RequestRecord
 from broker.submission import check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import TokenKind
 from protocol.problems import FieldFault

@@ -12,7 +12,7 @@ from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.problems import not_found
 from api.views import RequestCancelled, RequestPage, RequestStatus, request_status, request_summary
-from broker.request_store import RequestRecord
+from broker.request_record import RequestRecord
 from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
 from protocol.lifecycle import OUTCOMES

@@ -6,7 +6,8 @@ from typing import Any
 from broker.connection import Broker
 from broker.effective import OpenRequest
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from protocol.names import DEFAULT_TENANT, HostKey
 from protocol.requests import ProfileRequest
 

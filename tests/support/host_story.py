@@ -37,6 +37,7 @@ class HostStory(RuleBasedStateMachine):
         self.ids_used: list[str] = []
         self.served: dict[str, float] = {}
         self.withdrawn: dict[str, str] = {}
+        self.void: set[str] = set()
         self.agent_holds: str | None = None
         self.is_settled = True
 
@@ -132,6 +133,7 @@ class HostStory(RuleBasedStateMachine):
         generation = self.effective.generation if self.effective is not None else 0
         known = {request.request_id: request for request in (*self.open.values(), *self.arrived)}
         compacted = compaction.compact(list(known.values()), self.effective, self.now, self.withdrawn)
+        self.void |= {each.request_id for each in self.arrived if each.request_id in self.withdrawn}
         self.arrived, self.open = [], known
         for ending in compacted.endings:
             self._check_that_it_had_to_end(ending)
@@ -292,12 +294,14 @@ class HostStory(RuleBasedStateMachine):
         )
 
     def _is_left(self, start: OpenRequest, pid: int) -> bool:
-        """Whether a start wants this process and no later stop names it."""
+        """Whether a start wants this process and no later stop names it; a stop withdrawn in time never was."""
         later = self.wishes[self.wishes.index(start) + 1 :]
         return (
             start.command_type == "start"
             and wants(start, pid)
-            and not any(wish.command_type == "stop" and wants(wish, pid) for wish in later)
+            and not any(
+                wish.command_type == "stop" and wants(wish, pid) for wish in later if wish.request_id not in self.void
+            )
         )
 
 

@@ -11,7 +11,7 @@ from broker.connection import Broker
 from broker.effective import OpenRequest
 from broker.keys import Place
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord
+from broker.request_record import RequestRecord
 from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey

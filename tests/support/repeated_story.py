@@ -13,7 +13,8 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.request_log import MERGERS, RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.results import PROJECTORS, Results
 from broker.scripts import Delivered, Recorded
 from protocol.lifecycle import OUTCOMES

@@ -9,7 +9,8 @@ from typing import Any
 from broker import keys
 from broker.connection import Broker
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.results import Change, Results
 from broker.rollouts import Progress, Rollouts
 from broker.scripts import Delivered

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from broker.connection import Broker
 from broker.errors import NotSubmittable
-from broker.request_store import RequestRecord
+from broker.request_record import RequestRecord
 from broker.schedule_store import Fired, Schedule, ScheduleStore, TakenFiring, ids_of
 from broker.settings import BrokerSettings
 from broker.submission import Intake, check_weight, resume, sample_of, submit, targets_of

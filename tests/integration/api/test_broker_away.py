@@ -65,6 +65,7 @@ def check_unavailable(answer: httpx.Response) -> None:
 async def every_answer(api: Api) -> dict[tuple[str, str], httpx.Response]:
     """What each route that needs the broker answers, all asked at once."""
     ids = {"request_id": "r-1", "token_id": "t-1", "service_name": "web", "hostname": "web-01"}
+    ids |= {"schedule_id": "s-1", "letter_id": "0-1-1"}
     async with talking_to(api, api.admin) as client:
         calls = [
             client.request(method, path.format(**ids), json=ROUTES[method, path].body)

@@ -102,33 +102,62 @@ async def test_a_request_for_hosts_of_every_partition_goes_all_the_way(broker: B
     assert await store.owner_of(record.command_id) == (DEFAULT_TENANT, "web")
 
 
+PLAYED = {"submit", "load", "settle", "beat", "complete"}
+"""The scripts that a host's story runs by itself."""
+
+
+def elsewhere(request_id: str) -> list[Call]:
+    """A call of each script whose keys are no host's: of a request, a service, the schedules, a role."""
+    day = timedelta(days=1)
+    return [
+        scripts.project(request_id, [scripts.Step("x", "1-1", "completed", True, "1", {})]),
+        scripts.swap(request_id),
+        scripts.pace(request_id, first=0, candidates=(), ended={}, ttl=day),
+        scripts.join(request_id, path="x", ttl=day),
+        scripts.sample("default", "web", [scripts.Sampled("x", 1, "any")], forget=0, ttl=day),
+        scripts.save_schedule(
+            "s", tenant="default", member="s", revision=0, most=9, facts="{}", active=True, reason="", next_fire_at="9",
+            forget_failures=False,
+        ),
+        scripts.take_firing("s", 9, now=9_000),
+        scripts.settle_firing("s", 9, revision=1, next_fire_at=99, keep=9),
+        scripts.hold("tester", instance="i", ttl_ms=1_000),
+    ]  # fmt: skip
+
+
 async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningCluster) -> None:
     for node in cluster.serving:
         node.ask("SCRIPT", "FLUSH")
-    known = {script.name: script for script in vars(scripts).values() if isinstance(script, Script)}
+    known = {script.name: script for script in all_scripts()}
     assert {path.stem for path in Path(scripts.__file__).parent.glob("*.lua")} == {*known, "common"}
+    of_hosts: set[str] = set(PLAYED)
     for host in hosts_of_every_partition(broker):
         record = await host.submit()
         await host.settle()
         await host.complete((await host.begin()).command_id)
         entry = (await _doorbell(broker, host))[0]
-        now = int(host.now * 1000)
+        now, partition = int(host.now * 1000), host.at.partition
         calls = [
-            scripts.due(host.at.partition, now=now, most=5, again_in_ms=1000),
+            scripts.due(partition, now=now, most=5, again_in_ms=1000),
             scripts.park(host.at, group=MERGERS, entry_id=entry, reason="a test", deliveries=1, now=now),
-            scripts.project(record.request_id, [scripts.Step("x", "1-1", "completed", True, "1", {})]),
-            scripts.cancel(
-                host.at.partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60
-            ),
+            scripts.cancel(partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60),
             scripts.lose(host.at, silent_since=now, reason="a test", now=now),
+            scripts.replay(partition, "1-1", how="done", remember="x", ttl_s=60),
+            scripts.advance(keys.doorbell(partition), group=MERGERS, to="0-1"),
         ]
+        of_hosts |= {call.script.name for call in calls}
         assert not [answer for answer in await broker.run_all(calls) if isinstance(answer, Exception)]
-    hosts_scripts = [
-        script.sha for name, script in known.items() if name != "project"
-    ]  # that one is of the request's slot
+    others = elsewhere(record.request_id)
+    assert not [answer for answer in await broker.run_all(others) if isinstance(answer, Exception)]
+    assert of_hosts | {call.script.name for call in others} == set(known)
+    shas = [known[name].sha for name in of_hosts]
     for node in cluster.serving:
-        assert node.ask("SCRIPT", "EXISTS", *hosts_scripts) == [True] * len(hosts_scripts)
-    assert any(node.ask("SCRIPT", "EXISTS", known["project"].sha) == [True] for node in cluster.serving)
+        assert node.ask("SCRIPT", "EXISTS", *shas) == [True] * len(shas)
+
+
+def all_scripts() -> list[Script]:
+    """Every Lua script of ours."""
+    return [each for name in vars(scripts) if isinstance(each := getattr(scripts, name), Script)]
 
 
 async def _doorbell(broker: Broker, host: PlayedHost) -> list[str]:

@@ -8,7 +8,8 @@ import pytest
 from broker import keys
 from broker.connection import Broker
 from broker.errors import IdempotencyConflict
-from broker.request_store import RequestRecord, RequestStore, Ticket
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore, Ticket
 from protocol.requests import ProfileRequest
 from tests.support.builders import NOW
 

@@ -16,7 +16,8 @@ from rq.serializers import JSONSerializer
 from broker import keys
 from broker.connection import Broker
 from broker.request_log import RequestLog
-from broker.request_store import DISPATCHERS, RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import DISPATCHERS, RequestStore
 from broker.settings import BrokerSettings
 from protocol.names import DEFAULT_TENANT
 from protocol.requests import ProfileRequest

@@ -9,7 +9,8 @@ from broker import keys
 from broker.connection import Broker
 from broker.host_registry import HostRegistry
 from broker.request_log import RequestLog
-from broker.request_store import RequestRecord, RequestStore
+from broker.request_record import RequestRecord
+from broker.request_store import RequestStore
 from broker.standing import StandingRequests
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT, HostKey

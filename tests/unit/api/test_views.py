@@ -8,7 +8,7 @@ import pytest
 
 from api.views import RequestStatus, host_view, request_status
 from broker.host_registry import KnownHost
-from broker.request_store import RequestRecord, Tally
+from broker.request_record import RequestRecord, Tally
 from protocol.lifecycle import OPEN, OUTCOMES, State
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,11 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def short_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The temporary folder that long state directories fall back to."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path
+def short_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary folder that long state directories fall back to; not below pytest's own, which is long already."""
+    with tempfile.TemporaryDirectory(prefix="pcs-") as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
 
 
 def a_long_state_dir(tmp_path: Path) -> Path:
