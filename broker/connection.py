@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -33,6 +33,7 @@ from broker import keys
 from broker.cluster import Asked, ClusterClient, send_to_one
 from broker.errors import BrokerUnavailable, ClusterNotNamed, PartitionMismatch
 from broker.keys import Place
+from broker.packing import packing
 from broker.replicas import ReplicaWait
 from broker.settings import BrokerSettings, node_urls
 from broker.slot_map import Node, SlotMap
@@ -100,6 +101,7 @@ def _client(url: str, node: Node | None = None, *, blocking: bool = False) -> Cl
         "socket_timeout": None if blocking else COMMAND_TIMEOUT_SECONDS,
         **parse_url(url),
     }
+    options["connection_class"] = packing(options.get("connection_class", Connection))
     if node is not None:
         options |= {"host": node.host, "port": node.port}
     if blocking:

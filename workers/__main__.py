@@ -75,7 +75,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     doorbells, changes = request_log.reader(instance), results.reader(consumer=instance)
     merger = Merger(request_log, store, doorbells)
     recoverer = Recoverer(request_log, merger, doorbells)
-    projector = Projector(results, changes)
+    projector = Projector(results, changes, waits_for=merger.caught_up)
     own = [request_log.reader(instance), results.reader(consumer=instance)]
     janitor = Janitor(request_log, results, registry, own, events=Events(broker))
     watch = Watch(registry, store, Roster(broker))

@@ -1,5 +1,6 @@
 """The merger: reads the doorbells, compacts the hosts that were rung for, installs what comes out."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,6 +20,10 @@ from broker.streams import Entry, GroupReader
 log = structlog.get_logger(__name__)
 
 BATCH: Final = 256
+MANY: Final = 500
+CHUNK: Final = 200
+"""Hosts that are loaded, decided on and stored together."""
+SIDE_BY_SIDE: Final = 4
 BLOCK: Final = timedelta(seconds=1)
 TRIES: Final = 5
 """A host that changes under every one of these is left to its next entry: whoever changed it may have rung."""
@@ -31,6 +36,9 @@ class Merger:
         self._log = request_log
         self._store = store
         self._reader = reader
+        self.caught_up = asyncio.Event()
+        """Cleared while it works off very many hosts: others of its process may let it go first."""
+        self.caught_up.set()
 
     async def merge(self) -> int:
         """One pass: wait for entries, work them off, ack those whose effect is stored. Gives how many hosts.
@@ -41,7 +49,12 @@ class Merger:
         entries = await self._reader.read(count=BATCH, block=BLOCK)
         if not entries:
             return 0
-        return await self.work_off(self._log.places(entries))
+        if len(entries) >= MANY:
+            self.caught_up.clear()
+        try:
+            return await self.work_off(self._log.places(entries))
+        finally:
+            self.caught_up.set()
 
     async def work_off(self, rung: Mapping[Place, Sequence[Entry]]) -> int:
         """Compact these hosts; ack the entries of those that are done. Gives how many are."""
@@ -59,12 +72,20 @@ class Merger:
         for _ in range(TRIES):
             if not waiting:
                 break
-            now = time.time()
-            settled = decide(await self._store.load_all(waiting), now)
-            stored = await self._store.settle_all(settled, now=now)
+            chunks = [waiting[first : first + CHUNK] for first in range(0, len(waiting), CHUNK)]
+            # A few at a time: the server works on some while we decide on others.
+            room = asyncio.Semaphore(SIDE_BY_SIDE)
+            stored: dict[Place, bool] = {}
+            for of_chunk in await asyncio.gather(*(self._compact(chunk, room) for chunk in chunks)):
+                stored |= of_chunk
             done.extend(at for at, was_stored in stored.items() if was_stored)
             waiting = [at for at, was_stored in stored.items() if not was_stored]
         return done
+
+    async def _compact(self, places: Sequence[Place], room: asyncio.Semaphore) -> dict[Place, bool]:
+        async with room:
+            now = time.time()
+            return await self._store.settle_all(decide(await self._store.load_all(places), now), now=now)
 
 
 def decide(loaded: Mapping[Place, Loaded], now: float) -> list[Settled]:

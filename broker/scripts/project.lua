@@ -30,9 +30,19 @@ local function note_begun(at)
   end
 end
 
+local statuses, touched, counts = {}, {}, {}
+
+local function count(state, by)
+  counts[state] = (counts[state] or 0) + by
+end
+
 local function fold(path, entry, state, is_outcome, at, facts)
-  local stored = redis.call('HGET', KEYS[1], path)
-  local status = stored and cjson.decode(stored) or { timeline = {} }
+  local status = statuses[path]
+  if not status then
+    local stored = redis.call('HGET', KEYS[1], path)
+    status = stored and cjson.decode(stored) or { timeline = {} }
+    statuses[path] = status
+  end
   if state == 'late_completion' then
     if not status.ended or status.results_path then
       return 0
@@ -42,16 +52,16 @@ local function fold(path, entry, state, is_outcome, at, facts)
         status[name] = value
       end
     end
-    redis.call('HSET', KEYS[1], path, cjson.encode(status))
+    touched[path] = true
     return 1
   end
-  if stored then
+  if status.state then
     if status.ended or is_older(entry, status.entry) then
       return 0
     end
-    redis.call('HINCRBY', KEYS[2], status.state, -1)
+    count(status.state, -1)
   end
-  redis.call('HINCRBY', KEYS[2], state, 1)
+  count(state, 1)
   status.entry = entry
   status.state = state
   status.ended = is_outcome or nil
@@ -63,13 +73,21 @@ local function fold(path, entry, state, is_outcome, at, facts)
   for name, value in pairs(facts) do
     status[name] = value
   end
-  redis.call('HSET', KEYS[1], path, cjson.encode(status))
+  touched[path] = true
   return 1
 end
 
 local changed = 0
 for _, change in ipairs(cjson.decode(ARGV[1])) do
   changed = changed + fold(unpack(change))
+end
+for path in pairs(touched) do
+  redis.call('HSET', KEYS[1], path, cjson.encode(statuses[path]))
+end
+for state, by in pairs(counts) do
+  if by ~= 0 then
+    redis.call('HINCRBY', KEYS[2], state, by)
+  end
 end
 if changed > 0 then
   redis.call('EXPIRE', KEYS[1], 604800)

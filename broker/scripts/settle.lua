@@ -8,7 +8,7 @@
 
 local now = ARGV[1]
 local decisions = cjson.decode(ARGV[3])
-local nudged = {}
+local nudged, wake = {}, {}
 for _, decision in ipairs(decisions) do
   decision.fields = {}
   for name, value in pairs(decision.install or {}) do
@@ -68,7 +68,8 @@ local function settle(at, who, revision, drained, decision)
     emit(at.results, who, event.state, now, event.command_id, event.generation, event.request_ids, extras)
   end
   if decision.wake_at then
-    redis.call('ZADD', at.deadlines, decision.wake_at, who.path)
+    wake[#wake + 1] = decision.wake_at
+    wake[#wake + 1] = who.path
   else
     redis.call('ZREM', at.deadlines, who.path)
   end
@@ -84,6 +85,9 @@ for number, host in ipairs(cjson.decode(ARGV[4])) do
   }
   local path, tenant, service, hostname, revision, drained, decision = unpack(host)
   answers[number] = settle(at, host_of(path, tenant, service, hostname), revision, drained, decisions[decision])
+end
+if #wake > 0 then
+  redis.call('ZADD', KEYS[2], unpack(wake))
 end
 if #nudged > 0 then
   redis.call('SPUBLISH', ARGV[2], table.concat(nudged, ' '))
