@@ -1,5 +1,6 @@
 """`studio check`: one command for every check of a clone. CI and pre-commit call the same."""
 
+import os
 import subprocess
 import sys
 import time
@@ -34,7 +35,9 @@ STEPS: Final = (
     Step("imports", (str(BIN / "lint-imports"), "--no-logo")),
     Step("Lua", (sys.executable, "tools/lint_lua.py")),
 )
-TESTS: Final = (sys.executable, "-m", "pytest")
+SIDE_BY_SIDE: Final = min(8, (os.cpu_count() or 1) + 1)
+"""Test processes: one more than cores, as most tests wait for processes most of the time."""
+TESTS: Final = (sys.executable, "-m", "pytest", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile")
 
 
 @click.command(cls=options.StudioCommand, context_settings={"ignore_unknown_options": True})
