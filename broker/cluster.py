@@ -80,15 +80,23 @@ class ClusterClient(AsyncCoreCommands):
         self.connect = connect
         self._event_dispatcher = EventDispatcher()  # redis-py's commands want one to be there
         self._clients: dict[Node, Any] = {}
+        self._is_closed = False
 
     def client(self, node: Node) -> Any:
-        """The client of one node, with its pool."""
+        """The client of one node, with its pool.
+
+        Raises:
+            redis.exceptions.ConnectionError: this one is closed: what a late caller opens now nobody would close.
+        """
+        if self._is_closed:
+            raise RedisConnectionError("the client is closed")
         if node not in self._clients:
             self._clients[node] = self.connect(node)
         return self._clients[node]
 
     async def aclose(self) -> None:
         """Give every connection back."""
+        self._is_closed = True
         await self.slots.aclose()
         clients = list(self._clients.values())
         self._clients.clear()

@@ -61,6 +61,7 @@ class SlotMap:
         self._failure: RedisConnectionError | None = None
         self._looking: asyncio.Task[None] | None = None
         self._suspects: set[Node] = set()
+        self._is_closed = False
 
     @property
     def primaries(self) -> list[Node]:
@@ -99,7 +100,8 @@ class SlotMap:
             redis.exceptions.ConnectionError: nothing is known, and no node answers.
         """
         if self._owners:
-            if self._is_stale and not self._asked_just_now() and (self._looking is None or self._looking.done()):
+            is_looking = self._looking is not None and not self._looking.done()
+            if self._is_stale and not self._is_closed and not is_looking and not self._asked_just_now():
                 self._looking = asyncio.create_task(self._look_again())
             return
         async with self._asking:
@@ -110,7 +112,8 @@ class SlotMap:
             await self._ask()
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop looking, for good."""
+        self._is_closed = True
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from broker.connection import Broker
 from broker.embedded import find_server
@@ -121,10 +122,11 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Broker]:
         str(find_server()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path),
         "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no",
     ]  # fmt: skip
-    settings = BrokerSettings.model_validate({"redis_url": f"redis://127.0.0.1:{port}", "state_dir": tmp_path})
+    of_node = BrokerSettings.model_validate({"redis_url": f"redis://127.0.0.1:{port}", "state_dir": tmp_path})
+    settings = of_node.model_copy(update={"redis_url": SecretStr(f"redis+cluster://127.0.0.1:{port}")})
     with started(Role("cluster", argv, env={}, log=tmp_path / "cluster.log")):
-        wait_for_broker(settings)
-        with redis.Redis.from_url(settings.url) as node:
+        wait_for_broker(of_node)
+        with redis.Redis.from_url(of_node.url) as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         async with Broker.opened(settings) as connected:
             await connected.wait_until_ready()
@@ -133,9 +135,10 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Broker]:
 
 async def test_on_a_cluster_it_reads_one_partition_after_the_other(cluster: Broker, tmp_path: Path) -> None:
     expected = await runs(cluster, 20)
-    async with cluster.guarded() as client:
-        with pytest.raises(redis.ResponseError, match="same slot"):
-            await client.xread({"pcs:{0}:results": "0", "pcs:{1}:results": "0"})
-    with consumer(cluster.settings, tmp_path / "output", "--cluster"):
+    one_node = cluster.settings.url.removeprefix("redis+cluster://")
+    of_node = cluster.settings.model_copy(update={"redis_url": SecretStr(f"redis://{one_node}")})
+    with redis.Redis.from_url(of_node.url) as client, pytest.raises(redis.ResponseError, match="same slot"):
+        client.xread({"pcs:{0}:results": "0", "pcs:{1}:results": "0"})
+    with consumer(of_node, tmp_path / "output", "--cluster"):
         await until(tmp_path / "output", 20)
     assert set(outcomes(tmp_path / "output")) == expected
