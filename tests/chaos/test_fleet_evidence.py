@@ -64,11 +64,15 @@ def test_only_a_failover_at_that_moment_excuses_the_server(tmp_path: Path) -> No
 
 
 def test_a_seed_plans_the_same_blows_and_everybody_has_a_turn() -> None:
-    victims = ("merger", "api-1", "agents-1", FAILOVER)
+    victims = ("merger", "api-1", "agents-1", "broker")
     hosts = {"agents-1": HOSTS}
     planned = plan(5, 40, victims, hosts)
     assert planned == plan(5, 40, victims, hosts)
     assert planned != plan(6, 40, victims, hosts)
     for first in range(0, 40, len(victims)):
         assert {turn.strikes[0].victim for turn in planned[first : first + len(victims)]} == {*victims}
+    with_failovers = plan(5, 40, victims, hosts, failover_every=4)
+    assert [number for number, turn in enumerate(with_failovers) if turn.strikes[0].victim == FAILOVER] == [
+        *range(1, 40, 4)
+    ]
     assert any(strike.action == KILL and strike.amnesiacs for turn in planned for strike in turn.strikes)

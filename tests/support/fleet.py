@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from broker.connection import Broker
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
 from tests.support.fleet_journal import Journal, lines_of
-from tests.support.processes import LOOPED_ROLES, Role, api_role, broker_role, eventually, free_port, started
+from tests.support.processes import LOOPED_ROLES, ROOT, Role, api_role, broker_role, eventually, free_port, started
 from tests.support.servers import wait_for_broker
 
 HOSTS: Final = tuple(f"host-{number:02}" for number in range(50))
@@ -38,6 +40,7 @@ class Fleet:
     urls: Sequence[str]
     tokens: Mapping[str, str]
     hosts: Mapping[str, Sequence[str]]
+    env: Mapping[str, str]
 
     @property
     def as_admin(self) -> dict[str, str]:
@@ -90,6 +93,11 @@ class Fleet:
         assert answer.status_code == HTTPStatus.OK, answer.text
         return {host["hostname"]: host["status"] for host in answer.json()["hosts"]}
 
+    def rebuild_statuses(self) -> None:
+        """As an operator does after a failover took what the projector had just written."""
+        argv = [sys.executable, "-m", "workers.rebuild_status"]
+        subprocess.run(argv, env={**os.environ, **self.env}, cwd=ROOT, check=True, capture_output=True)
+
 
 def journal_of(state_dir: Path, agents: str) -> Path:
     """Where an agents' process writes what it does."""
@@ -130,7 +138,7 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
             ]  # fmt: skip
             role = Role(name, argv, env={"GPROFILER_TOKEN": tokens["agent"]}, log=state_dir / f"{name}.log")
             roles[name] = stack.enter_context(started(role))
-        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts)
+        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env)
         eventually(lambda: all(fleet.is_up(name, 0) for name in hosts), within=30, what="agents at work")
         yield fleet
 

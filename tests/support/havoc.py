@@ -37,18 +37,23 @@ class Round:
     strikes: tuple[Strike, ...]
 
 
-def plan(seed: int, rounds: int, victims: Sequence[str], hosts: Mapping[str, Sequence[str]]) -> list[Round]:
-    """The rounds: everybody has a turn before anybody has a second one. `hosts`: victim -> those whose agents it is."""
+def plan(
+    seed: int, rounds: int, victims: Sequence[str], hosts: Mapping[str, Sequence[str]], *, failover_every: int = 0
+) -> list[Round]:
+    """The rounds: everybody has a turn before anybody has a second one, and every so many rounds it is a failover's.
+
+    `hosts`: victim -> those whose agents it is.
+    """
     dice = random.Random(f"{seed} havoc")
     deck: list[str] = []
     planned = []
-    for _ in range(rounds):
+    for number in range(rounds):
         if not deck:
             deck = list(victims)
             dice.shuffle(deck)
-        struck = [deck.pop()]
+        struck = [FAILOVER if failover_every and number % failover_every == 1 else deck.pop()]
         if dice.random() < 0.25:
-            struck.append(dice.choice([victim for victim in victims if victim not in (*struck, FAILOVER)]))
+            struck.append(dice.choice([victim for victim in victims if victim not in struck]))
         strikes = tuple(_strike(dice, victim, len(struck), hosts.get(victim, ())) for victim in struck)
         planned.append(Round(dice.uniform(0.3, 1.5), strikes))
     return planned
