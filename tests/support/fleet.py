@@ -19,7 +19,7 @@ from broker import keys
 from broker.connection import Broker
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
-from tests.support.fleet_journal import Journal, lines_of
+from tests.support.fleet_journal import Journal, last_up
 from tests.support.processes import LOOPED_ROLES, ROOT, Role, api_role, broker_role, eventually, free_port, started
 from tests.support.servers import wait_for_broker
 
@@ -41,6 +41,8 @@ class Fleet:
     tokens: Mapping[str, str]
     hosts: Mapping[str, Sequence[str]]
     env: Mapping[str, str]
+    client: httpx.Client
+    """One for all calls: httpx makes a TLS context for each, and that takes longer than any call here."""
 
     @property
     def as_admin(self) -> dict[str, str]:
@@ -62,8 +64,8 @@ class Fleet:
     def is_up(self, name: str, since: float) -> bool:
         """Whether an API, or agents that were started at that moment, are at work; nobody waits for the others."""
         if name in self.hosts:
-            return any(line["what"] == "up" and line["at"] > since for line in lines_of(self.journal(name)))
-        return not name.startswith("api-") or _is_ready(self.urls[int(name[-1]) - 1])
+            return last_up(self.journal(name)) > since
+        return not name.startswith("api-") or _is_ready(self.client, self.urls[int(name[-1]) - 1])
 
     async def outcomes(self) -> Outcomes:
         """What the results streams say now."""
@@ -87,9 +89,7 @@ class Fleet:
 
     def statuses(self, request_id: str) -> dict[str, str]:
         """A request's status on each host, as the API shows it."""
-        answer = httpx.get(
-            f"{self.urls[0]}/api/v1/requests/{request_id}", headers=self.as_admin, timeout=10, trust_env=False
-        )
+        answer = self.client.get(f"{self.urls[0]}/api/v1/requests/{request_id}", headers=self.as_admin)
         assert answer.status_code == HTTPStatus.OK, answer.text
         return {host["hostname"]: host["status"] for host in answer.json()["hosts"]}
 
@@ -114,6 +114,7 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
         env |= {"PCS_REDIS_URL": cluster.url, "PCS_RQ_URL": own.url}
     roles: dict[str, Role] = {}
     with contextlib.ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(timeout=10, trust_env=False))
         server = stack.enter_context(started(broker_role(state_dir)))  # rq's own, where there is a cluster
         wait_for_broker(own)
         if cluster is None:
@@ -128,7 +129,7 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
             api = api_role(state_dir, port, env=env, log=f"api-{number}.log")
             roles[f"api-{number}"] = stack.enter_context(started(api))
         for url in urls:
-            eventually(lambda url=url: _is_ready(url), within=30, what="a ready API")  # type: ignore[misc]  # bound now
+            eventually(lambda url=url: _is_ready(client, url), within=30, what="a ready API")  # type: ignore[misc]  # bound now
         tokens = json.loads((state_dir / "tokens.json").read_text())
         hosts = {"agents-1": HOSTS[::2], "agents-2": HOSTS[1::2]}
         for (name, theirs), url in zip(hosts.items(), urls, strict=True):
@@ -138,12 +139,12 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
             ]  # fmt: skip
             role = Role(name, argv, env={"GPROFILER_TOKEN": tokens["agent"]}, log=state_dir / f"{name}.log")
             roles[name] = stack.enter_context(started(role))
-        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env)
+        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env, client)
         eventually(lambda: all(fleet.is_up(name, 0) for name in hosts), within=30, what="agents at work")
         yield fleet
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(client: httpx.Client, url: str) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == HTTPStatus.OK
+        return client.get(f"{url}/readyz").status_code == HTTPStatus.OK
     return False

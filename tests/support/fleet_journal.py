@@ -36,6 +36,13 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def last_up(path: Path) -> float:
+    """When the agents that write a journal came up last, in seconds since the epoch; 0 when they never did."""
+    text = path.read_bytes() if path.exists() else b""
+    sign = text.rfind(b'"what": "up"')
+    return float(json.loads(text[text.rfind(b"\n", 0, sign) + 1 :].partition(b"\n")[0])["at"]) if sign >= 0 else 0.0
+
+
 @dataclass
 class Held:
     """A command in an agent's ledger. `stage`: received, begun, finished, or settled when the server has its end."""
