@@ -101,7 +101,7 @@ def redis_cluster(home: Path, *, replicas: bool = False, full_coverage: str = "n
     try:
         masters, others = nodes[:MASTERS], nodes[MASTERS:]
         for node in nodes:
-            eventually(lambda node=node: _answers(node), what="a node's first answer")  # type: ignore[misc]  # bound now
+            eventually(lambda node=node: answers(node), what="a node's first answer")  # type: ignore[misc]  # bound now
         bounds = [SLOTS * number // MASTERS for number in range(MASTERS + 1)]
         for number, node in enumerate(masters):
             node.ask("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
@@ -132,7 +132,8 @@ def _start(home: Path, full_coverage: str) -> ServerNode:
     return ServerNode(port, bus, Role(f"node {port}", [str(find_server()), str(config)], env={}, log=home / "log"))
 
 
-def _answers(node: ServerNode) -> bool:
+def answers(node: ServerNode) -> bool:
+    """Whether it can be asked."""
     with contextlib.suppress(redis.exceptions.ConnectionError):
         return bool(node.ask("PING"))
     return False
