@@ -177,6 +177,7 @@ def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
         "installed_at": str(ms(now)),
         "duration_ms": str(duration_ms),
         "run_for_ms": str(duration_ms + ms(GRACE_SECONDS) if limited else -1),
+        **({"displaces": "1"} if effective.displaces else {}),
     }
 
 
@@ -194,6 +195,7 @@ def read_effective(fields: Mapping[str, str]) -> Effective | None:
         stop_ids=tuple(fields["stop_ids"].split()),
         started_at=int(started_at) / 1000 if started_at else None,
         closed_by_clock=fields.get("closed_by_clock") == "1",
+        displaces=fields.get("displaces") == "1",
     )
 
 

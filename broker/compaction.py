@@ -73,16 +73,17 @@ def compact(
         )  # fmt: skip
     elif stops:
         folded = fold_stops(stops, standing)
-    elif active is not None and _must_be_stopped(active):
-        folded = stop_for_nobody(active, standing)
     elif active is not None and not active.request_ids and isinstance(active.command, StopCommand):
         folded = Folded(keep=active)
+    elif active is not None and _must_be_stopped(active):
+        folded = stop_for_nobody(active, standing)
     else:
         folded = Folded()
         if active is not None:
             close = (known.endings[-1].outcome if known.endings else State.CANCELLED, "no request is left in it")
 
     if folded.install is not None and active is not None:
+        folded = replace(folded, install=replace(folded.install, displaces=_must_be_stopped(active)))
         close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
     waiting = [*put_off, *waiting]
     still_open = (*folded.members, *(replace(request, state=State.QUEUED) for request in waiting))
@@ -269,7 +270,8 @@ def _wants_more(members: Iterable[OpenRequest], standing: Standing) -> bool:
 
 
 def _must_be_stopped(active: Effective) -> bool:
-    return isinstance(active.command, StartCommand) and active.state in MAYBE_AT_WORK
+    """Whether the agent may be at work on it, or on what it displaced and the agent was not yet told of."""
+    return active.displaces or (isinstance(active.command, StartCommand) and active.state in MAYBE_AT_WORK)
 
 
 def _what_for(request: OpenRequest, now: float) -> str:

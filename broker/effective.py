@@ -65,6 +65,8 @@ class Effective:
     started_at: float | None = None
     closed_by_clock: bool = False
     """An older agent reported only the start: the clock ends it, as completed."""
+    displaces: bool = False
+    """It was installed over a run that the agent may be at work on until it takes this one."""
 
     @property
     def is_open(self) -> bool:

@@ -97,3 +97,18 @@ def test_what_nobody_asked_here_is_of_no_account() -> None:
     after = compact(first.open_requests, installed(first), NOW, {"another": "cancelled by t"})
     assert kept(after) == installed(first)
     assert after.endings == ()
+
+
+@pytest.mark.parametrize("newer", [a_start(frequency=99), a_stop(), a_start(profiling_mode="wall", priority="urgent")])
+def test_an_agent_at_work_on_what_was_displaced_is_told_though_it_never_took_the_newer_command(
+    newer: OpenRequest,
+) -> None:
+    start = a_start()
+    at_work = running(installed(compact([start], None, NOW)))
+    second = compact([start, newer], at_work, NOW)
+    everything = dict.fromkeys((start.request_id, newer.request_id), "cancelled by t")
+    after = compact(second.open_requests, installed(second), NOW + 1, everything)
+    stop = installed(after)
+    assert isinstance(stop.command, StopCommand)
+    assert (stop.request_ids, stop.generation) == ((), 3)
+    assert kept(compact(after.open_requests, stop, NOW + 2)) == stop

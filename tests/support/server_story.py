@@ -1,0 +1,436 @@
+"""Some hosts on a real server, as a state machine: operators, two mergers, agents and projectors act in any order.
+
+A merger's pass is taken apart: reading the doorbell, loading, storing and acking are steps of their own, others act in
+between, and it may die after any of them. Time is the story's: every moment the server hears of is given to it. After
+each step all that the server has told is held to the laws; at the end everything is driven to its end.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from broker import keys
+from broker.codec import ms
+from broker.command_store import CommandStore
+from broker.connection import Broker
+from broker.effective import OpenRequest
+from broker.keys import Place
+from broker.request_log import RequestLog
+from broker.request_store import RequestStore
+from broker.results import Change, Results
+from broker.scripts import Delivered, Recorded, Settled
+from broker.streams import Entry, GroupReader
+from protocol.lifecycle import OPEN, OUTCOMES, State
+from protocol.names import HostKey
+from tests.support.builders import NOW, a_host
+from tests.support.played_host import PlayedHost
+from tests.support.story_agent import Stage, StoryAgent, profiled_by
+from tests.support.story_record import StoryRecord
+from tests.support.wishes import UNIVERSE, starts, stops, wants
+from workers.merger import decide
+
+Given = TypeVar("Given")
+HOSTS: Final = tuple(a_host(f"web-{number}") for number in range(3))
+AT_ONCE: Final = timedelta(0)
+SILENCE_SECONDS: Final = 200.0
+MODES: Final = ("cpu", "cpu", "cpu", "wall")
+AT_ITS_OWN_RISK: Final = frozenset({State.TIMED_OUT, State.UNDELIVERABLE, State.LOST, State.COMPLETED, State.FAILED})
+"""How a command may end that an agent is at work on without anybody's telling it to stop: it broke the protocol before,
+was silent for long, or said itself that it has ended."""
+
+which_host = st.integers(0, len(HOSTS) - 1)
+some_hosts = st.sets(which_host, min_size=1)
+coin = st.booleans()
+
+
+@dataclass
+class Scene:
+    """The server of a story, and the loop on which it is spoken to. By number of partitions."""
+
+    loop: asyncio.AbstractEventLoop
+    brokers: dict[int, Broker]
+
+    def do(self, work: Coroutine[Any, Any, Given]) -> Given:
+        """Wait for it."""
+        return self.loop.run_until_complete(work)
+
+
+@dataclass
+class Hand:
+    """What a merger has in hand: entries, then what was loaded and decided, then what is done."""
+
+    reader: GroupReader
+    rung: dict[Place, list[Entry]] = field(default_factory=dict)
+    settled: list[Settled] = field(default_factory=list)
+    read_at: float = 0.0
+    done: list[Place] = field(default_factory=list)
+
+
+class ServerStory(RuleBasedStateMachine):
+    """Two partitions or one, three hosts, and whoever has to do with them."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__()
+        self.scene = scene
+        self.now = NOW
+        self.wishes: dict[str, OpenRequest] = {}
+        self.targets: dict[str, set[str]] = {}
+        self.names = 0
+        self.is_lawful = False
+        """Whether the last look found nothing wrong."""
+
+    @initialize(partitions=st.sampled_from([1, 2]), old=st.sets(which_host, max_size=1))
+    def begin(self, partitions: int, old: set[int]) -> None:
+        self.broker = self.scene.brokers[partitions]
+        self.log, self.store = RequestLog(self.broker), CommandStore(self.broker)
+        self.results, self.requests = Results(self.broker), RequestStore(self.broker)
+        self.agents = [
+            StoryAgent(PlayedHost(self.broker, key), is_old=number in old) for number, key in enumerate(HOSTS)
+        ]
+        self.places = [agent.host.at for agent in self.agents]
+        self.record = StoryRecord(self.broker, self.places)
+        self.projecting: list[Entry] = []
+        self.scene.do(self._empty())
+        self.mergers = [Hand(self._reader()) for _ in range(2)]
+        self.projector = self.results.reader(consumer="projector")
+
+    async def _empty(self) -> None:
+        async with self.broker.guarded() as redis:
+            await redis.flushall()
+        for reader in (self.log.reader(), self.results.reader()):
+            await reader.prepare()
+
+    def _reader(self) -> GroupReader:
+        self.names += 1
+        return self.log.reader(f"merger-{self.names}")
+
+    def _read(self, reader: GroupReader, key: Callable[[int], str], count: int) -> list[Entry]:
+        """As `reader.read` does, but for the wait: a server notices only every 100 ms that a wait is over."""
+        streams = {key(partition): ">" for partition in range(self.broker.partitions)}
+
+        async def read() -> list[Entry]:
+            async with self.broker.guarded() as redis:
+                answer = await redis.xreadgroup(reader.group, reader.consumer, streams, count=count)
+            return [Entry(stream, entry_id, fields) for stream, entries in answer for entry_id, fields in entries]
+
+        return self.scene.do(read())
+
+    # --- operators ---
+
+    @rule(
+        wish=starts(
+            modes=MODES, expires_in=st.sampled_from([5.0, 900.0, 900.0]), waits=(None, None, None, None, 2.0, 100.0)
+        ),
+        hosts=some_hosts,
+    )  # fmt: skip
+    def submit_a_start(self, wish: OpenRequest, hosts: set[int]) -> None:
+        self._submit(wish, hosts, lasts=wish.expires_at - NOW)
+
+    @rule(wish=stops(), hosts=some_hosts)
+    def submit_a_stop(self, wish: OpenRequest, hosts: set[int]) -> None:
+        self._submit(wish, hosts, lasts=900.0)
+
+    def _submit(self, wish: OpenRequest, hosts: set[int], *, lasts: float) -> None:
+        number = len(self.wishes)
+        starts_at = None if wish.not_before is None else self.now + (wish.not_before - NOW)
+        wish = replace(
+            wish, request_id=f"r{number}.", command_id=f"c{number}.", accepted_at=self.now, start_within=lasts,
+            expires_at=(starts_at or self.now) + lasts, not_before=starts_at,
+        )  # fmt: skip
+        self.wishes[wish.request_id] = wish
+        self.targets[wish.request_id] = {self.places[host].path for host in hosts}
+        appended = self.scene.do(self.log.append({HOSTS[host]: wish for host in sorted(hosts)}))
+        assert appended == len(hosts)
+
+    @precondition(lambda self: self.wishes)
+    @rule(which=st.integers(0, 5))
+    def the_last_call_is_repeated(self, which: int) -> None:
+        """Its answer was lost."""
+        wish = self._some_wish(which)
+        assert self.scene.do(self.log.append(dict.fromkeys(self._hosts_of(wish), wish))) == 0
+
+    @precondition(lambda self: self.wishes)
+    @rule(which=st.integers(0, 5))
+    def cancel_a_request(self, which: int) -> None:
+        wish = self._some_wish(which)
+        self.scene.do(self.log.cancel(wish.request_id, self._hosts_of(wish), reason="cancelled by test"))
+
+    def _some_wish(self, which: int) -> OpenRequest:
+        newest_first = list(reversed(self.wishes.values()))
+        return newest_first[which % len(newest_first)]
+
+    def _hosts_of(self, wish: OpenRequest) -> list[HostKey]:
+        return sorted(HostKey.from_path(path) for path in self.targets[wish.request_id])
+
+    # --- two mergers, step by step ---
+
+    @rule(which=coin, count=st.sampled_from([1, 2, 100]))
+    def a_merger_reads(self, which: bool, count: int) -> None:
+        hand = self.mergers[which]
+        if not hand.rung:
+            hand.rung = self.log.places(self._read(hand.reader, keys.doorbell, count))
+
+    @rule(which=coin)
+    def a_merger_takes_over(self, which: bool) -> None:
+        """The other one is dead, or slow: both may be at work on the same entries now."""
+        hand = self.mergers[which]
+        if not hand.rung:
+            hand.rung = self.log.places(self.scene.do(hand.reader.claim(idle=AT_ONCE)))
+
+    @rule(which=coin)
+    def a_merger_loads(self, which: bool) -> None:
+        """Again, if it has loaded before: some hosts had changed."""
+        hand = self.mergers[which]
+        waiting = [at for at in hand.rung if at not in hand.done]
+        if waiting:
+            hand.read_at = self.now
+            hand.settled = decide(self.scene.do(self.store.load_all(waiting)), self.now)
+
+    @rule(which=coin)
+    def a_merger_stores(self, which: bool) -> None:
+        """May come twice: the answer was lost."""
+        hand = self.mergers[which]
+        if hand.settled:
+            stored = self.scene.do(self.store.settle_all(hand.settled, now=hand.read_at))
+            hand.done = list(dict.fromkeys([*hand.done, *(at for at, is_stored in stored.items() if is_stored)]))
+
+    @rule(which=coin)
+    def a_merger_acks(self, which: bool) -> None:
+        """What it could not store stays pending."""
+        hand = self.mergers[which]
+        if hand.done:
+            entries = [entry for at in hand.done for entry in hand.rung[at]]
+            self.scene.do(hand.reader.ack(entries, delete=True))
+            self.mergers[which] = Hand(hand.reader)
+
+    @rule(which=coin)
+    def a_merger_dies(self, which: bool) -> None:
+        if self.mergers[which].rung:
+            self.mergers[which] = Hand(self._reader())
+
+    @rule(which=coin)
+    def a_merger_makes_a_whole_pass(self, which: bool) -> None:
+        for step in (self.a_merger_reads, self.a_merger_loads, self.a_merger_stores, self.a_merger_acks):
+            step(which, 100) if step == self.a_merger_reads else step(which)
+
+    # --- agents ---
+
+    @rule(which=which_host, names=st.sampled_from([True, True, False]), last=coin, is_reply_lost=coin)
+    def an_agent_beats(self, which: int, names: bool, last: bool, is_reply_lost: bool) -> None:
+        agent = self.agents[which]
+        if agent.is_dead:
+            return
+        delivered = self.scene.do(agent.beat(names=names, last=last, is_reply_lost=is_reply_lost))
+        if delivered is not None:
+            self._check_delivered(agent, delivered)
+
+    @rule(which=which_host)
+    def an_agent_takes_and_begins(self, which: int) -> None:
+        self.an_agent_beats(which, names=True, last=True, is_reply_lost=False)
+        self.an_agent_begins(which)
+        self.an_agent_beats(which, names=True, last=True, is_reply_lost=False)
+
+    @rule(which=which_host)
+    def an_agent_begins(self, which: int) -> None:
+        agent = self.agents[which]
+        if agent.is_dead or not agent.held:
+            return
+        agent.begin()
+        if agent.is_old:
+            assert self.scene.do(agent.say_started()) is not Recorded.UNKNOWN
+
+    @rule(which=which_host, status=st.sampled_from(["completed", "completed", "failed"]), is_reply_lost=coin)
+    def an_agent_ends_its_run(self, which: int, status: str, is_reply_lost: bool) -> None:
+        """And reports it, and what it has not reported yet."""
+        agent = self.agents[which]
+        if not agent.is_dead:
+            agent.end_work(status)
+            for command_id in list(agent.unsent):
+                self._report(agent, command_id, is_reply_lost=is_reply_lost)
+
+    @rule(which=which_host, status=st.sampled_from(["completed", "failed"]))
+    def an_agent_ends_its_run_and_keeps_silent(self, which: int, status: str) -> None:
+        if not self.agents[which].is_dead:
+            self.agents[which].end_work(status)
+
+    @rule(which=which_host, past=st.integers(0, 9))
+    def an_agent_repeats_itself(self, which: int, past: int) -> None:
+        agent = self.agents[which]
+        if not agent.is_dead and agent.sent:
+            self._report(agent, list(agent.sent)[past % len(agent.sent)])
+
+    def _report(self, agent: StoryAgent, command_id: str, *, is_reply_lost: bool = False) -> None:
+        recorded = self.scene.do(agent.report(command_id, is_reply_lost=is_reply_lost))
+        said = agent.said[command_id]
+        assert recorded is not Recorded.UNKNOWN, "it was handed out and is not known"
+        taken = [each for each in said if each is not Recorded.REPEATED]
+        assert len(taken) <= 1, f"a completion was recorded twice: {said}"
+
+    @rule(which=which_host, with_ledger=st.sampled_from([True, True, False]))
+    def an_agent_restarts(self, which: int, with_ledger: bool) -> None:
+        self.agents[which].restart(with_ledger=with_ledger)
+
+    @rule(which=which_host, is_for_ever=st.sampled_from([False, False, False, True]))
+    def an_agent_is_silent_and_given_up(self, which: int, is_for_ever: bool) -> None:
+        agent = self.agents[which]
+        agent.is_dead |= is_for_ever
+        self.time_passes(SILENCE_SECONDS)
+        self.scene.do(agent.host.lose(silent_for=SILENCE_SECONDS))
+
+    def _check_delivered(self, agent: StoryAgent, delivered: Delivered) -> None:
+        path, command_id = agent.host.at.path, delivered.command_id
+        command = self.record.commands[path]
+        assert (command_id, str(delivered.generation)) == (command["id"], command["generation"])
+        assert (path, command_id) not in self.record.outcomes, "what has ended was handed out"
+        assert command_id not in agent.said, "what the agent has reported was handed out"
+        for pid in profiled_by(delivered, UNIVERSE):
+            assert any(self._is_left(path, request_id, pid) for request_id in command["request_ids"].split()), (
+                f"{pid} is profiled, and nobody wants it"
+            )
+
+    def _is_left(self, path: str, start_id: str, pid: int) -> bool:
+        """Whether a start wants this process, has not ended, and no stop that came later was taken up."""
+        start = self.wishes[start_id]
+        ids = list(self.wishes)
+        return (
+            start.command_type == "start"
+            and wants(start, pid)
+            and not self.record.has_ended(path, start_id)
+            and not any(
+                self.wishes[later].command_type == "stop"
+                and wants(self.wishes[later], pid)
+                and path in self.targets[later]
+                and self.record.has_applied(path, later)
+                for later in ids[ids.index(start_id) + 1 :]
+            )
+        )
+
+    # --- time, and who looks after it ---
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 29.5, 60.0, 600.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        for agent in self.agents:
+            agent.host.now = self.now
+
+    @rule()
+    def the_janitor_rings(self) -> None:
+        self.scene.do(self.log.ring_due(now=ms(self.now), again_in_ms=30_000))
+
+    # --- projectors ---
+
+    @rule(count=st.sampled_from([1, 3, 500]))
+    def a_projector_reads(self, count: int) -> None:
+        """What it held and did not ack before stays pending."""
+        self.projecting = self._read(self.projector, keys.results, count)
+        self._project(self.projecting)
+
+    @rule()
+    def a_projector_acks(self) -> None:
+        if self.projecting:
+            self.scene.do(self.projector.ack(self.projecting))
+            self.projecting = []
+
+    @rule()
+    def another_projector_takes_over(self) -> None:
+        self.projecting = self.scene.do(self.projector.claim(idle=AT_ONCE))
+        self._project(self.projecting)
+
+    def _project(self, entries: list[Entry]) -> int:
+        return self.scene.do(self.results.project(Change.of(entry) for entry in entries))
+
+    # --- the laws that hold at any moment ---
+
+    @invariant()
+    def what_was_told_is_lawful(self) -> None:
+        """Each request steps by the table, ends once, and is open or ended; generations do not fall."""
+        if hasattr(self, "record"):
+            self._look()
+
+    def _look(self) -> None:
+        self.is_lawful = False
+        self.scene.do(self.record.read(self.wishes, self.targets))
+        self._check_who_is_at_work_for_nobody()
+        self.is_lawful = True
+
+    def _check_who_is_at_work_for_nobody(self) -> None:
+        """What an agent is at work on is the host's command, or there is another that it will be given."""
+        for agent in self.agents:
+            path = agent.host.at.path
+            is_settled = not self.record.waiting[path] and self.record.deadlines.get(path, ms(self.now) + 1) > ms(
+                self.now
+            )
+            ended = self.record.outcomes.get((path, agent.at_work))
+            if agent.at_work and is_settled and ended not in AT_ITS_OWN_RISK:
+                command = self.record.commands[path]
+                assert command["state"] in OPEN, f"{agent.at_work} {ended} is at work for nobody"
+                assert agent.at_work == command["id"] or agent.ledger.get(command["id"]) is not Stage.FINISHED
+
+    # --- the end ---
+
+    def teardown(self) -> None:
+        """Everybody does what is left to do, the dead aside, until everything has come to its end."""
+        if not self.is_lawful:
+            return  # it failed, or never began
+        for number in range(16):
+            self._everybody_acts()
+            if self._is_over():
+                break
+            if number == 8:  # what nobody ever ends is stopped
+                self.submit_a_stop(OpenRequest("", "", "stop", NOW, NOW), set(range(len(HOSTS))))
+            self.time_passes(400.0)
+        self._look()
+        for request_id, paths in self.targets.items():
+            for path in paths:
+                told = self.record.told[path, request_id]
+                assert self.record.has_ended(path, request_id), f"{request_id} never ended: {told}"
+        self._check_what_is_shown()
+
+    def _everybody_acts(self) -> None:
+        self.the_janitor_rings()
+        for agent in self.agents:
+            if agent.is_dead:
+                self.scene.do(agent.host.lose(silent_for=SILENCE_SECONDS))
+        self._merge_all()
+        for which in range(len(self.agents)):
+            self.an_agent_takes_and_begins(which)
+            self.an_agent_beats(which, names=True, last=True, is_reply_lost=False)
+            self.an_agent_ends_its_run(which, "completed", is_reply_lost=False)
+        self._merge_all()
+
+    def _merge_all(self) -> None:
+        """Slower than a crash: a new merger claims whatever is left in others' hands, and reads the rest."""
+        for _ in range(20):
+            self._look()
+            self.mergers = [Hand(self._reader()), Hand(self._reader())]
+            self.a_merger_takes_over(which=False)
+            self.a_merger_reads(which=True, count=500)
+            if not any(hand.rung for hand in self.mergers):
+                return
+            for which in (False, True):
+                for step in (self.a_merger_loads, self.a_merger_stores, self.a_merger_acks):
+                    step(which=which)
+        raise AssertionError("the doorbells never fell silent")
+
+    def _is_over(self) -> bool:
+        return all(told[-1] in OUTCOMES for told in self.record.told.values()) and not any(
+            command.get("state") in OPEN and not agent.is_dead
+            for agent, command in zip(self.agents, self.record.commands.values(), strict=True)
+        )
+
+    def _check_what_is_shown(self) -> None:
+        self.another_projector_takes_over()
+        self._project(self._read(self.projector, keys.results, 10_000))
+        told = self.record.shown()
+        before = {request_id: self.scene.do(self.requests.statuses(request_id)) for request_id in told}
+        self._project(self.record.entries)
+        for request_id, of_host in told.items():
+            statuses = self.scene.do(self.requests.statuses(request_id))
+            assert statuses == before[request_id], "the same news once more changed something"
+            shown = {a_host(name).path: status["state"] for name, status in statuses.items()}
+            assert shown == of_host, f"{request_id} is shown as {shown}, and is {of_host}"
