@@ -1,6 +1,7 @@
 """rq, and the only place that knows it: slow and rare work, run in a process of its own."""
 
 import contextlib
+import functools
 import gc
 import signal
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import redis
 from rq import Queue, Worker
@@ -18,6 +19,8 @@ from rq.job import Job, JobStatus
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.utils import utcparse
+
+from broker.errors import BrokerUnavailable
 
 QUEUE: Final = "studio"
 JOB_TIMEOUT_SECONDS: Final = 600
@@ -33,7 +36,23 @@ JOBS: Final[Mapping[str, str]] = {
     "schedule": "workers.jobs.fire_schedule.run",
 }
 """What may be asked for, and the function that does it."""
+AWAY: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+P = ParamSpec("P")
+R = TypeVar("R")
 AT_WORK: Final = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED})
+
+
+def _told_as_ours(ask: Callable[P, R]) -> Callable[P, R]:
+    """Rq speaks to its server by itself; to the roles that one is away as the broker is."""
+
+    @functools.wraps(ask)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return ask(*args, **kwargs)
+        except AWAY as error:
+            raise BrokerUnavailable(type(error).__name__) from error
+
+    return told
 
 
 class JobQueue:
@@ -49,6 +68,7 @@ class JobQueue:
             serializer=JSONSerializer,
         )  # fmt: skip
 
+    @_told_as_ours
     def ensure(self, job: str, argument: str, *, at: datetime | None = None) -> str:
         """Make sure that this job is queued or at work, or that rq's scheduler has it for a moment; gives its id.
 
@@ -57,7 +77,7 @@ class JobQueue:
 
         Raises:
             KeyError: no such job.
-            redis.exceptions.RedisError: rq's server cannot be reached.
+            BrokerUnavailable: rq's server cannot be reached.
         """
         function = JOBS[job]
         job_id = f"{job}-{argument}"
@@ -78,11 +98,12 @@ class JobQueue:
             self._queue.enqueue_at(at, function, argument, **options)
         return job_id
 
+    @_told_as_ours
     def enqueue_due(self) -> bool:
         """One pass of rq's scheduler: queue the jobs whose moment has come. False when another holds its lock.
 
         Raises:
-            redis.exceptions.RedisError: rq's server cannot be reached.
+            BrokerUnavailable: rq's server cannot be reached.
         """
         if not self._scheduler.acquire_locks():
             return False
@@ -170,7 +191,7 @@ def work(url: str, sign: Callable[[Mapping[str, Any]], None]) -> None:
     while True:
         try:
             connection.ping()
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+        except AWAY:
             time.sleep(0.5)
         else:
             break

@@ -32,8 +32,8 @@ from tests.support.fleet_load import Load
 from tests.support.havoc import Havoc, Round, plan
 from tests.support.redis_cluster import redis_cluster
 
-ROUNDS = int(os.environ.get("PCS_CHAOS_ROUNDS", "6"))
-ROUNDS_ON_A_CLUSTER = int(os.environ.get("PCS_CHAOS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("PCS_CHAOS_ROUNDS", "5"))
+ROUNDS_ON_A_CLUSTER = int(os.environ.get("PCS_CHAOS_ROUNDS", "2"))
 FAILOVER_EVERY = 3
 SEED = int(os.environ.get("PCS_CHAOS_SEED", str(random.SystemRandom().randrange(10**6))))
 REPORT = os.environ.get("PCS_CHAOS_REPORT")

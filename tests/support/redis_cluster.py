@@ -88,9 +88,11 @@ class RunningCluster:
         eventually(self._is_whole, what="a cluster that is whole again")
 
     def _is_whole(self) -> bool:
-        serving = self.serving
+        # Each is asked once: an old master that comes back is one until it hears of its successor.
+        told = [(node, node.ask("ROLE")) for node in self.nodes if node.role.process.poll() is None]
+        serving = [(node, role) for node, role in told if role[0] == "master"]
         return len(serving) == MASTERS and all(
-            _is_ok(node) and len(node.ask("ROLE")[2]) == len(self.nodes) // MASTERS - 1 for node in serving
+            _is_ok(node) and len(role[2]) == len(self.nodes) // MASTERS - 1 for node, role in serving
         )
 
 

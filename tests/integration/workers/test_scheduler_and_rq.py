@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -10,6 +11,7 @@ from redis import Redis
 
 from broker import keys
 from broker.connection import Broker
+from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
 from broker.roster import Roster
 from broker.schedule_store import Schedule, ScheduleStore, ids_of
@@ -159,6 +161,18 @@ async def test_what_is_overdue_is_queued_though_a_dead_scheduler_holds_rqs_lock(
     assert (len(scheduled_jobs(broker)), waiting_jobs(broker)) == (0, 1)
     dead.close()
     assert queue.enqueue_due(), "a scheduler that ends in peace gives its lock back"
+
+
+async def test_rqs_server_is_waited_for_like_the_broker(broker: Broker, queue: JobQueue, tmp_path: Path) -> None:
+    await a_schedule(broker, due=int(time.time()) + 60)
+    away = JobQueue(f"unix://{tmp_path}/nobody-listens")
+    for ask in (away.enqueue_due, lambda: away.ensure("schedule", "a-firing")):
+        with pytest.raises(BrokerUnavailable):
+            ask()
+    with pytest.raises(BrokerUnavailable):
+        await Scheduler(ScheduleStore(broker), away).schedule()
+    await Scheduler(ScheduleStore(broker), queue).schedule()
+    assert len(scheduled_jobs(broker)) == 1
 
 
 async def test_a_firing_under_way_is_seen_to_when_its_schedule_has_moved_on(broker: Broker, queue: JobQueue) -> None:
