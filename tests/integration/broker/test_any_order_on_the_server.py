@@ -34,8 +34,12 @@ def scene(broker_settings: BrokerSettings) -> Iterator[Scene]:
             partitions: Broker(broker_settings.model_copy(update={"partitions": partitions})) for partitions in (1, 2)
         }
         for broker in brokers.values():
-            undo.callback(lambda close=broker.close: runner.run(close()))
+            undo.callback(_close, runner, broker)
         yield Scene(runner.get_loop(), brokers)
+
+
+def _close(runner: asyncio.Runner, broker: Broker) -> None:
+    runner.run(broker.close())
 
 
 def play(scene: Scene, how: settings) -> int:
