@@ -83,8 +83,8 @@ def compact(
             close = (known.endings[-1].outcome if known.endings else State.CANCELLED, "no request is left in it")
 
     if folded.install is not None and active is not None:
-        folded = replace(folded, install=replace(folded.install, displaces=_must_be_stopped(active)))
         close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
+        folded = replace(folded, install=replace(folded.install, displaces=_must_be_stopped(active)))
     waiting = [*put_off, *waiting]
     still_open = (*folded.members, *(replace(request, state=State.QUEUED) for request in waiting))
     return Compacted(

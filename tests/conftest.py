@@ -34,3 +34,11 @@ async def broker(broker_settings: BrokerSettings) -> AsyncIterator[Broker]:
     """A connection to the session's server, with nothing in it."""
     async with emptied(broker_settings) as connected:
         yield connected
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many examples the laws were held against: counted where they were looked at."""
+    passed: list[pytest.TestReport] = terminalreporter.stats.get("passed", [])
+    counts = [int(str(value)) for report in passed for name, value in report.user_properties if name == "examples"]
+    if counts:
+        terminalreporter.write_line(f"{sum(counts):,} examples, {len(counts)} tests, no law broken")

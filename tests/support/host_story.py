@@ -112,7 +112,8 @@ class HostStory(RuleBasedStateMachine):
     @rule(outcome=st.sampled_from([State.COMPLETED, State.FAILED, State.UNDELIVERABLE]))
     def the_command_ends(self, outcome: State) -> None:
         assert self.effective is not None
-        if self.agent_holds == self.effective.command_id or outcome is State.UNDELIVERABLE:
+        is_stop = not isinstance(self.effective.command, StartCommand)
+        if self.agent_holds == self.effective.command_id or is_stop or outcome is State.UNDELIVERABLE:
             self.agent_holds = None
         self._close(outcome)
 

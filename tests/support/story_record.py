@@ -39,6 +39,7 @@ class StoryRecord:
         self.entries: list[Entry] = []
         self._broker = broker
         self._places = places
+        self._pending: set[tuple[str, str, str]] = set()
         self._generations: dict[str, int] = defaultdict(int)
         self._read_to = dict.fromkeys(range(broker.partitions), "-")
 
@@ -87,6 +88,10 @@ class StoryRecord:
             else:
                 assert state is State.SUBMITTED, f"{request_id} was told of before it was submitted"
             told.append(state)
+            if state is State.PENDING:
+                step = (path, request_id, fields["generation"])
+                assert step not in self._pending, f"{request_id} was put into generation {step[2]} twice"
+                self._pending.add(step)
 
     def _check_command(self, path: str, command: dict[str, str], history: list[dict[str, str]]) -> None:
         generation = int(command.get("generation", 0))
