@@ -9,12 +9,15 @@ from hypothesis import Phase, settings
 from tests.support.compaction_laws import (
     APART,
     FURTHER,
+    GIVEN_UP,
     ORDER,
+    PUT_OFF,
     SECONDS_AFTER_A_STOP,
     SECONDS_OF_EACH,
     STORY,
     TIME,
     TWICE,
+    WITHDRAWN,
     Law,
     StoryLaw,
 )
@@ -44,6 +47,9 @@ LAWS: Final = (
     Held("starts that come apart make the same command as together", APART, 1_000),
     Held("a further start never takes anything away", FURTHER, 500),
     Held("time alone never makes the agent act", TIME, 2_200),
+    Held("what was put off keeps what it has left", PUT_OFF, 500),
+    Held("a run is given up only to what is more urgent", GIVEN_UP, 9),
+    Held("a run is no longer than who is left wants", WITHDRAWN, 500),
     Held("every request gets its own seconds and no more", SECONDS_OF_EACH, 7_500),
     Held("who came later keeps its seconds when others are stopped", SECONDS_AFTER_A_STOP, 6_000),
 )

@@ -199,6 +199,49 @@ def _who_came_later_keeps_its_seconds_when_others_are_stopped(
         assert left - 1e-6 <= effective_after(last).remaining(now) <= left + ROUNDING + 1e-6
 
 
+def _what_was_put_off_keeps_what_it_has_left(duration: int, elapsed: float) -> None:
+    first, urgent = named(
+        [
+            OpenRequest("", "", "start", NOW, NOW + 1e6, duration=duration),
+            OpenRequest("", "", "start", NOW, NOW + 1e6, profiling_mode="wall", priority="urgent"),
+        ]
+    )
+    open_requests, command = settled([first], State.RUNNING)
+    taken = compaction.compact([*open_requests, urgent], command, NOW + elapsed)
+    waiting = [request for request in taken.open_requests if request.request_id == first.request_id]
+    if elapsed >= duration:
+        assert not waiting, "it had its seconds"
+        return
+    ended = replace(effective_after(taken), state=State.COMPLETED, request_ids=())
+    resumed = effective_after(compaction.compact(waiting, ended, NOW + 1_000))
+    left = duration - elapsed
+    assert left - 1e-6 <= config_of(resumed).duration <= left + ROUNDING + 1e-6
+
+
+def _a_run_is_given_up_only_to_what_is_more_urgent(runs: str, other: str) -> None:
+    first, second = named(
+        [
+            OpenRequest("", "", "start", NOW, NOW + 1e6, priority=runs),  # type: ignore[arg-type] # drawn from them
+            OpenRequest("", "", "start", NOW, NOW + 1e6, profiling_mode="wall", priority=other),  # type: ignore[arg-type] # likewise
+        ]
+    )
+    open_requests, command = settled([first], State.RUNNING)
+    compacted = compaction.compact([*open_requests, second], command, NOW + 1)
+    assert (compacted.install is not None) == (other == "urgent" and runs != "urgent")
+
+
+def _a_run_is_no_longer_than_who_is_left_wants(durations: tuple[int, int], elapsed: float) -> None:
+    """One of two is withdrawn: the other gets its own seconds and no more of them."""
+    leaves, stays = named([OpenRequest("", "", "start", NOW, NOW + 1e6, duration=duration) for duration in durations])
+    open_requests, command = settled([leaves, stays], State.RUNNING)
+    now = NOW + elapsed
+    compacted = compaction.compact(open_requests, command, now, {leaves.request_id: "cancelled"})
+    if stays.request_id not in {request.request_id for request in compacted.open_requests}:
+        return  # its time was over
+    left = durations[1] - elapsed
+    assert left - 2 * ROUNDING <= effective_after(compacted).remaining(now) <= left + 2 * ROUNDING
+
+
 FOLDS: Final = st.lists(starts(), min_size=2, max_size=5)
 WITH_KEYS: Final = st.lists(starts(args=own_keys()), min_size=1, max_size=4)
 THAT_EXPIRE: Final = st.lists(starts(expires_in=st.sampled_from([5.0, 60.0, 900.0])), min_size=1, max_size=3)
@@ -213,4 +256,8 @@ SECONDS_OF_EACH: Final = Law(_everybody_gets_its_own_seconds, (LENGTHS, st.tuple
 SECONDS_AFTER_A_STOP: Final = Law(
     _who_came_later_keeps_its_seconds_when_others_are_stopped, (LENGTHS, st.tuples(SECONDS, SECONDS))
 )
+PRIORITIES: Final = st.sampled_from(["low", "normal", "urgent"])
+PUT_OFF: Final = Law(_what_was_put_off_keeps_what_it_has_left, (st.integers(1, 200), SECONDS))
+GIVEN_UP: Final = Law(_a_run_is_given_up_only_to_what_is_more_urgent, (PRIORITIES, PRIORITIES))
+WITHDRAWN: Final = Law(_a_run_is_no_longer_than_who_is_left_wants, (LENGTHS, SECONDS))
 STORY: Final = StoryLaw(HostStory)

@@ -111,10 +111,8 @@ class HostStory(RuleBasedStateMachine):
     @precondition(lambda self: self.effective is not None and self.effective.is_open)
     @rule(outcome=st.sampled_from([State.COMPLETED, State.FAILED, State.UNDELIVERABLE]))
     def the_command_ends(self, outcome: State) -> None:
-        assert self.effective is not None
-        is_stop = not isinstance(self.effective.command, StartCommand)
-        if self.agent_holds == self.effective.command_id or is_stop or outcome is State.UNDELIVERABLE:
-            self.agent_holds = None
+        """By the agent's word on it, for which it has left whatever it held before; or by giving up on the agent."""
+        self.agent_holds = None
         self._close(outcome)
 
     def _close(self, outcome: State) -> None:
