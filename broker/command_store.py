@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -83,20 +83,18 @@ class CommandStore:
         """
         batches = _batches(places, lambda at: at.partition)
         loaded: dict[Place, Loaded] = {}
-        for batch, answer in zip(
-            batches, await self._broker.run_all([scripts.load(batch) for batch in batches]), strict=True
-        ):
-            if not isinstance(answer, Exception):
-                loaded.update(zip(batch, scripts.read_load(answer), strict=True))
-            elif len(batch) > 1:  # one of them cannot be read, the others can
-                for at in batch:
-                    loaded.update(await self.load_all([at]))
-            else:
-                log.error("host cannot be read", host=batch[0].path, error=str(answer))
+        answers = await self._broker.run_all([scripts.load(batch) for batch in batches])
+        for batch, answer in zip(batches, answers, strict=True):
+            of_hosts = scripts.read_load(_of_each(answer, batch))
+            for at, of_host in zip(batch, of_hosts, strict=True):
+                if isinstance(of_host, str):
+                    log.error("host cannot be read", host=at.path, error=of_host)
+                else:
+                    loaded[at] = of_host
         return {at: loaded[at] for at in places if at in loaded}
 
     async def settle_all(self, settled: Sequence[Settled], *, now: float) -> dict[Place, bool]:
-        """Store decisions; False for a host that has changed since it was loaded, or whose script failed (logged).
+        """Store decisions; False for a host that has changed since it was loaded, or cannot be stored (logged).
 
         Raises:
             BrokerUnavailable: the server cannot be reached; each may or may not be stored, and may be repeated.
@@ -106,21 +104,16 @@ class CommandStore:
         calls = [scripts.settle(batch[0].at.partition, batch, now=codec.ms(now)) for batch in batches]
         stored: dict[Place, bool] = {}
         for batch, answer in zip(batches, await self._broker.run_all(calls), strict=True):
-            if not isinstance(answer, Exception):
-                stored.update((each.at, said == "stored") for each, said in zip(batch, answer, strict=True))
-            elif len(batch) > 1:
-                # It went wrong in the middle: who was stored already answers "changed", and is looked at again.
-                for each in batch:
-                    stored.update(await self.settle_all([each], now=now))
-            else:
-                log.error("decision cannot be stored", host=batch[0].at.path, error=str(answer))
-                stored[batch[0].at] = False
+            for each, said in zip(batch, _of_each(answer, batch), strict=True):
+                stored[each.at] = said == "stored"
+                if said not in {"stored", "changed"}:
+                    log.error("decision cannot be stored", host=each.at.path, error=said)
         return stored
 
     async def _tell_owners(self, settled: Sequence[Settled]) -> None:
         """Before a derived command id can be handed out, say whose it is, as is said of every request's own."""
         owners = {
-            each.decision.derived_id: each.at.host_key._replace(host="").path
+            each.decision.derived_id: each.host._replace(host="").path
             for each in settled
             if each.decision.derived_id is not None
         }
@@ -144,6 +137,11 @@ class CommandStore:
 
 
 T = TypeVar("T")
+
+
+def _of_each(answer: Any, batch: Sequence[object]) -> Sequence[Any]:
+    """A script's answer for each host of a batch; a script that failed as a whole says the same of all of them."""
+    return [str(answer)] * len(batch) if isinstance(answer, Exception) else answer
 
 
 def _batches(items: Iterable[T], partition_of: Callable[[T], int]) -> list[list[T]]:

@@ -11,7 +11,7 @@ import structlog
 from broker import codec, keys
 from broker.connection import Broker
 from broker.keys import Place
-from broker.liveness import Holder, Service, service_of
+from broker.liveness import Holder, Service
 from protocol.heartbeats import MAX_CAPABILITY_BYTES, Heartbeat
 from protocol.names import HostKey
 from protocol.pacing import DEFAULT_INTERVAL
@@ -65,6 +65,11 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
     return facts | {name: text for name, text in texts.items() if name not in too_large}
 
 
+def _service_path(path: str) -> str:
+    """The path of a host's service, as `HostKey(tenant, service, "").path`: reading each host's would cost more."""
+    return path[: path.rindex("/") + 1]
+
+
 def _interval(told: str | None) -> timedelta:
     """The pace a host was told to keep; older records do not say."""
     return timedelta(seconds=int(told)) if told is not None else DEFAULT_INTERVAL
@@ -82,13 +87,14 @@ class HostRegistry:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        found: list[HostKey] = []
-        for partition in range(self._broker.partitions):
-            async with self._broker.guarded() as redis:
-                paths = await redis.zrange(keys.beats(partition), codec.ms(since), "+inf", byscore=True)
-            hosts = (HostKey.from_path(path) for path in paths)
-            found.extend(host for host in hosts if (host.tenant, host.service) == (tenant, service))
-        return found
+        return list(await self.last_beats({(tenant, service)}, since=since))
+
+    async def _beats_since(self, since: float) -> list[tuple[str, float]]:
+        """Path and last beat (ms) of every host that has beaten since a moment, in one round trip."""
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for partition in range(self._broker.partitions):
+                pipe.zrange(keys.beats(partition), codec.ms(since), "+inf", byscore=True, withscores=True)
+            return [beat for of_partition in await pipe.execute() for beat in of_partition]
 
     async def get(self, host: HostKey) -> KnownHost | None:
         """One host, or None for one that never beat, or is forgotten.
@@ -132,17 +138,12 @@ class HostRegistry:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        found: dict[HostKey, float] = {}
-        for partition in range(self._broker.partitions):
-            async with self._broker.guarded() as redis:
-                scored: list[tuple[str, float]] = await redis.zrange(
-                    keys.beats(partition), codec.ms(since), "+inf", byscore=True, withscores=True
-                )
-            for path, score in scored:
-                host = HostKey.from_path(path)
-                if service_of(host) in services:
-                    found[host] = score / 1000
-        return found
+        paths = {HostKey(*service, "").path for service in services}
+        return {
+            HostKey.from_path(path): beat / 1000
+            for path, beat in await self._beats_since(since)
+            if _service_path(path) in paths
+        }
 
     async def beaten_since(self, services: Collection[str], *, since: float) -> tuple[dict[str, list[str]], float]:
         """The paths of the hosts of these services that have beaten since a moment, and the newest beat of anybody.
@@ -158,18 +159,11 @@ class HostRegistry:
             BrokerUnavailable: the server cannot be reached.
         """
         found: dict[str, list[str]] = {}
-        newest = 0.0
-        for partition in range(self._broker.partitions):
-            async with self._broker.guarded() as redis:
-                scored: list[tuple[str, float]] = await redis.zrange(
-                    keys.beats(partition), codec.ms(since), "+inf", byscore=True, withscores=True
-                )
-            for path, _ in scored:
-                service = path[: path.rindex("/") + 1]
-                if service in services:
-                    found.setdefault(service, []).append(path)
-            newest = max(newest, scored[-1][1] if scored else 0.0)
-        return found, newest / 1000
+        beats = await self._beats_since(since)
+        for path, _ in beats:
+            if (service := _service_path(path)) in services:
+                found.setdefault(service, []).append(path)
+        return found, max((beat for _, beat in beats), default=0.0) / 1000
 
     def cursor_of(self, host: KnownHost) -> str:
         """Where a list of hosts stands after this one."""

@@ -46,16 +46,13 @@ class RequestLog:
                 appended += int(answer)
         return appended
 
-    async def cancel(
-        self, request_id: str, hosts: Iterable[HostKey], *, reason: str, partitions: Iterable[int] | None = None
-    ) -> int:
+    async def cancel(self, request_id: str, hosts: Iterable[HostKey], *, reason: str) -> int:
         """Withdraw a request from these hosts; from each that it is appended for later, it is gone at once.
 
         Args:
             request_id: the request.
             hosts: the hosts on which compaction takes it out, whatever it is part of there. May be none.
             reason: told with the outcome `cancelled`.
-            partitions: those to remember it in; all, when not given, so that no host is missed.
 
         Returns:
             For how many hosts compaction was asked.
@@ -63,8 +60,7 @@ class RequestLog:
         Raises:
             BrokerUnavailable: the server cannot be reached; may be repeated.
         """
-        every = range(self._broker.partitions) if partitions is None else partitions
-        by_partition: dict[int, list[Place]] = {partition: [] for partition in every}
+        by_partition: dict[int, list[Place]] = {partition: [] for partition in range(self._broker.partitions)}
         for host in hosts:
             at = self._broker.place(host)
             by_partition.setdefault(at.partition, []).append(at)

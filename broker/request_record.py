@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from broker import codec
 from broker.effective import OpenRequest
-from protocol.lifecycle import State
+from protocol.lifecycle import OUTCOMES, State
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest
 
@@ -109,6 +109,11 @@ class Tally:
     begun: int = 0
     first_began_at: float = 0.0
     last_began_at: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """On how many hosts it has an outcome."""
+        return sum(count for state, count in self.counts.items() if state in OUTCOMES)
 
 
 def read_tally(row: Mapping[str, str]) -> Tally:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import ResponseError
 
+from broker import codec
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.lag import Lag, lag_of, total
@@ -54,7 +55,7 @@ async def trim_behind_groups(broker: Broker, streams: Sequence[str], *, kept_sin
         async with broker.guarded() as redis:
             if not await redis.exists(stream):
                 continue
-            oldest_needed = (round(kept_since * 1000), 0)
+            oldest_needed = (codec.ms(kept_since), 0)
             for group in await redis.xinfo_groups(stream):
                 pending = await redis.xpending(stream, group["name"])
                 position = pending["min"] if pending["pending"] else group["last-delivered-id"]

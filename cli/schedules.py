@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -22,6 +22,13 @@ URL: Final = click.option(
     help="The API, with a token in STUDIO_TOKEN.  [default: what runs on the state directory]",
 )
 ID: Final = click.argument("schedule_id", metavar="ID")
+
+
+def _on_one(function: Callable[..., None]) -> Callable[..., None]:
+    """A command on one schedule: which, of which API, and how to answer."""
+    for decorate in (AS_JSON, URL, options.state_dir, ID):
+        function = decorate(function)
+    return function
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,10 +66,7 @@ def list_(state_dir: Path | None, url: str | None, json: bool) -> None:
 
 
 @command.command(cls=options.StudioCommand)
-@ID
-@options.state_dir
-@URL
-@AS_JSON
+@_on_one
 def show(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Show a schedule and its last firings."""
     with _client(url, state_dir) as client:
@@ -99,10 +103,7 @@ def create(request_file: TextIO | None, state_dir: Path | None, url: str | None,
 
 
 @command.command(cls=options.StudioCommand)
-@ID
-@options.state_dir
-@URL
-@AS_JSON
+@_on_one
 def pause(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Fire it no more until it is resumed."""
     with _client(url, state_dir) as client:
@@ -111,10 +112,7 @@ def pause(schedule_id: str, state_dir: Path | None, url: str | None, json: bool)
 
 
 @command.command(cls=options.StudioCommand)
-@ID
-@options.state_dir
-@URL
-@AS_JSON
+@_on_one
 def resume(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Fire it again, from its next moment on."""
     with _client(url, state_dir) as client:
@@ -123,10 +121,7 @@ def resume(schedule_id: str, state_dir: Path | None, url: str | None, json: bool
 
 
 @command.command(cls=options.StudioCommand)
-@ID
-@options.state_dir
-@URL
-@AS_JSON
+@_on_one
 def delete(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Delete it. What it has submitted goes on."""
     with _client(url, state_dir) as client:

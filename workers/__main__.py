@@ -76,8 +76,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     merger = Merger(request_log, store, doorbells)
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes, waits_for=merger.caught_up)
-    own = [request_log.reader(instance), results.reader(consumer=instance)]
-    janitor = Janitor(request_log, results, registry, own, events=Events(broker))
+    janitor = Janitor(request_log, results, registry, [doorbells, changes], events=Events(broker))
     watch = Watch(registry, store, Roster(broker))
     rollouts, standing = Rollouts(broker), StandingRequests(broker)
     pacer = Pacer(rollouts, requests, request_log)
@@ -156,7 +155,6 @@ async def run(roles: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     instance = consumer_name()
-    settings = WorkerSettings()
     _ = settings.job_queue_url  # what stands against it is said before anything starts
     async with Broker.opened(BrokerSettings()) as broker, AsyncExitStack() as further:
         waiting = asyncio.create_task(broker.wait_until_ready())

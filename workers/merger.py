@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
@@ -96,28 +95,28 @@ def decide(loaded: Mapping[Place, Loaded], now: float) -> list[Settled]:
     """
     settled: list[Settled] = []
     decisions: dict[Hashable, Decision] = {}
-    installed: Counter[Hashable] = Counter()
     for at, facts in loaded.items():
-        likeness = facts.likeness
         try:
-            at.host_key  # noqa: B018 - an entry may name no host; the script could not be told of it
+            host, likeness = at.host_key, facts.likeness  # an entry may name no host
             if likeness not in decisions:
                 compacted = compact(requests_of(facts), read_effective(facts.command), now, cancelled_of(facts))
                 decisions[likeness] = decision_of(compacted, facts, now)
         except Exception:
             log.exception("host cannot be compacted", host=at.path)
             continue
-        decision = decisions[likeness]
-        settled.append(Settled(at, facts, decision))
-        if decision.install is not None:
-            if not installed[likeness]:
-                log.info(
-                    "command decided on", host=at.path, command_id=decision.install["id"],
-                    generation=int(decision.install["generation"]),
-                )  # fmt: skip
-            installed[likeness] += 1
-    for likeness, hosts in installed.items():
-        if hosts > 1:
-            install = decisions[likeness].install or {}
-            log.info("command decided on for hosts alike", command_id=install["id"], hosts=hosts)
+        settled.append(Settled(at, host, facts, decisions[likeness]))
+    _log_what_is_new(settled)
     return settled
+
+
+def _log_what_is_new(settled: Sequence[Settled]) -> None:
+    """One line a decision, however many hosts it is for."""
+    alike: dict[int, list[Settled]] = {}
+    for each in settled:
+        alike.setdefault(id(each.decision), []).append(each)
+    for first, *others in alike.values():
+        if (install := first.decision.install) is not None:
+            log.info(
+                "command decided on", host=first.at.path, hosts=1 + len(others), command_id=install["id"],
+                generation=int(install["generation"]),
+            )  # fmt: skip

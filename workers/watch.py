@@ -8,7 +8,7 @@ import structlog
 
 from broker.command_store import CommandStore
 from broker.host_registry import HostRegistry
-from broker.liveness import Service, judge, silent
+from broker.liveness import Service, judge, service_of, silent
 from broker.roster import API, Roster
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Watch:
         if not candidates:
             self._say_who_is_spared(frozenset())
             return 0
-        services = {(each.host.tenant, each.host.service) for each in candidates}
+        services = {service_of(each.host) for each in candidates}
         beats = await self._registry.last_beats(services, since=now - LATELY.total_seconds())
         verdict = judge(candidates, beats, listening_since=since, now=now)
         self._say_who_is_spared(verdict.spared)

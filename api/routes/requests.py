@@ -15,7 +15,6 @@ from api.views import RequestCancelled, RequestPage, RequestStatus, request_stat
 from broker.request_record import RequestRecord
 from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
-from protocol.lifecycle import OUTCOMES
 from protocol.names import MAX_NAME
 
 log = structlog.get_logger(__name__)
@@ -86,14 +85,13 @@ async def cancel(
     record = await _known(request_id, caller, parts)
     require_service(caller, record.service)
     (tally,) = await parts.request_store.tallies([request_id])
-    ended = sum(count for state, count in tally.counts.items() if state in OUTCOMES)
     await parts.request_store.note_cancelled(request_id, by=caller.token_id, now=time.time())
     record = replace(record, cancelled_by=record.cancelled_by or caller.token_id)
     if len(record.hosts) > parts.settings.fan_out_above:
         await parts.request_store.ask_for_job("cancel", request_id)
     else:
         await withdraw(record, parts.broker)
-    hosts_open = len(record.hosts) - ended
+    hosts_open = len(record.hosts) - tally.ended
     log.info("request cancelled", request_id=request_id, by=caller.token_id, hosts_open=hosts_open)
     return RequestCancelled(
         message=f"Cancelling on {hosts_open} hosts" if hosts_open else "The request had ended on every host already",

@@ -1,7 +1,7 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, words, host_of, forget, emit, tell, begin, close, ring_if_open
+-- Gives  local functions: as_map, for_one_host, words, host_of, forget, emit, tell, begin, close, ring_if_open
 
 local WEEK_SECONDS = 604800
 
@@ -12,6 +12,20 @@ local function as_map(flat)
     map[flat[i]] = flat[i + 1]
   end
   return map
+end
+
+-- Do something for one host of several. A key of the wrong type is that host's trouble alone: what the server says of it
+-- is the answer. Anything else (no memory, no disk) is everybody's, and ends the script.
+local function for_one_host(step, ...)
+  local is_done, answer = pcall(step, ...)
+  if is_done then
+    return answer
+  end
+  local reason = type(answer) == 'table' and answer.err or tostring(answer)
+  if not string.find(reason, 'WRONGTYPE', 1, true) then
+    error(answer)
+  end
+  return reason
 end
 
 -- A text of ids parted by blanks, as a list.

@@ -4,7 +4,7 @@
 -- ARGV   1 now (ms), 2 nudge channel, 3 decisions (JSON, a list of: keep, drop, close, install, update, events,
 --        wake_at), 4 hosts (JSON, for each: path, tenant, service, host name, revision loaded, ids of the entries taken
 --        up, number of its decision)
--- Gives  for each host "stored" | "changed"
+-- Gives  for each host "stored", "changed", or why it cannot be stored
 
 local now = ARGV[1]
 local decisions = cjson.decode(ARGV[3])
@@ -84,7 +84,8 @@ for number, host in ipairs(cjson.decode(ARGV[4])) do
     results = KEYS[1], deadlines = KEYS[2], taken = KEYS[4],
   }
   local path, tenant, service, hostname, revision, drained, decision = unpack(host)
-  answers[number] = settle(at, host_of(path, tenant, service, hostname), revision, drained, decisions[decision])
+  local who = host_of(path, tenant, service, hostname)
+  answers[number] = for_one_host(settle, at, who, revision, drained, decisions[decision])
 end
 if #wake > 0 then
   redis.call('ZADD', KEYS[2], unpack(wake))

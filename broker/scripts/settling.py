@@ -10,8 +10,9 @@ from broker.codec import Decision, Loaded
 from broker.connection import Call
 from broker.keys import Place
 from broker.scripts._load import load_script
+from protocol.names import HostKey
 
-LOAD: Final = load_script("load")
+LOAD: Final = load_script("load", shared=True)
 SETTLE: Final = load_script("settle", shared=True)
 DUE: Final = load_script("due")
 PARK: Final = load_script("park")
@@ -28,9 +29,9 @@ def load(places: Sequence[Place]) -> Call:
     )
 
 
-def read_load(answer: Any) -> list[Loaded]:
-    """What `load` gives, in the order of the hosts."""
-    return [_read_loaded(*of_host) for of_host in answer]
+def read_load(answer: Any) -> list[Loaded | str]:
+    """What `load` gives, in the order of the hosts; a text says why one cannot be read."""
+    return [of_host if isinstance(of_host, str) else _read_loaded(*of_host) for of_host in answer]
 
 
 def _read_loaded(command: list[str], open_requests: list[str], entries: list[str]) -> Loaded:
@@ -48,6 +49,7 @@ class Settled:
     """A decision on one host, and what of the host it was taken on."""
 
     at: Place
+    host: HostKey
     loaded: Loaded
     decision: Decision
 
@@ -55,12 +57,12 @@ class Settled:
 def settle(partition: int, settled: Sequence[Settled], *, now: int) -> Call:
     """Store decisions on some hosts of one partition, each only if the host is still as it was loaded.
 
-    The answer has "stored" or "changed" for each. `now` is in ms.
+    The answer has "stored", "changed", or why it cannot be stored, for each. `now` is in ms.
     """
     decisions = {id(each.decision): each.decision for each in settled}
     numbers = {identity: number for number, identity in enumerate(decisions, start=1)}
     hosts = [
-        (each.at.path, *each.at.host_key, each.loaded.revision, each.loaded.entry_ids, numbers[id(each.decision)])
+        (each.at.path, *each.host, each.loaded.revision, each.loaded.entry_ids, numbers[id(each.decision)])
         for each in settled
     ]
     return Call(

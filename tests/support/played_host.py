@@ -63,7 +63,7 @@ class PlayedHost:
 
     async def store(self, loaded: Loaded, decision: Decision) -> bool:
         """Store a decision; False when the host has changed since it was loaded."""
-        return (await self._store.settle_all([Settled(self.at, loaded, decision)], now=self.now))[self.at]
+        return (await self._store.settle_all([Settled(self.at, self.key, loaded, decision)], now=self.now))[self.at]
 
     async def settle(self) -> None:
         """Load, decide, store; nobody comes in between."""

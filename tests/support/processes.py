@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,12 +16,20 @@ ROOT: Final = Path(__file__).parents[2]
 LOOPED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
 
 
+PORTS: Final = range(10_000, 32_000)
+"""Below those that the system hands to outgoing connections: none of them takes a port between the look and its use.
+
+A node of a cluster talks on its port + 10,000 as well, which is a port for each of these.
+"""
+
+
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on just now; which one is up to chance, so that processes side by side do not meet."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(check: Callable[[], object], *, within: float = 15.0, what: str = "it") -> None:

@@ -17,7 +17,6 @@ from broker.settings import BrokerSettings
 from broker.submission import Intake, check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import ANYBODY_ID, TokenKind, TokenStore
 from protocol import cron
-from protocol.lifecycle import OUTCOMES, State
 from protocol.requests import ProfileRequest
 from protocol.schedules import Outcome
 from workers.settings import WorkerSettings
@@ -161,9 +160,8 @@ async def _check_overlap(schedule: Schedule, parts: Parts) -> None:
     record = await parts.intake.request_store.get(former)
     if record is None:
         return  # older than a week
-    statuses = await parts.intake.request_store.statuses(former)
-    ended = {host for host, status in statuses.items() if State(status["state"]) in OUTCOMES}
-    still_open = len(record.targets.keys() - ended)
+    (tally,) = await parts.intake.request_store.tallies([former])
+    still_open = len(record.hosts) - tally.ended
     if still_open:
         raise _NotFired("skipped", f"request {former} of the firing before is still open on {still_open} host(s)")
 

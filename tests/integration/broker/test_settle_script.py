@@ -278,7 +278,7 @@ async def test_one_decision_that_cannot_be_stored_does_not_hold_up_the_others(br
     for host in (bad, good):
         await host.submit()
         loaded = await host.load()
-        settled.append(Settled(host.at, loaded, host.decide(loaded)))
+        settled.append(Settled(host.at, host.key, loaded, host.decide(loaded)))
     async with broker.guarded() as redis:
         await redis.set(keys.open_requests(bad.at), "no hash")
     assert await CommandStore(broker).settle_all(settled, now=NOW) == {bad.at: False, good.at: True}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from broker import keys
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
+from broker.results import Change, Results
 from broker.schedule_store import KEPT_FIRINGS, Schedule, ScheduleStore, ids_of, new_schedule
 from broker.submission import Intake
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, new_secret
@@ -227,10 +227,8 @@ async def test_a_firing_is_skipped_while_the_request_of_the_one_before_is_open(b
 async def test_a_firing_is_not_skipped_once_the_request_of_the_one_before_has_ended(broker: Broker) -> None:
     schedule = await a_schedule(broker)
     await fire(schedule.schedule_id, DUE, parts_of(broker), now=DUE)
-    async with broker.guarded() as redis:
-        request_id = ids_of(schedule.schedule_id, DUE).request_id
-        path = a_host().path
-        await redis.hset(keys.request_hosts(request_id), path, '{"state": "completed", "timeline": {}}')
+    request_id = ids_of(schedule.schedule_id, DUE).request_id
+    await Results(broker).project([Change("1-1", a_host(), "completed", (request_id,), "0", {})])
     assert await fire(schedule.schedule_id, DUE + HOUR, parts_of(broker), now=DUE + HOUR) == "submitted"
 
 

@@ -159,7 +159,7 @@ async def test_greeters_killed_at_every_call_give_the_request_to_every_joiner_on
     broker: Broker, dies_after: bool
 ) -> None:
     record = await a_standing_request(broker, "old")
-    joiners = [a_played_host(broker, f"new-{number}") for number in range(4)]
+    joiners = [a_played_host(broker, f"new-{number}") for number in range(14)]
     for joiner in joiners[:2]:
         await joiner.beat()
     mortal, killed = MortalBroker(broker.settings, dies_after=dies_after), 0
@@ -171,7 +171,7 @@ async def test_greeters_killed_at_every_call_give_the_request_to_every_joiner_on
                 break
             except Killed:
                 killed += 1
-            if life == 20:  # in the middle of the joins of the first two
+            if life == 4:  # in the middle of the joins of the first two
                 for joiner in joiners[2:]:
                     await joiner.beat()
     finally:
