@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,6 +34,7 @@ from broker.cluster import Asked, ClusterClient, send_to_one
 from broker.errors import BrokerUnavailable, ClusterNotNamed, PartitionMismatch
 from broker.keys import Place
 from broker.packing import packing
+from broker.pools import CommandsPool, ReadersPool
 from broker.replicas import ReplicaWait
 from broker.settings import BrokerSettings, node_urls
 from broker.slot_map import Node, SlotMap
@@ -105,10 +106,8 @@ def _client(url: str, node: Node | None = None, *, blocking: bool = False) -> Cl
     if node is not None:
         options |= {"host": node.host, "port": node.port}
     if blocking:
-        return Redis.from_pool(ConnectionPool(max_connections=MOST_READERS, **options))
-    return Redis.from_pool(
-        BlockingConnectionPool(max_connections=POOL_SIZE, timeout=COMMAND_TIMEOUT_SECONDS, **options)
-    )
+        return Redis.from_pool(ReadersPool(max_connections=MOST_READERS, **options))
+    return Redis.from_pool(CommandsPool(max_connections=POOL_SIZE, timeout=COMMAND_TIMEOUT_SECONDS, **options))
 
 
 class Broker:
