@@ -223,6 +223,7 @@ def read_effective(fields: Mapping[str, str]) -> Effective | None:
         started_at=int(started_at) / 1000 if started_at else None,
         closed_by_clock=fields.get("closed_by_clock") == "1",
         displaces=fields.get("displaces") == "1",
+        back_at_work=fields.get("back_at_work") == "1",
     )
 
 

@@ -43,6 +43,12 @@ local state, id = command.state, command.id
 local generation = tonumber(command.generation or 0)
 local is_open = state == 'pending' or state == 'delivered' or state == 'received' or state == 'running'
 if not is_open then
+  -- Given up on, and at work all the same, by its own word: compaction is to see that it is told to stop.
+  if state == 'lost' and has_begun and not command.back_at_work then
+    redis.call('HSET', at.command, 'back_at_work', '1')
+    redis.call('HINCRBY', at.command, 'revision', 1)
+    redis.call('XADD', KEYS[8], '*', 'host', who.path)
+  end
   return { 'idle', generation }
 end
 
