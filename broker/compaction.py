@@ -61,12 +61,11 @@ def compact(
     ready, waiting = _ready(known.requests, now)
     stops = [request for request in known.requests if request.command_type == "stop"]
     mode = _mode_to_run(ready, active)
-    others = [request for request in ready if request.profiling_mode != mode]
-    put_off = known.put_off(others, standing)
-    members = [request for request in ready if request.profiling_mode == mode]
+    members, others = _of_mode(mode, ready)
     if known.has_left_the_run and not _wants_more(members, standing):
-        known.end_served(members, standing)
-        members = []
+        known.end_served(members, standing)  # and it is another mode's turn
+        members, others = _of_mode(_mode_to_run(others, active), others)
+    put_off = known.put_off(others, standing)
 
     if members:
         folded = fold_starts(
@@ -265,6 +264,15 @@ def _mode_to_run(starts: Sequence[OpenRequest], active: Effective | None) -> Pro
         if of_mode and not (best.priority == "urgent" and all(start.priority != "urgent" for start in of_mode)):
             return mode
     return best.profiling_mode
+
+
+def _of_mode(mode: ProfilingMode | None, starts: Sequence[OpenRequest]) -> tuple[list[OpenRequest], list[OpenRequest]]:
+    """The starts of a mode, and the others."""
+    of_mode: list[OpenRequest] = []
+    others: list[OpenRequest] = []
+    for start in starts:
+        (of_mode if start.profiling_mode == mode else others).append(start)
+    return of_mode, others
 
 
 def _wants_more(members: Iterable[OpenRequest], standing: Standing) -> bool:

@@ -87,11 +87,11 @@ elseif is_named or state == 'received' or state == 'running' then
   return { 'idle', generation }
 end
 
-local attempt = tonumber(command.attempts) + 1
+local attempt = tonumber(command.attempts or 0) + 1
 if attempt > tonumber(ARGV[6]) then
   local reason = 'handed out ' .. ARGV[6] .. ' times without an ack'
   redis.call('XADD', KEYS[12], 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', who.path, 'reason', reason,
-    'attempts', command.attempts, 'at', now, 'command_id', id, 'generation', generation,
+    'attempts', attempt - 1, 'at', now, 'command_id', id, 'generation', generation,
     'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
   close(at, who, command, 'undeliverable', now, { 'reason', reason })
   ring_if_open(at.open, KEYS[9], KEYS[8], who.path)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from broker import codec, keys
 from broker.connection import Call
+from broker.effective import GRACE_SECONDS
 from broker.keys import Place
 from broker.scripts._load import flat, load_script, who
 from protocol.names import HostKey
@@ -18,7 +19,7 @@ MOST_ATTEMPTS: Final = 10
 SUBMIT: Final = load_script("submit", shared=True)
 BEAT: Final = load_script("beat", shared=True)
 COMPLETE: Final = load_script("complete", shared=True)
-CANCEL: Final = load_script("cancel")
+CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
 HUSH: Final = load_script("hush", shared=True)
 
@@ -152,7 +153,7 @@ def complete(
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
             keys.taken(at.partition),
         ],
-        [now, at.path, *who(host), command_id, outcome, int(only_started), *flat(facts)],
+        [now, at.path, *who(host), command_id, outcome, int(only_started), codec.ms(GRACE_SECONDS), *flat(facts)],
     )  # fmt: skip
 
 

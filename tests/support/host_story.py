@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker import compaction
-from broker.codec import read_effective, read_request, write_effective, write_request
+from broker.codec import read_effective, read_open, write_effective, write_open
 from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
 from broker.folding import JOIN_TOLERANCE_SECONDS
 from protocol.commands import StartCommand
@@ -326,6 +326,6 @@ class HostStory(RuleBasedStateMachine):
 
 
 def _stored(request: OpenRequest) -> OpenRequest:
-    again = read_request(write_request(request))
+    again = read_open(request.request_id, write_open(request))
     assert again == request, "what is stored is not what was decided"
     return again
