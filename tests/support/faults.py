@@ -183,11 +183,11 @@ class _BefallenSync(SyncConnection):
 
     def pack_command(self, *args: Any) -> Any:
         self._commands = 1
-        return super().pack_command(*args)
+        return super().pack_command(*args)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     def pack_commands(self, commands: Iterable[Any]) -> Any:
         listed = list(commands)
-        packed = super().pack_commands(listed)
+        packed = super().pack_commands(listed)  # type: ignore[no-untyped-call]  # redis-py has no types here
         self._commands = len(listed)
         return packed
 
@@ -196,11 +196,11 @@ class _BefallenSync(SyncConnection):
             self._answers_left = None
             match self.faults.next():
                 case verdict if verdict == REFUSED:
-                    self.disconnect()
+                    self.disconnect()  # type: ignore[no-untyped-call]  # redis-py has no types here
                     raise RedisConnectionError(REFUSED)
                 case verdict if verdict == LATE:
                     self._answers_left = self.faults.last_answer(self._commands)
-        super().send_packed_command(command, check_health)
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         try:
@@ -218,5 +218,5 @@ class _BefallenSync(SyncConnection):
             self._answers_left -= 1
             return
         self._answers_left = None
-        self.disconnect()
+        self.disconnect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         raise RedisTimeoutError(LATE)
