@@ -1,5 +1,7 @@
 """Fields that are wrong: each is refused by name, and not one key in the broker changes."""
 
+import base64
+import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,6 +18,30 @@ A_BEAT = {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web",
 A_COMPLETION = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
 A_TOKEN = {"kind": "agent", "services": ["web"]}
 LONG = "x" * 257
+LISTS = ("/api/v1/hosts", "/api/v1/requests", "/api/v1/schedules", "/api/v1/dead_letters")
+
+
+def a_cursor(*said: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
+
+
+NO_CURSORS: dict[str, str] = {
+    "a text": "x",
+    "as it used to be": "5:a",
+    "no base64": "²",
+    "no JSON": base64.urlsafe_b64encode(b"[1,").decode(),
+    "no list": a_cursor()[:-2] + "fQ",
+    "empty": a_cursor(),
+    "of no order": a_cursor("x", 1, "a"),
+    "without a position": a_cursor("partition"),
+    "of texts for numbers": a_cursor("partition", "1", "a"),
+    "negative": a_cursor("partition", -1, "a"),
+    "beyond 64 bits": a_cursor("partition", 10**19, "a"),
+    "true for a number": a_cursor("partition", True, "a"),
+    "a lone surrogate": a_cursor("partition", 1, "\ud800"),
+    "deeply nested": base64.urlsafe_b64encode(b"[" * 5_000).decode().rstrip("="),
+    "17 KiB": "a" * 17 * 1024,
+}
 
 NO_NAMES: dict[str, Any] = {
     "missing": MISSING,
@@ -247,19 +273,24 @@ def bad_tokens() -> Iterator[Bad]:
 
 def bad_questions() -> Iterator[Bad]:
     def row(
-        path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", **params: str
-    ) -> Bad:
-        said = " ".join(f"{name}={value[:20]}" for name, value in params.items())
+        path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", said: str = "",
+        **params: str,
+    ) -> Bad:  # fmt: skip
+        said = said or " ".join(f"{name}={value[:20]}" for name, value in params.items())
         return Bad(said or field, path, [field], method=method, status=status, code=code, params=params)
 
     for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
         yield row("/api/v1/requests/r-1", "limit", limit=limit)
-        yield row("/api/v1/hosts", "limit", limit=limit)
-    yield row("/api/v1/hosts", "limit", limit="0")
-    for cursor in ("x", "5", "-1:", "99999:", "²:a", ":a", "1" * 5_000):
-        yield row("/api/v1/hosts", "cursor", cursor=cursor)
-    for service in ("", LONG):
-        yield row("/api/v1/hosts", "service_name", service_name=service)
+    for path in LISTS:
+        for name, cursor in NO_CURSORS.items():
+            yield row(path, "cursor", said=f"cursor {name}", cursor=cursor)
+        for sort in ("", "x", "--hostname", "id"):
+            yield row(path, "sort", sort=sort)
+        for limit in ("0", "-1", "x", "1.5", "10001", "1000000000000000000", "9" * 5_000):
+            yield row(path, "limit", limit=limit)
+        for service in ("", LONG):
+            yield row(path, "service_name", service_name=service)
+    yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
     yield row(f"/api/v1/requests/{'r' * 129}", "request_id")
     yield row("/api/v1/requests/r-1", "request_id", status=404, code="not_found")
     yield row("/api/v1/requests/%00%ED%A0%80", "request_id", status=404, code="not_found")

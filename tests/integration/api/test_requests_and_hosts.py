@@ -145,6 +145,47 @@ def test_the_list_of_hosts_comes_in_pages(served: Api) -> None:
     assert sorted(seen) == [f"host-{number}" for number in range(7)]
 
 
+def in_pages(served: Api, path: str, **params: Any) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    while True:
+        page = served.ok("GET", path, token=served.admin, params=params)
+        assert len(page["items"]) <= params["limit"]
+        items += page["items"]
+        if page["next_cursor"] is None:
+            return items
+        params["cursor"] = page["next_cursor"]
+
+
+def test_lists_come_in_the_order_asked_for_and_filtered(served: Api) -> None:
+    service = f"sorted-{time.time_ns()}"
+    names = ["b", "a", "c"]
+    for name in names:
+        PlayedAgent(served, name, service=service).beat()
+    of_service: dict[str, Any] = {"service_name": service, "limit": 2}
+
+    def hosts(**params: Any) -> list[str]:
+        return [item["hostname"] for item in in_pages(served, "/api/v1/hosts", **of_service, **params)]
+
+    assert hosts(sort="hostname") == ["a", "b", "c"]
+    assert hosts(sort="-hostname") == ["c", "b", "a"]
+    assert hosts(sort="last_beat") == names
+    assert hosts(sort="-last_beat") == names[::-1]
+    assert sorted(hosts()) == ["a", "b", "c"]
+    assert hosts(hostname="a") == hosts(hostname="a", sort="hostname") == ["a"]
+    assert (sorted(hosts(status="online")), hosts(status="stale")) == (["a", "b", "c"], [])
+
+    made = [served.submit(name, service_name=service, command_type=kind)["request_id"]
+            for name, kind in zip(names, ("start", "stop", "start"), strict=True)]  # fmt: skip
+
+    def requests(**params: Any) -> list[str]:
+        return [item["request_id"] for item in in_pages(served, "/api/v1/requests", **of_service, **params)]
+
+    assert requests(sort="accepted_at") == made
+    assert requests() == made[::-1]
+    assert requests(command_type="stop") == [made[1]]
+    assert (requests(submitted_by="nobody"), len(requests())) == ([], 3)
+
+
 def test_names_may_be_in_any_script(served: Api) -> None:
     agent = PlayedAgent(served, "узел/ü 01:{x}", service="カート/%2F")
     accepted = served.submit(agent.host, service_name=agent.service)
