@@ -54,7 +54,6 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "pod_name": heartbeat.pod_name,
         "capabilities": heartbeat.capabilities,
         "perf_supported_events": heartbeat.perf_supported_events,
-        "containers": heartbeat.containers,
     }
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)

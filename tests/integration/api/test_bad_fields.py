@@ -225,9 +225,36 @@ def bad_heartbeats() -> Iterator[Bad]:
     for field in ("status", "timestamp", "agent_version", "run_mode", "namespace", "pod_name"):
         yield row(f"{field} of 257 characters", field, **{field: LONG})
         yield row(f"{field} a number", field, **{field: 7})
-    yield row("containers an object", "containers", containers={})
+    yield from bad_inventories()
     yield row("capabilities a list", "capabilities", capabilities=[])
     yield row("many at once", "hostname", "ip_address", "status", hostname="", ip_address=MISSING, status=7)
+
+
+def bad_inventories() -> Iterator[Bad]:
+    def row(name: str, field: str, containers: Any) -> Bad:
+        return Bad(name, HEARTBEAT, [field], content=changed(A_BEAT, {"containers": containers}), token="agent of web")
+
+    yield row("containers an object", "containers", {})
+    yield row("containers a text", "containers", "c")
+    yield row("a container a text", "containers.0", ["c"])
+    yield row("2,001 containers", "containers", [{}] * 2_001)
+    some = [{"processes": [{"pid": 1}] * 10_001}] * 2
+    yield row("20,002 processes", "containers", some)
+    for field in (
+        "container_id", "container_name", "runtime", "namespace", "pod_name", "workload_name", "workload_kind"
+    ):  # fmt: skip
+        yield row(f"{field} a number", f"containers.1.{field}", [{}, {field: 7}])
+        yield row(f"{field} of 257 characters", f"containers.0.{field}", [{field: LONG}])
+        yield row(f"{field} a lone surrogate", f"containers.0.{field}", [{field: "\ud800"}])
+    for name, (pids, field) in NO_PIDS.items():
+        if name not in {"none", "1,001 of them", "no list", "a text"}:
+            processes = [{"pid": pid} for pid in pids]
+            at = field.removeprefix("pids.")
+            yield row(f"pid {name}", f"containers.0.processes.{at}.pid", [{"processes": processes}])
+    yield row("a process without pid", "containers.0.processes.0.pid", [{"processes": [{"process_name": "x"}]}])
+    yield row("processes a number", "containers.0.processes", [{"processes": 7}])
+    yield row("a process's name a list", "containers.0.processes.0.process_name",
+              [{"processes": [{"pid": 1, "process_name": []}]}])  # fmt: skip
 
 
 def bad_completions() -> Iterator[Bad]:

@@ -115,7 +115,7 @@ def test_a_beat_makes_the_host_known_with_what_it_says(served: Api, agent: Playe
     reply = agent.beat(agent_version="1.2.3", status="idle", something_new=[1])
     assert reply == {
         "success": True, "message": "Heartbeat received. No pending commands.", "profiling_command": None,
-        "command_id": None, "generation": None, "heartbeat_interval": 30,
+        "command_id": None, "generation": None, "heartbeat_interval": 30, "inventory_wanted": True,
     }  # fmt: skip
     items = served.ok("GET", "/api/v1/hosts", token=served.admin)["items"]
     host = next(item for item in items if item["hostname"] == agent.host)

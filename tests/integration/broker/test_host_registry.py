@@ -99,8 +99,8 @@ async def test_a_host_is_forgotten_after_a_week_of_silence(broker: Broker, regis
 
 
 async def test_a_fact_that_is_too_large_is_not_kept_and_the_host_is(broker: Broker, registry: HostRegistry) -> None:
-    await beats(broker, a_host(), containers=[{"name": "db"}], capabilities={"perf": True})
-    await beats(broker, a_host(), containers=["x" * 1_000] * 100, capabilities={"perf": False})
+    await beats(broker, a_host(), perf_supported_events=["cycles"], capabilities={"perf": True})
+    await beats(broker, a_host(), perf_supported_events=["x" * 250] * 300, capabilities={"perf": False})
     (known,) = [host async for host in registry.all_of("default")]
-    assert known.facts["containers"] == '[{"name": "db"}]', "as it was said last in good measure"
+    assert known.facts["perf_supported_events"] == '["cycles"]', "as it was said last in good measure"
     assert known.facts["capabilities"] == '{"perf": false}'
