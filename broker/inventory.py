@@ -1,10 +1,11 @@
 """What runs on each host, as its agent said last: kept when it changes, compressed, beside the host's other keys."""
 
+import asyncio
 import base64
 import hashlib
 import operator
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -14,7 +15,9 @@ from broker import keys
 from broker.connection import Broker
 from broker.keys import Place
 from broker.scripts import PackedInventory
+from broker.targeting import Seen
 from protocol.inventory import Container
+from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
@@ -65,20 +68,23 @@ class Inventories:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def of(self, places: Sequence[Place]) -> AsyncIterator[tuple[Place, list[Container]]]:
-        """What runs on each of these hosts, in their order; nothing on a host that never said. Read in pages.
+    async def seen(self, hosts: Iterable[HostKey]) -> AsyncIterator[Seen]:
+        """What runs on each of these hosts, and the address that each said it has.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
+        places = sorted(map(self._broker.place, hosts))
         for first in range(0, len(places), PAGE):
             page = places[first : first + PAGE]
             async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
                 for at in page:
                     pipe.get(keys.inventory(at))
-                texts: list[str | None] = await pipe.execute()
-            for at, text in zip(page, texts, strict=True):
-                yield at, _read(at, text)
+                    pipe.hget(keys.host(at), "ip_address")
+                rows: list[str | None] = await pipe.execute()
+            for at, text, address in zip(page, rows[::2], rows[1::2], strict=True):
+                yield Seen(at.host_key.host, address or "", _read(at, text))
+            await asyncio.sleep(0)  # heartbeats are answered by the same loop
 
     async def digests(self, places: Sequence[Place]) -> dict[Place, str]:
         """The digest of what runs on each of these hosts; without those that never said.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.requests import NOT_YET, OUR_CONFIG_KEYS
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api
 from tests.support.refusals import MISSING, Bad, changed, check_refused
 
 A_REQUEST = {"service_name": "web", "command_type": "start", "duration": 60, "target_hostnames": ["web-01"]}
@@ -168,8 +168,74 @@ def bad_targets() -> Iterator[Bad]:
         target_hostnames=MISSING,
         target_scope="service",
     )
-    yield row("scope unknown", "target_scope", target_scope="pod")
+    yield row("scope unknown", "target_scope", target_scope="cluster")
     yield row("two kinds of pids", "pids", target_hosts={"web-01": [1]}, pids=[2])
+
+
+def bad_entities() -> Iterator[Bad]:
+    def row(name: str, *fields: str, scope: str = "pod", **changes: Any) -> Bad:
+        good = {"service_name": "web", "target_scope": scope, "target_entities": [{"pod_name": "cart-0"}]}
+        return bad_request(name, *fields, good=good, **changes)
+
+    def of(name: str, field: str, entity: Any, **changes: Any) -> Bad:
+        return row(f"entity {name}", field, target_entities=[{"pod_name": "a"}, entity], **changes)
+
+    yield row("no entities", "target_entities", target_entities=MISSING)
+    yield row("entities null", "target_entities", target_entities=None)
+    yield row("entities empty", "target_entities", target_entities=[])
+    yield row("entities an object", "target_entities", target_entities={"pod_name": "a"})
+    yield row("1,001 entities", "target_entities", target_entities=[{"pod_name": "a"}] * 1_001)
+    yield of("a text", "target_entities.1", "cart-0")
+    yield of("null", "target_entities.1", None)
+    yield of("without its name", "target_entities", {"namespace": "shop"})
+    yield of("empty", "target_entities", {})
+    yield of("with an unknown key", "target_entities.1.podname", {"podname": "a"})
+    yield of("of another service", "target_entities", {"pod_name": "a", "service_name": "db"})
+    for field in (
+        "namespace",
+        "hostname",
+        "pod_name",
+        "container_name",
+        "container_id",
+        "workload_name",
+        "process_name",
+    ):
+        for name in ("empty", "blank", "a number", "a list", "with NUL", "a lone surrogate", "257 characters"):
+            yield of(f"{field} {name}", f"target_entities.1.{field}", {field: NO_NAMES[name]})
+    for name, (pids, _) in NO_PIDS.items():
+        if name not in {"none", "1,001 of them", "no list", "a text", "null in it"}:
+            yield of(f"pid {name}", "target_entities.1.pid", {"pid": pids[-1]})
+    yield of("address empty", "target_entities.1.ip_address", {"ip_address": ""})
+    yield of("id an object", "target_entities.1.id", {"id": {}})
+    for scope, entity in {
+        "namespace": {"pod_name": "a"}, "workload": {"pod_name": "a"}, "container": {"pod_name": "a"},
+        "process": {"pod_name": "a"}, "host": {"ip_address": "::1"}, "service": {"hostname": "a"},
+    }.items():  # fmt: skip
+        yield row(f"scope {scope} and other names", "target_entities", scope=scope, target_entities=[entity])
+    yield row("a host and a pid", "target_entities", scope="host", target_entities=[{"hostname": "a", "pid": 1}])
+    yield row("a pid of no host", "target_entities", scope="process", target_entities=[{"pid": 1}])
+    yield row("entities and hosts", "target_hostnames", target_hostnames=["a"])
+    yield row("entities and older hosts", "target_hostnames", target_hosts={"a": None})
+    yield row("entities and pids", "pids", pids=[1])
+    yield row(
+        "hosts twice", "target_hostnames", scope="host", target_entities=[{"hostname": "a"}], target_hostnames=["a"]
+    )
+    yield row("a host stop of a pod", "stop_level", command_type="stop", stop_level="host")
+    yield row("a pod of a service with no live host", "target_scope", service_name="idle")
+
+
+def bad_bulks() -> Iterator[Bad]:
+    def row(name: str, *fields: str, **changes: Any) -> Bad:
+        return Bad(name, BULK, fields, content=changed({"requests": [A_REQUEST]}, changes))
+
+    yield row("requests missing", "requests", requests=MISSING)
+    yield row("requests null", "requests", requests=None)
+    yield row("requests empty", "requests", requests=[])
+    yield row("requests an object", "requests", requests=A_REQUEST)
+    yield row("101 requests", "requests", requests=[A_REQUEST] * 101)
+    for value in (1, "true", None, []):
+        yield row(f"dry_run {value!r}", "dry_run", dry_run=value)
+    yield row("both", "requests", "dry_run", requests=[], dry_run="no")
 
 
 def bad_requests() -> Iterator[Bad]:
@@ -330,7 +396,8 @@ def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
 
 
 @each([
-    *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_requests(), *bad_heartbeats(),
+    *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_entities(), *bad_bulks(), *bad_requests(),
+    *bad_heartbeats(),
     *bad_completions(), *bad_tokens(),
     *bad_questions(),
 ])  # fmt: skip

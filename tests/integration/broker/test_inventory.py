@@ -9,7 +9,6 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.host_registry import facts_of
 from broker.inventory import Inventories, packed, unpacked
-from broker.keys import Place
 from broker.scripts import Beat, Delivered, Idle
 from protocol.heartbeats import Heartbeat
 from tests.support.builders import NOW, a_host
@@ -38,9 +37,9 @@ async def beat(broker: Broker, containers: list[dict[str, Any]] | None) -> Idle 
 
 async def kept(broker: Broker) -> tuple[list[dict[str, Any]], str | None]:
     at = broker.place(a_host())
-    (found,) = [each async for _, each in Inventories(broker).of([at])]
+    (seen,) = [each async for each in Inventories(broker).seen([a_host()])]
     digest = (await Inventories(broker).digests([at])).get(at)
-    return [container.model_dump(mode="json", exclude_defaults=True) for container in found], digest
+    return [container.model_dump(mode="json", exclude_defaults=True) for container in seen.containers], digest
 
 
 async def written(broker: Broker) -> int:
@@ -109,12 +108,12 @@ async def test_a_command_comes_with_the_question_too(broker: Broker) -> None:
 
 
 async def test_one_inventory_that_cannot_be_read_hides_no_other(broker: Broker) -> None:
-    broken, good = broker.place(a_host("broken")), broker.place(a_host())
+    hosts = [a_host("broken"), a_host(), a_host("nobody")]
     await beat(broker, [SHOP])
     async with broker.guarded() as redis:
-        await redis.set(keys.inventory(broken), "no base64 of anything", ex=60)
-    found = {at: each async for at, each in Inventories(broker).of([broken, good, Place(0, "t/s/nobody")])}
-    assert [len(each) for each in found.values()] == [0, 1, 0]
+        await redis.set(keys.inventory(broker.place(hosts[0])), "no base64 of anything", ex=60)
+    found = {each.hostname: len(each.containers) async for each in Inventories(broker).seen(hosts)}
+    assert found == {"broken": 0, "web-01": 1, "nobody": 0}
 
 
 def test_a_large_inventory_is_packed_small() -> None:
