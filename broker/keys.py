@@ -92,6 +92,16 @@ def events(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:events"
 
 
+def audit(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Every act, in a hash chain; append_audit."""
+    return f"{PREFIX}{{{partition}}}:audit"
+
+
+def audit_chain(partition: int) -> str:
+    """Hash, no TTL. Where the chain of `audit` begins, after trimming, and where it ends; append_audit, trim_audit."""
+    return f"{PREFIX}{{{partition}}}:audit_chain"
+
+
 def dead_letters(partition: int) -> str:
     """Stream capped at 10,000. Hosts not compacted, commands never acked, webhooks not told; park, beat, outbox."""
     return f"{PREFIX}{{{partition}}}:dead_letters"

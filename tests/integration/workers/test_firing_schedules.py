@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from broker.audit import AuditTrail
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
@@ -30,7 +31,7 @@ def parts_of(broker: Broker, **given: Any) -> Parts:
     intake = Intake.of(
         broker, heartbeat_interval=timedelta(seconds=30), fan_out_above=given.pop("fan_out_above", 1_000)
     )
-    return Parts(ScheduleStore(broker), TokenStore(broker), intake, **given)
+    return Parts(ScheduleStore(broker), TokenStore(broker), intake, AuditTrail(broker), **given)
 
 
 async def outcomes(broker: Broker, schedule: Schedule) -> list[str]:
