@@ -112,6 +112,8 @@ def test_every_studio_command_in_the_docs_exists_with_its_options() -> None:
                 continue  # what it does not know goes to pytest
             command = main.get_command(click.Context(main), verb)
             assert command is not None
+            if isinstance(command, click.Group) and rest[1:] and rest[1] in command.commands:
+                command = command.commands[rest[1]]
             assert set(options) <= options_of(command), f"{name(page)}: {words}"
     assert seen >= {*COMMANDS, "setup", "test"}, "a command that no page tells of"
 

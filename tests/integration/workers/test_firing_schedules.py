@@ -157,7 +157,7 @@ async def test_hosts_that_joined_between_two_attempts_do_not_make_two_requests_o
     played.now = time.time()
     await played.beat()
     with pytest.MonkeyPatch.context() as patch:
-        Faults(patch, step=3, effect=False)  # the record is stored, nothing is appended
+        Faults(patch, step=4, effect=False)  # the request is stored, nothing is appended
         with pytest.raises(BrokerUnavailable):
             await fire(schedule.schedule_id, DUE, parts, now=DUE)
     other = PlayedHost(broker, a_host("web-02"))
