@@ -17,6 +17,8 @@ from broker.logs import configure_logging
 from broker.settings import BrokerSettings
 
 DRAIN_SECONDS: Final = 10
+MOST_SOCKET_BYTES: Final = 4_096
+"""Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
@@ -32,6 +34,7 @@ class Server(uvicorn.Server):
         parts = getattr(getattr(app, "state", None), "studio", None)
         if parts is not None:
             parts.nudges.close()
+            parts.live.close()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -54,6 +57,7 @@ def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") 
     return uvicorn.Config(
         app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from api.routes import (
     audit,
     completions,
     dead_letters,
+    events,
     health,
     heartbeats,
     hosts,
@@ -64,6 +65,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 yield
             finally:
                 parts.nudges.close()
+                parts.live.close()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -73,7 +75,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
-        audit,
+        audit, events,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -13,6 +13,7 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -46,6 +47,7 @@ class Studio:
         self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.live = LiveFeed(broker)
         self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
