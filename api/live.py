@@ -133,11 +133,12 @@ def view(told: Told) -> dict[str, Any]:
     if told.family == "audit":
         return item(fields).model_dump(mode="json", exclude_none=True)
     facts: dict[str, Any] = {"at": _moment(fields["at"]), "service_name": fields["service"]}
-    facts["hostname"] = fields["hostname"]
+    facts["hostname"] = fields["hostname"] or None
     if told.family == "events":
         silent = {"silent_since": _moment(fields["silent_since"])} if "silent_since" in fields else {}
         command = {"command_id": fields["command_id"]} if "command_id" in fields else {}
-        return {**facts, "event": fields["kind"], **silent, **command}
+        counts = {name: int(fields[name]) for name in ("known_hosts", "silent_hosts") if name in fields}
+        return {**facts, "event": fields["kind"], **silent, **command, **counts}
     facts |= {name: fields[name] for name in COPIED if fields.get(name)}
     facts |= {name: int(fields[name]) for name in ("generation", "attempt", "samples") if name in fields}
     if "execution_time" in fields:

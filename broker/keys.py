@@ -88,7 +88,7 @@ def results(partition: int) -> str:
 
 
 def events(partition: int) -> str:
-    """Stream, trimmed after 7 d behind its slowest group. Facts of the fleet: who joined, who returned; beat."""
+    """Stream, trimmed after 7 d behind its slowest group. Facts of hosts and services; beat, lose, hush."""
     return f"{PREFIX}{{{partition}}}:events"
 
 
@@ -100,6 +100,11 @@ def audit(partition: int) -> str:
 def audit_chain(partition: int) -> str:
     """Hash, no TTL. Where the chain of `audit` begins, after trimming, and where it ends; append_audit, trim_audit."""
     return f"{PREFIX}{{{partition}}}:audit_chain"
+
+
+def silent_services(partition: int) -> str:
+    """Hash service's path -> silent since, grace (ms), no TTL: each goes when the service is heard again; hush."""
+    return f"{PREFIX}{{{partition}}}:silent"
 
 
 def dead_letters(partition: int) -> str:
