@@ -87,6 +87,10 @@ async def events(
     return EventStream(request, caller, parts, wanted, position)
 
 
+async def _identify(parts: Studio, call: Request) -> Token:
+    return await parts.authenticator.identify(call)
+
+
 class EventStream(Response):
     """An answer that goes on. Its own loop, as a client that takes nothing must not hold up its end."""
 
@@ -116,7 +120,7 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             ended = await follow(
                 feed, listener, _EventsOut(send), gone=gone(),
-                identify=lambda: self._parts.authenticator.identify(self._request),
+                identify=lambda: _identify(self._parts, self._request),
             )  # fmt: skip
         log.info("stream ended", reason=ended.value, by=self._caller.token_id)
         await last_word(finish)
@@ -136,7 +140,7 @@ async def websocket(socket: WebSocket) -> None:
     parts: Studio = socket.app.state.studio
     identity = _identity(socket)
     try:
-        caller = await parts.authenticator.identify(identity)
+        caller = await _identify(parts, identity)
         identity.state.caller = caller
         wanted, after = _asked(socket, parts)
         _check_may_listen(caller, wanted)
@@ -145,7 +149,7 @@ async def websocket(socket: WebSocket) -> None:
             await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
             ended = await follow(
                 parts.live, listener, _MessagesOut(socket), gone=_closed(socket),
-                identify=lambda: parts.authenticator.identify(identity),
+                identify=lambda: _identify(parts, identity),
             )  # fmt: skip
     except (Refusal, BrokerUnavailable) as error:
         refusal = error if isinstance(error, Refusal) else Refusal("broker_unavailable", str(error))
