@@ -5,12 +5,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.audit import Refusals
 from api.auth import Authenticator
 from api.settings import ApiSettings
+from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -40,8 +43,11 @@ class Studio:
         self.rollouts = Rollouts(broker)
         self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
+        self.audit = AuditTrail(broker)
+        self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.live = LiveFeed(broker)
         self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
@@ -62,7 +68,8 @@ async def caller(request: Request, parts: StudioDep) -> Token:
     Raises:
         Refusal: nobody we know.
     """
-    return await parts.authenticator.identify(request)
+    request.state.caller = await parts.authenticator.identify(request)
+    return request.state.caller  # type: ignore[no-any-return]  # a state holds anything; this one was set a line above
 
 
 CallerDep = Annotated[Token, Depends(caller)]

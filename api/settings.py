@@ -1,10 +1,17 @@
 """How the API runs, from environment and flags."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _addresses(value: str) -> str:
+    for each in filter(None, value.split(",")):
+        ipaddress.ip_network(each.strip(), strict=False)
+    return value
 
 
 class ApiSettings(BaseSettings):
@@ -20,5 +27,7 @@ class ApiSettings(BaseSettings):
     """Requests for more hosts than this are appended by a job."""
     expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
+    trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
+    """Addresses or networks, with commas, whose X-Forwarded-For says where a call comes from. Nobody else's does."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""
