@@ -16,6 +16,7 @@ from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
     audit,
+    bulk_requests,
     completions,
     dead_letters,
     events,
@@ -74,8 +75,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
-        audit, events,
+        profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
+        tokens, health, audit, events,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
