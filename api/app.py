@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import first_tokens, problems
+from api.accompany import Accompany
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
@@ -74,6 +75,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Accompany)  # last: it is the outermost
     return app
 
 

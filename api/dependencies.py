@@ -6,11 +6,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Authenticator
+from api.limits import Limits, lane_of
 from api.settings import ApiSettings
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.limits import WindowLimits
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -42,7 +44,8 @@ class Studio:
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
-        self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
+        self.limits = Limits(WindowLimits(broker), settings.quotas())
+        self.authenticator = Authenticator(self.tokens, self.limits, switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
@@ -57,12 +60,16 @@ StudioDep = Annotated[Studio, Depends(studio)]
 
 
 async def caller(request: Request, parts: StudioDep) -> Token:
-    """Who is calling.
+    """Who is calling, within their limits.
 
     Raises:
-        Refusal: nobody we know.
+        Refusal: nobody we know, or somebody who calls too often.
     """
-    return await parts.authenticator.identify(request)
+    token = await parts.authenticator.identify(request)
+    lane = lane_of(request.method, request.scope["route"].path)
+    if lane is not None:
+        await parts.limits.check(request.scope, lane, token.token_id)
+    return token
 
 
 CallerDep = Annotated[Token, Depends(caller)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -21,16 +22,21 @@ MOST_FAULTS_TOLD: Final = 1_000
 """A body of a mebibyte can have a hundred thousand faults: nobody reads on, and the answer would outweigh the body."""
 MOST_FAULTS_LOGGED: Final = 20
 LONGEST_KEY: Final = 100
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Refusal(Exception):
     """A request that is turned down: facts for the table below. Never carries a secret."""
 
-    def __init__(self, code: str, detail: str, *, errors: Sequence[FieldFault] = ()) -> None:
+    def __init__(
+        self, code: str, detail: str, *, errors: Sequence[FieldFault] = (), headers: Mapping[str, str] = NO_HEADERS
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+        self.headers = headers
+        """Beside those of the table, and before them."""
 
 
 class Row(NamedTuple):
@@ -57,6 +63,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "conflict": Row(HTTPStatus.CONFLICT, "This cannot be done as things are"),
     "too_large": Row(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large"),
     "unsupported_media_type": Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
+    "rate_limited": Row(HTTPStatus.TOO_MANY_REQUESTS, "Too much at once; come again later", "warning", _RETRY),
     "broker_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The broker cannot be reached; try again", "error", _RETRY
     ),
@@ -65,11 +72,13 @@ TABLE: Final[Mapping[str, Row]] = {
 """Stable code -> status, title, log level, headers."""
 
 
-def problem(code: str, detail: str, errors: Sequence[FieldFault] = ()) -> Response:
+def problem(
+    code: str, detail: str, errors: Sequence[FieldFault] = (), headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
     """The answer for a code of the table."""
     row = TABLE[code]
     body = Problem(title=row.title, status=row.status, code=code, detail=detail, errors=list(errors))
-    return Response(body.model_dump_json(), row.status, dict(row.headers), MEDIA_TYPE)
+    return Response(body.model_dump_json(), row.status, {**row.headers, **headers}, MEDIA_TYPE)
 
 
 def faults_of(errors: Sequence[Any]) -> list[FieldFault]:
@@ -108,7 +117,7 @@ def answer(request: Request, refused: Refusal) -> Response:
     say = getattr(log, TABLE[refused.code].level)
     fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
     say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
-    return problem(refused.code, refused.detail, refused.errors)
+    return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
 async def _refusal(request: Request, error: Any) -> Response:

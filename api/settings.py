@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from api.limit_settings import LimitSettings
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(LimitSettings):
     """Read from the environment with the prefix `PCS_`."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")

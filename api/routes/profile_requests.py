@@ -13,11 +13,10 @@ from fastapi import APIRouter, Header, Request
 from pydantic import ValidationError
 
 from api.auth import require, require_service
-from api.bodies import read_json
 from api.dependencies import CallerDep, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
-from api.submission import check_idempotency_key
+from api.submission import check_idempotency_key, read_submission
 from broker.request_record import RequestRecord
 from broker.submission import check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import TokenKind
@@ -53,7 +52,7 @@ async def submit_request(
     """Accept a request; `GET /api/v1/requests/{request_id}` follows it."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
-    body = await read_json(request)
+    body = await read_submission(request, caller, parts)
     asked = _validated(body)
     require_service(caller, asked.service_name)
     warnings = [f"unknown field {name!r} was ignored" for name in unknown_fields(body)]
