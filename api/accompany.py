@@ -10,6 +10,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.limits import ANSWER_HEADERS
+from api.strangers import client
 from broker.logs import call_id
 
 REQUEST_ID: Final = b"x-request-id"
@@ -38,6 +39,7 @@ class Accompany:
             return
         told = id_of(scope)
         call_id.set(told)  # each call is a task of its own, with a context of its own
+        client.set(scope.get("client"))
 
         async def with_headers(message: Message) -> None:
             if message["type"] in {"http.response.start", "websocket.accept"}:

@@ -8,7 +8,6 @@ from typing import Final
 
 from fastapi import Request
 
-from api.limits import Limits
 from api.problems import Refusal
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
@@ -26,9 +25,8 @@ ANYBODY: Final = Token(ANYBODY_ID, TokenKind.ADMIN, DEFAULT_TENANT, ("*",), date
 class Authenticator:
     """Finds the token of a call, with a short and bounded memory for found and unknown ones alike."""
 
-    def __init__(self, store: TokenStore, limits: Limits | None = None, *, switched_off: bool = False) -> None:
+    def __init__(self, store: TokenStore, *, switched_off: bool = False) -> None:
         self._store = store
-        self._limits = limits or Limits.off()
         self._switched_off = switched_off
         self._seen: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
 
@@ -36,8 +34,7 @@ class Authenticator:
         """The caller's token.
 
         Raises:
-            Refusal: there is none, or it is unknown, revoked or expired: the answer does not say which. Or too many
-                unknown ones come from its address.
+            Refusal: there is none, or it is unknown, revoked or expired. The answer does not say which.
             BrokerUnavailable: it cannot be looked up.
         """
         if self._switched_off:
@@ -45,12 +42,12 @@ class Authenticator:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise _unauthenticated("Send the header Authorization: Bearer TOKEN.")
-        token = await self._look_up(secret.strip(), request.scope.get("client"))
+        token = await self._look_up(secret.strip())
         if token is None or not token.is_valid(datetime.now(UTC)):
             raise _unauthenticated("This token is unknown, revoked or expired.")
         return token
 
-    async def _look_up(self, secret: str, client: tuple[str, int] | None) -> Token | None:
+    async def _look_up(self, secret: str) -> Token | None:
         if len(secret) > LONGEST_SECRET:
             return None
         digest = digest_of(secret)
@@ -58,11 +55,7 @@ class Authenticator:
         known = self._seen.get(digest)
         if known is not None and now - known[0] < REMEMBERED_SECONDS:
             return known[1]
-        if known is None or known[1] is None:
-            self._limits.admit_stranger(client)
         token = await self._store.find(secret)
-        if token is None:
-            self._limits.note_stranger(client)
         self._seen[digest] = (now, token)
         self._seen.move_to_end(digest)
         while len(self._seen) > REMEMBERED_TOKENS:

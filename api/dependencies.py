@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.auth import Authenticator
 from api.limits import Limits, lane_of
 from api.settings import ApiSettings
+from api.strangers import BoundedLookups
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
@@ -45,7 +46,7 @@ class Studio:
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
         self.limits = Limits(WindowLimits(broker), settings.quotas())
-        self.authenticator = Authenticator(self.tokens, self.limits, switched_off=settings.insecure_no_auth)
+        self.authenticator = Authenticator(BoundedLookups(broker, self.limits), switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 

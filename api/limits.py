@@ -4,7 +4,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from api.buckets import Buckets
 from api.limit_settings import IN_MEMORY, Lane
@@ -12,8 +12,6 @@ from api.problems import Refusal
 from broker.limits import Quota, Taken, WindowLimits
 from protocol.problems import FieldFault
 
-Client = tuple[str, int] | None
-"""Where a call comes from, as ASGI has it."""
 ANSWER_HEADERS: Final = "studio.answer_headers"
 """Where in a scope the headers stand that go out with whatever is answered."""
 MOST_SHUT: Final = 10_000
@@ -41,16 +39,11 @@ def lane_of(method: str, route: str) -> Lane | None:
 class Limits:
     """The limits of one process."""
 
-    def __init__(self, windows: WindowLimits | None, quotas: Mapping[Lane, Quota]) -> None:
+    def __init__(self, windows: WindowLimits, quotas: Mapping[Lane, Quota]) -> None:
         self._windows = windows
         self._quotas = quotas
         self._buckets = {lane: Buckets(quota) for lane, quota in quotas.items() if lane in IN_MEMORY}
         self._shut: dict[tuple[Lane, str], tuple[float, Taken]] = {}
-
-    @classmethod
-    def off(cls) -> Self:
-        """Nobody is limited."""
-        return cls(None, {})
 
     async def check(self, scope: Any, lane: Lane, token_id: str, *, cost: int = 1) -> None:
         """Count a call, and let its answer say what is left.
@@ -60,7 +53,7 @@ class Limits:
             BrokerUnavailable: it cannot be counted; a lane that is counted in memory always can.
         """
         quota = self._quotas.get(lane)
-        if quota is None or self._windows is None:
+        if quota is None:
             return
         if lane in IN_MEMORY:
             self.check_here(lane, token_id, cost=cost)
@@ -90,21 +83,21 @@ class Limits:
         if not taken.passed:
             raise refusal(lane, buckets.quota, taken)
 
-    def admit_stranger(self, client: Client) -> None:
-        """Look up a token that is not known here, unless its address has sent many that nobody knows.
+    def look_here(self, lane: Lane, name: str, *, now: float) -> None:
+        """Refuse what would not fit in a lane that is counted in memory; nothing is counted.
 
         Raises:
-            Refusal: it has: a flood of random tokens must not have the broker asked for each.
+            Refusal: it would be one too many.
         """
-        if (buckets := self._buckets.get(Lane.STRANGERS)) is not None:
-            found = buckets.look(address_of(client), now=time.monotonic())
+        if (buckets := self._buckets.get(lane)) is not None:
+            found = buckets.look(name, now=now)
             if not found.passed:
-                raise refusal(Lane.STRANGERS, buckets.quota, found)
+                raise refusal(lane, buckets.quota, found)
 
-    def note_stranger(self, client: Client) -> None:
-        """Count a token that nobody knows; those that turn out to be good cost their address nothing."""
-        if (buckets := self._buckets.get(Lane.STRANGERS)) is not None:
-            buckets.charge(address_of(client), now=time.monotonic())
+    def charge(self, lane: Lane, name: str, *, now: float) -> None:
+        """Count what passed `look_here`, once it is known to count."""
+        if (buckets := self._buckets.get(lane)) is not None:
+            buckets.charge(name, now=now)
 
     def is_shut(self, lane: Lane, token_id: str) -> bool:
         """Whether it is known already that nothing more fits."""
@@ -144,7 +137,7 @@ def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
     return Refusal("rate_limited", said, errors=[fault], headers=told)
 
 
-def address_of(client: Client) -> str:
+def address_of(client: tuple[str, int] | None) -> str:
     """Whom a call without a known token is counted for: an address, and of IPv6 the network of its site."""
     if client is None:
         return "nobody"  # a Unix socket: whoever is behind it counts as one

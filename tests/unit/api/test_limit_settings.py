@@ -1,9 +1,12 @@
 """How much a token may do, by profile and by single numbers."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from api.limit_settings import PROFILES, Lane, LimitSettings
+from api.limit_settings import IN_MEMORY, PROFILES, Lane, LimitSettings
 from api.limits import ADMINISTRATION, address_of, lane_of
 from api.submission import lane_of_submission
 from broker.limits import Quota
@@ -17,6 +20,18 @@ def test_a_fleet_on_one_token_comes_back_at_once_and_beats_every_five_seconds(na
     assert set(profile) == set(Lane)
     assert profile[Lane.HEARTBEATS].amount >= FLEETS[name]
     assert profile[Lane.HEARTBEATS].amount / profile[Lane.HEARTBEATS].seconds >= FLEETS[name] / 5
+
+
+def test_the_docs_tell_every_number() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    for lane in Lane:
+        row = re.search(rf"^\| `{lane}` \| `PCS_LIMIT_{lane.upper()}` \| .*\|$", page, re.MULTILINE)
+        assert row is not None, lane
+        told = [cell.strip() for cell in row[0].split("|")][4:8]
+        quotas = [
+            f"{PROFILES[name][lane].amount:,}/{PROFILES[name][lane].seconds}" for name in PROFILES if name != "off"
+        ]
+        assert told == [*quotas, "by each API process" if lane in IN_MEMORY else "in the broker"]
 
 
 def test_each_number_can_be_set_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
