@@ -9,6 +9,7 @@ from api.auth import Authenticator
 from api.limits import Limits, lane_of
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
+from broker.census import Census
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
@@ -22,6 +23,7 @@ from broker.roster import Roster
 from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
 from broker.token_store import Token, TokenStore
+from protocol.pacing import stale_after
 
 
 class Studio:
@@ -45,6 +47,7 @@ class Studio:
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.authenticator = Authenticator(BoundedLookups(broker, self.limits), switched_off=settings.insecure_no_auth)
         self.is_set_up = False

@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from broker.config import FiledSettings
 from broker.limits import Quota
 
 
@@ -55,7 +56,7 @@ Override = Annotated[
 ]
 
 
-class LimitSettings(BaseSettings):
+class LimitSettings(FiledSettings):
     """Read from the environment: `PCS_LIMITS`, and `PCS_LIMIT_SUBMISSIONS=600/60` for one lane."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from api.buckets import Buckets
 from api.limit_settings import IN_MEMORY, Lane
+from api.metrics import LIMITED
 from api.problems import Refusal
 from broker.limits import Quota, Taken, WindowLimits
 from protocol.problems import FieldFault
@@ -65,7 +66,7 @@ class Limits:
             while len(self._shut) >= MOST_SHUT:
                 del self._shut[next(iter(self._shut))]
             self._shut[lane, token_id] = (time.monotonic() + taken.seconds, taken)
-            raise refusal(lane, quota, taken)
+            raise refused(lane, quota, taken)
         scope.setdefault(ANSWER_HEADERS, []).extend(
             (name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items()
         )
@@ -81,7 +82,7 @@ class Limits:
             return
         taken = buckets.take(name, now=time.monotonic(), cost=cost)
         if not taken.passed:
-            raise refusal(lane, buckets.quota, taken)
+            raise refused(lane, buckets.quota, taken)
 
     def look_here(self, lane: Lane, name: str, *, now: float) -> None:
         """Refuse what would not fit in a lane that is counted in memory; nothing is counted.
@@ -92,7 +93,7 @@ class Limits:
         if (buckets := self._buckets.get(lane)) is not None:
             found = buckets.look(name, now=now)
             if not found.passed:
-                raise refusal(lane, buckets.quota, found)
+                raise refused(lane, buckets.quota, found)
 
     def charge(self, lane: Lane, name: str, *, now: float) -> None:
         """Count what passed `look_here`, once it is known to count."""
@@ -115,7 +116,7 @@ class Limits:
             return
         seconds = known[0] - time.monotonic()
         if seconds > 0:
-            raise refusal(lane, self._quotas[lane], known[1]._replace(seconds=seconds))
+            raise refused(lane, self._quotas[lane], known[1]._replace(seconds=seconds))
         del self._shut[lane, token_id]
 
 
@@ -125,6 +126,12 @@ def headers(lane: Lane, quota: Quota, taken: Taken) -> dict[str, str]:
         "RateLimit-Policy": f'"{lane}";q={quota.amount};w={quota.seconds}',
         "RateLimit": f'"{lane}";r={taken.left};t={math.ceil(taken.seconds)}',
     }
+
+
+def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
+    """One call too many, and counted as such."""
+    LIMITED.labels(lane).inc()
+    return refusal(lane, quota, taken)
 
 
 def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
+from broker.logs import call_id
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
@@ -162,7 +163,8 @@ async def _http(_: Request, error: Any) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     log.error("unexpected", path=request.url.path, exc_info=error)
-    return problem("internal", "The log of the API says more.")
+    # This answer is made outside of every middleware.
+    return problem("internal", "The log of the API says more.", headers={"X-Request-Id": call_id.get()})
 
 
 def install(app: FastAPI) -> None:

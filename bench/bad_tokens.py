@@ -75,10 +75,10 @@ def told_of(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def told(measured: dict[str, Any]) -> str:
     """For people."""
     load = measured["load"]
+    rounds = f"median of {load['rounds']} x {load['seconds']:g} s"
     lines = [
         *stage.told(measured["machine"]),
-        f"{load['connections']} connections, {load['hosts']:,} hosts, "
-        f"median of {load['rounds']} x {load['seconds']:g} s",
+        f"{load['connections']} connections, {load['hosts']:,} hosts, {rounds}",
         "",
         f"{'':24}{'good beats/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'commands each':>15}{'bad calls/s':>13}",
     ]

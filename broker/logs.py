@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import structlog
 
+from broker import tracing
+
 call_id: Final[ContextVar[str]] = ContextVar("call_id", default="")
 """The HTTP call that is being answered: every line that is logged meanwhile names it. (`request_id` is a request's.)"""
 
@@ -16,6 +18,8 @@ call_id: Final[ContextVar[str]] = ContextVar("call_id", default="")
 def _name_the_call(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if told := call_id.get():
         event.setdefault("call_id", told)
+    if told := tracing.trace_id():
+        event.setdefault("trace_id", told)
     return event
 
 
