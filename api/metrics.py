@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 IS_SHARED: Final = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 """Whether several processes of one server count together, in files of this folder."""
-disable_created_metrics()  # a series more for each, of which nobody here makes use
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, of which nobody here makes use
 REGISTRY: Final = CollectorRegistry()
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED: Final = "unmatched"
