@@ -62,7 +62,7 @@ def selectors(expression: Any) -> Iterator[Selector]:
     if isinstance(expression, promql_parser.VectorSelector):
         matchers = expression.matchers.matchers
         exact = {each.name: each.value for each in matchers if each.op == promql_parser.MatchOp.Equal}
-        yield Selector(expression.name, exact, frozenset(each.name for each in matchers))
+        yield Selector(expression.name or "", exact, frozenset(each.name for each in matchers))
         return
     for name in ("expr", "lhs", "rhs", "param", "vector_selector", "args"):
         part = getattr(expression, name, None)
