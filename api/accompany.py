@@ -64,7 +64,9 @@ class Accompany:
             nonlocal status, held
             if message["type"] in {"http.response.start", "websocket.accept"}:
                 status = message.get("status", 101)
-                headers = [*message.get("headers", ()), (REQUEST_ID, told.encode()), *scope.get(ANSWER_HEADERS, ())]
+                headers = [*message.get("headers", ()), (REQUEST_ID, told.encode())]
+                for of_lane in scope.get(ANSWER_HEADERS, {}).values():
+                    headers.extend(of_lane)
                 held = any(name == HELD for name, _ in headers)
                 message["headers"] = headers
             await send(message)

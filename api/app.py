@@ -16,6 +16,7 @@ from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
+    bulk_requests,
     completions,
     dead_letters,
     health,
@@ -71,8 +72,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
-        metrics,
+        profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
+        tokens, health, metrics,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

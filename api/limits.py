@@ -14,7 +14,7 @@ from broker.limits import Quota, Taken, WindowLimits
 from protocol.problems import FieldFault
 
 ANSWER_HEADERS: Final = "studio.answer_headers"
-"""Where in a scope the headers stand that go out with whatever is answered."""
+"""Where in a scope the headers stand that go out with whatever is answered, by lane."""
 MOST_SHUT: Final = 10_000
 LANES: Final[Mapping[tuple[str, str], Lane | None]] = {
     ("POST", "/api/metrics/heartbeat"): Lane.HEARTBEATS,
@@ -22,6 +22,7 @@ LANES: Final[Mapping[tuple[str, str], Lane | None]] = {
     ("POST", "/api/v2/profiles"): Lane.COMPLETIONS,
     # A stop has a lane of its own, and only the body says that it is one: see api.submission.
     ("POST", "/api/metrics/profile_request"): None,
+    ("POST", "/api/metrics/profile_request/bulk"): None,
 }
 ADMINISTRATION: Final = ("/api/v1/tokens", "/api/v1/enrol", "/api/v1/audit")
 
@@ -67,9 +68,8 @@ class Limits:
                 del self._shut[next(iter(self._shut))]
             self._shut[lane, token_id] = (time.monotonic() + taken.seconds, taken)
             raise refused(lane, quota, taken)
-        scope.setdefault(ANSWER_HEADERS, []).extend(
-            (name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items()
-        )
+        told = tuple((name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items())
+        scope.setdefault(ANSWER_HEADERS, {})[lane] = told  # of several in one call the last counts
 
     def check_here(self, lane: Lane, name: str, *, cost: int = 1) -> None:
         """Count a call in a lane that is counted in memory; no round trip and no header.

@@ -121,6 +121,22 @@ def answer(request: Request, refused: Refusal) -> Response:
     return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
+def refusal_of(error: Exception) -> Refusal | None:
+    """What an error comes to where it is one item's of several; None for one that nobody counted on."""
+    match error:
+        case Refusal():
+            return error
+        case IdempotencyConflict():
+            fault = FieldFault(field="Idempotency-Key", message=str(error), code="idempotency_conflict")
+            return Refusal("idempotency_conflict", str(error), errors=[fault])
+        case NotSubmittable():
+            return Refusal("invalid", error.detail, errors=error.faults)
+        case BrokerUnavailable():
+            return Refusal("broker_unavailable", str(error))
+        case _:
+            return None
+
+
 async def _refusal(request: Request, error: Any) -> Response:
     return answer(request, error)
 
@@ -136,7 +152,7 @@ async def _conflict(request: Request, error: Any) -> Response:
 
 
 async def _not_submittable(request: Request, error: Any) -> Response:
-    return answer(request, Refusal("invalid", error.detail, errors=[error.fault]))
+    return answer(request, Refusal("invalid", error.detail, errors=error.faults))
 
 
 async def _too_many(request: Request, error: Any) -> Response:

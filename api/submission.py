@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import Request
 
-from api.bodies import read_json
 from api.dependencies import Studio
 from api.limit_settings import Lane
 from api.problems import Refusal
@@ -14,23 +13,19 @@ from protocol.names import MAX_NAME
 from protocol.problems import FieldFault
 
 
-async def read_submission(request: Request, caller: Token, parts: Studio) -> dict[str, Any]:
-    """The body of a submission that is within the caller's limits: of submissions, or of stops when it is one.
+async def refuse_unread(request: Request, caller: Token, parts: Studio) -> None:
+    """Refuse a submission that is one too many before its body is parsed, where that can be said by then.
 
-    Only the body says which. Where nothing more may be submitted, one that cannot be a stop is not even parsed: the
-    word is not in it, nor an escape that could spell it.
+    Stops have a lane of their own, and only the body says that it is one. But where nothing more may be submitted, a
+    body without that word, nor an escape that could spell it, holds no stop.
 
     Raises:
-        Refusal: it is one too many, or no JSON object.
-        BrokerUnavailable: it cannot be counted.
+        Refusal: it is one too many.
     """
     if parts.limits.is_shut(Lane.SUBMISSIONS, caller.token_id) and "content-encoding" not in request.headers:
         raw = await request.body()
         if b"stop" not in raw and b"\\u" not in raw:
             parts.limits.refuse_if_shut(Lane.SUBMISSIONS, caller.token_id)
-    body = await read_json(request)
-    await parts.limits.check(request.scope, lane_of_submission(body), caller.token_id)
-    return body
 
 
 def lane_of_submission(body: Mapping[str, Any]) -> Lane:

@@ -58,8 +58,13 @@ def late(at: Place) -> str:
 
 
 def host(at: Place) -> str:
-    """Hash, TTL 7 d. What the agent said of itself at its last beat, by the server's clock; beat."""
+    """Hash, TTL 7 d. What the agent said of itself at its last beat, by the server's clock; beat, keep_inventory."""
     return f"{PREFIX}{{{at.partition}}}:host:{at.path}"
+
+
+def inventory(at: Place) -> str:
+    """String (base64 of zlib of JSON), TTL 7 d as its host. What runs there, as the agent said last; keep_inventory."""
+    return f"{PREFIX}{{{at.partition}}}:inventory:{at.path}"
 
 
 def beats(partition: int) -> str:

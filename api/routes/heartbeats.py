@@ -17,6 +17,7 @@ from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from broker.codec import ms
 from broker.host_registry import facts_of
+from broker.inventory import packed
 from broker.scripts import Beat, Delivered, Idle
 from broker.token_store import TokenKind
 from protocol.commands import CommandReader
@@ -56,6 +57,7 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
         has_begun=heartbeat.status == RUNNING,
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
+        inventory=packed(heartbeat.containers),
         facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
         silent_after_ms=ms(stale_after(timedelta(seconds=parts.settings.heartbeat_interval)).total_seconds()),
     )
@@ -104,9 +106,9 @@ async def _disconnected(request: Request) -> None:
 def _answer(outcome: Idle | Delivered, parts: Studio) -> Response:
     pace = parts.settings.heartbeat_interval
     match outcome:
-        case Idle(generation):
-            reply = HeartbeatReply(heartbeat_interval=pace, generation=generation or None)
-        case Delivered(command_id, generation, _, command):
+        case Idle(generation, wanted):
+            reply = HeartbeatReply(heartbeat_interval=pace, generation=generation or None, inventory_wanted=wanted)
+        case Delivered(command_id, generation, _, command, wanted):
             tell_delivered(outcome)
             reply = HeartbeatReply(
                 message="Heartbeat received. New profiling command available.",
@@ -114,6 +116,7 @@ def _answer(outcome: Idle | Delivered, parts: Studio) -> Response:
                 command_id=command_id,
                 generation=generation,
                 heartbeat_interval=pace,
+                inventory_wanted=wanted,
             )
     body = reply.model_dump(mode="json")
     if reply.profiling_command is not None:

@@ -1,11 +1,12 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
 -- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken, 11 events, 12 dead letters
+--        10 taken, 11 events, 12 dead letters, 13 inventory
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
---        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
---        then what to remember of the host: name, value, name, value; last, after how much silence (ms) a beat
---        is a return
--- Gives  {"idle", generation} | {"deliver", command id, generation, attempt, command (JSON)}
+--        8 last command id, 9 digest of the inventory it carries ("" for none), 10 number of received ids, then
+--        those, then the number of executed ids, then those, then what to remember of the host: name, value,
+--        name, value; last, after how much silence (ms) a beat is a return
+-- Gives  {"idle", generation, wanted} | {"deliver", command id, generation, attempt, command (JSON), wanted};
+--        wanted is 1 when the inventory that is kept is another one, or none
 
 local now = ARGV[1]
 local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
@@ -15,7 +16,7 @@ local at = {
 local has_begun, last_id = ARGV[7] == '1', ARGV[8]
 
 local received, executed = {}, {}
-local next_arg = 9
+local next_arg = 10
 for _, into in ipairs({ received, executed }) do
   local count = tonumber(ARGV[next_arg])
   for i = 1, count do
@@ -30,6 +31,11 @@ for i = next_arg, #ARGV - 1 do
 end
 redis.call('HSET', KEYS[1], unpack(facts))
 redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)
+local is_kept = redis.call('EXPIRE', KEYS[13], WEEK_SECONDS) == 1
+if is_kept and ARGV[9] ~= '' then
+  is_kept = redis.call('HGET', KEYS[1], 'inventory') == ARGV[9]
+end
+local wanted = is_kept and 0 or 1
 local last_beat = redis.call('ZSCORE', KEYS[2], who.path)
 redis.call('ZADD', KEYS[2], now, who.path)
 if not last_beat then
@@ -47,9 +53,9 @@ if not is_open then
   if state == 'lost' and has_begun and not command.back_at_work then
     redis.call('HSET', at.command, 'back_at_work', '1')
     redis.call('HINCRBY', at.command, 'revision', 1)
-    redis.call('XADD', KEYS[8], '*', 'host', who.path)
+    ring(KEYS[8], { who.path })
   end
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 
 local function move(to)
@@ -66,7 +72,7 @@ if command.type == 'stop' then
   if last_id == id or executed[id] then
     close(at, who, command, 'completed', now)
     ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-    return { 'idle', generation }
+    return { 'idle', generation, wanted }
   end
   if is_named then
     if state ~= 'received' then
@@ -74,7 +80,7 @@ if command.type == 'stop' then
     end
     -- It has the stop and is at work on it: give it a moment before offering it again.
     if tonumber(now) - tonumber(command.delivered_at or 0) < 5000 then
-      return { 'idle', generation }
+      return { 'idle', generation, wanted }
     end
   end
 elseif is_named or state == 'received' or state == 'running' then
@@ -84,7 +90,7 @@ elseif is_named or state == 'received' or state == 'running' then
   if has_begun and last_id == id and state == 'received' then
     begin(at, who, command, now, command.run_for_ms)
   end
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 
 local attempt = tonumber(command.attempts or 0) + 1
@@ -95,7 +101,7 @@ if attempt > tonumber(ARGV[6]) then
     'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
   close(at, who, command, 'undeliverable', now, { 'reason', reason })
   ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
 redis.call('HINCRBY', at.command, 'revision', 1)
@@ -104,4 +110,4 @@ if state == 'pending' then
   redis.call('ZADD', at.taken, now, who.path)
   emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
 end
-return { 'deliver', id, generation, attempt, command.reply }
+return { 'deliver', id, generation, attempt, command.reply, wanted }

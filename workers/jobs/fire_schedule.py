@@ -170,11 +170,12 @@ async def _submit(taken: TakenFiring, parts: Parts, *, now: float) -> None:
     schedule, ids = taken.schedule, ids_of(taken.schedule.schedule_id, taken.due)
     try:
         asked = ProfileRequest.model_validate(schedule.request)
-        targets = await targets_of(asked, schedule.tenant, parts.intake)
+        targets = (await targets_of(asked, schedule.tenant, parts.intake)).targets
         check_weight(asked, targets)
         targets = await sample_of(asked, targets, schedule.tenant, parts.intake)
     except NotSubmittable as error:
-        raise _NotFired("failed", f"{error.detail} {error.fault.field}: {error.fault.message}") from None
+        first = error.faults[0]
+        raise _NotFired("failed", f"{error.detail} {first.field}: {first.message}") from None
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
         raise _NotFired("failed", f"the request is not valid any more: {fields}") from None

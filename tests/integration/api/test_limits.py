@@ -133,6 +133,17 @@ def test_an_answer_says_what_is_left(limited: Limited, token: str, lane: str) ->
         assert answer.headers["ratelimit"].startswith(f'"{lane}";r={left};t=')
 
 
+def test_each_request_of_many_is_counted_and_refused_for_itself(limited: Limited, token: str) -> None:
+    stop = {**START, "command_type": "stop"}
+    body = {"requests": [START, stop, START, START, START, stop, stop]}
+    answer = limited.api.call("POST", f"{REQUEST}/bulk", token=token, json=body)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [result["success"] for result in results] == [True, True, True, True, False, True, False]
+    assert {result["problem"]["code"] for result in results if not result["success"]} == {"rate_limited"}
+    assert limited.api.call("POST", f"{REQUEST}/bulk", token=token, json={"requests": [START]}).status_code == 429
+
+
 def test_a_refused_submission_changes_nothing(limited: Limited, token: str) -> None:
     assert exhaust(limited.api, CALLS[2], token).status_code == 429
     before = everything_in(limited.api.settings)
