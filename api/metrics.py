@@ -1,13 +1,16 @@
 """What this process counts of itself, for Prometheus. Labels have few values, whatever is called."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.multiprocess import MultiProcessCollector
 
-IS_SHARED: Final = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+IS_SHARED: Final = FOLDER in os.environ
 """Whether several processes of one server count together, in files of this folder."""
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, of which nobody here makes use
 REGISTRY: Final = CollectorRegistry()
@@ -62,3 +65,14 @@ def counted() -> CollectorRegistry:
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library does not say
     return together
+
+
+@contextlib.contextmanager
+def counting_together() -> Iterator[None]:
+    """Have the processes that are started meanwhile count as one: a scrape reaches any of them, and tells of all."""
+    with tempfile.TemporaryDirectory(prefix="pcs-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER]

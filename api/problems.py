@@ -1,5 +1,7 @@
 """Errors on the wire: one table from exception to status, code and log level; RFC 9457 bodies."""
 
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -12,7 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from api.buckets import Buckets
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
+from broker.limits import Quota
 from broker.logs import call_id
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
@@ -24,6 +28,12 @@ MOST_FAULTS_TOLD: Final = 1_000
 MOST_FAULTS_LOGGED: Final = 20
 LONGEST_KEY: Final = 100
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+FLOODS: Final = frozenset({"unauthenticated", "rate_limited"})
+"""What anybody can bring about as often as he likes: the log has its share of them, and how many there were."""
+_lines: Final = Buckets(Quota(100, 10))
+_unsaid: Final[Counter[str]] = Counter()
 
 
 class Refusal(Exception):
@@ -114,7 +124,13 @@ def not_found(field: str, detail: str) -> Refusal:
 
 
 def answer(request: Request, refused: Refusal) -> Response:
-    """The answer to a request that is turned down, and a line in the log."""
+    """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
+    if refused.code in FLOODS:
+        if not _lines.take(refused.code, now=time.monotonic()).passed:
+            _unsaid[refused.code] += 1
+            return problem(refused.code, refused.detail, refused.errors, refused.headers)
+        if unsaid := _unsaid.pop(refused.code, 0):
+            log.warning("more were refused", code=refused.code, count=unsaid)
     say = getattr(log, TABLE[refused.code].level)
     fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
     say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
