@@ -19,6 +19,8 @@ from broker.settings import BrokerSettings
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 
 DRAIN_SECONDS: Final = 10
+MOST_SOCKET_BYTES: Final = 4_096
+"""Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
@@ -34,6 +36,7 @@ class Server(uvicorn.Server):
         parts = getattr(getattr(app, "state", None), "studio", None)
         if parts is not None:
             parts.nudges.close()
+            parts.live.close()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -48,11 +51,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int) -> uvicorn.Config:
-    """How we run an application; the benchmark runs a constant answer just so."""
+def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") -> uvicorn.Config:
+    """How we run an application; the benchmark runs a constant answer just so.
+
+    By itself uvicorn believes whoever calls from this machine when they say where they come from.
+    """
     return uvicorn.Config(
         app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
+        proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip
 
 
@@ -84,7 +92,7 @@ def main() -> None:
         app = create_app(settings, broker_settings)
     except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
-    server = Server(config_of(app, host=given.host, port=given.port))
+    server = Server(config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies))
     server.run()
     if not server.started:
         sys.exit(1)

@@ -22,6 +22,7 @@ HEARTBEAT: Final = "/api/metrics/heartbeat"
 """One that hands out a command is a step of that command's trace; the others are of no interest to anybody."""
 REQUEST_ID: Final = b"x-request-id"
 HELD: Final = b"preference-applied"
+STREAM: Final = b"text/event-stream"
 CLIENT_GONE: Final = 499
 """Counted where nobody was there any more to be answered."""
 SANE: Final = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
@@ -67,7 +68,7 @@ class Accompany:
                 headers = [*message.get("headers", ()), (REQUEST_ID, told.encode())]
                 for of_lane in scope.get(ANSWER_HEADERS, {}).values():
                     headers.extend(of_lane)
-                held = any(name == HELD for name, _ in headers)
+                held = any(name == HELD or value.startswith(STREAM) for name, value in headers)
                 message["headers"] = headers
             await send(message)
 

@@ -16,9 +16,11 @@ from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
+    audit,
     bulk_requests,
     completions,
     dead_letters,
+    events,
     health,
     heartbeats,
     hosts,
@@ -60,20 +62,23 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
+                asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
             try:
                 yield
             finally:
                 parts.nudges.close()
+                parts.live.close()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await parts.refusals.close()
 
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health, metrics,
+        tokens, health, audit, events, metrics,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
@@ -98,7 +103,7 @@ async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
             await parts.broker.wait_until_ready()
             try:
                 if secrets is not None:
-                    await first_tokens.register(secrets, parts.tokens)
+                    await first_tokens.register(secrets, parts.tokens, parts.audit)
             except BrokerUnavailable:
                 await asyncio.sleep(0.5)  # it went away again between the two: wait for it again
                 continue

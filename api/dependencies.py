@@ -5,16 +5,19 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.audit import Refusals
 from api.auth import Authenticator
 from api.limits import Limits, lane_of
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
+from broker.audit import AuditTrail
 from broker.census import Census
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
 from broker.limits import WindowLimits
+from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -45,8 +48,11 @@ class Studio:
         self.rollouts = Rollouts(broker)
         self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
+        self.audit = AuditTrail(broker)
+        self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.live = LiveFeed(broker)
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.authenticator = Authenticator(BoundedLookups(broker, self.limits), switched_off=settings.insecure_no_auth)
@@ -70,6 +76,7 @@ async def caller(request: Request, parts: StudioDep) -> Token:
         Refusal: nobody we know, or somebody who calls too often.
     """
     token = await parts.authenticator.identify(request)
+    request.state.caller = token
     lane = lane_of(request.method, request.scope["route"].path)
     if lane is not None:
         await parts.limits.check(request.scope, lane, token.token_id)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from api import audit
 from api.buckets import Buckets
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
 from broker.limits import Quota
@@ -40,7 +41,13 @@ class Refusal(Exception):
     """A request that is turned down: facts for the table below. Never carries a secret."""
 
     def __init__(
-        self, code: str, detail: str, *, errors: Sequence[FieldFault] = (), headers: Mapping[str, str] = NO_HEADERS
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldFault] = (),
+        objects: Sequence[str] = (),
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         super().__init__(detail)
         self.code = code
@@ -48,6 +55,8 @@ class Refusal(Exception):
         self.errors = list(errors)
         self.headers = headers
         """Beside those of the table, and before them."""
+        self.objects = objects
+        """Ids of what was to be acted upon, for the audit trail; by default those of the path."""
 
 
 class Row(NamedTuple):
@@ -125,6 +134,7 @@ def not_found(field: str, detail: str) -> Refusal:
 
 def answer(request: Request, refused: Refusal) -> Response:
     """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
+    audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
     if refused.code in FLOODS:
         if not _lines.take(refused.code, now=time.monotonic()).passed:
             _unsaid[refused.code] += 1
@@ -195,6 +205,7 @@ async def _http(_: Request, error: Any) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     log.error("unexpected", path=request.url.path, exc_info=error)
+    audit.note_refusal(request, "internal", TABLE["internal"].status)
     # This answer is made outside of every middleware.
     return problem("internal", "The log of the API says more.", headers={"X-Request-Id": call_id.get()})
 

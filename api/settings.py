@@ -5,12 +5,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from api.limit_settings import LimitSettings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _addresses(value: str) -> str:
+    for each in filter(None, value.split(",")):
+        ipaddress.ip_network(each.strip(), strict=False)
+    return value
 
 
 class ApiSettings(LimitSettings):
@@ -28,6 +34,8 @@ class ApiSettings(LimitSettings):
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
     metrics_open_to: str = ""
     """Who may read /metrics without a token: `loopback`, or networks with commas (`10.0.0.0/8`); unset: nobody."""
+    trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
+    """Addresses or networks, with commas, whose X-Forwarded-For says where a call comes from. Nobody else's does."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""
 

@@ -97,6 +97,16 @@ def events(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:events"
 
 
+def audit(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Every act, in a hash chain; append_audit."""
+    return f"{PREFIX}{{{partition}}}:audit"
+
+
+def audit_chain(partition: int) -> str:
+    """Hash, no TTL. Where the chain of `audit` begins, after trimming, and where it ends; append_audit, trim_audit."""
+    return f"{PREFIX}{{{partition}}}:audit_chain"
+
+
 def silent_services(partition: int) -> str:
     """Hash service's path -> silent since, grace (ms), no TTL: each goes when the service is heard again; hush."""
     return f"{PREFIX}{{{partition}}}:silent"

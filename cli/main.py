@@ -7,6 +7,7 @@ import click
 
 COMMANDS: Final = {
     "archive": "cli.archive",
+    "audit": "cli.audit",
     "check": "cli.check",
     "cluster-check": "cli.cluster_check",
     "config": "cli.config_show",
@@ -21,6 +22,7 @@ COMMANDS: Final = {
 
 SUMMARIES: Final = {
     "archive": "Verify the archive of results.",
+    "audit": "Verify, follow and export the record of who did what.",
     "check": "Run every check and every test of a clone.",
     "cluster-check": "Tell whether a Redis, a Valkey or a cluster fits, and what to change.",
     "config": "Show the settings of the server, and where each is from.",

@@ -14,6 +14,7 @@ import structlog
 
 from broker import config
 from broker.archiving import ArchivedStreams
+from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
@@ -78,7 +79,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     merger = Merger(request_log, store, doorbells)
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes, waits_for=merger.caught_up)
-    janitor = Janitor(request_log, results, registry, [doorbells, changes], events=Events(broker))
+    janitor = Janitor(
+        request_log, results, registry, [doorbells, changes], events=Events(broker), audit=AuditTrail(broker)
+    )
     watch = Watch(registry, store, Roster(broker))
     rollouts, standing = Rollouts(broker), StandingRequests(broker)
     pacer = Pacer(rollouts, requests, request_log)

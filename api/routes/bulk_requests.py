@@ -5,6 +5,7 @@ from typing import Any, Final
 import structlog
 from fastapi import APIRouter, Request
 
+from api import audit
 from api.auth import require
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
@@ -43,6 +44,7 @@ async def submit_many(
     for index, body in enumerate(bulk.requests):
         # A header holds no NUL: nobody's own key is one of these.
         key = None if idempotency_key is None else f"{idempotency_key}\0{index}"
+        audit.begin_anew(request)
         asked = {**body, "dry_run": True} if bulk.dry_run and isinstance(body, dict) else body
         try:
             result = await _accepted(request, index, asked, caller, parts, key=key, digest=digest)
@@ -53,6 +55,7 @@ async def submit_many(
             if refused is None or nothing_yet:
                 raise
             result = _refused(index, asked, refused)
+            audit.note_refusal(request, refused.code, TABLE[refused.code].status, service=result.service_name)
         results.append(result)
     done = sum(result.success for result in results)
     log.info("requests submitted", count=len(results), accepted=done, by=caller.token_id, dry_run=bulk.dry_run)

@@ -12,12 +12,14 @@ import structlog
 from fastapi import APIRouter, Header, Request
 from pydantic import ValidationError
 
+from api import audit
 from api.auth import require, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
 from api.submission import check_idempotency_key, lane_of_submission, refuse_unread
+from broker.audit_facts import wish_told
 from broker.request_record import RequestRecord
 from broker.submission import check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import Token, TokenKind
@@ -96,6 +98,10 @@ async def accept(
             tenant=caller.tenant, token_id=caller.token_id, idempotency_key=key, body_digest=digest
         )
         if first is not None:
+            again = {"repeated": True}
+            await audit.accept(
+                request, service=first.service, objects=[first.request_id], hosts=first.hosts, details=again
+            )
             await resume(first, parts.intake)
             log.info("request repeated", request_id=first.request_id, by=caller.token_id)
             return _accepted(first, warnings)
@@ -110,6 +116,10 @@ async def accept(
     record = RequestRecord(
         request_id=ticket.request_id, command_id=ticket.command_id, tenant=caller.tenant,
         submitted_by=caller.token_id, accepted_at=ticket.accepted_at, asked=asked, targets=targets,
+    )  # fmt: skip
+    await audit.accept(
+        request, service=asked.service_name, objects=[record.request_id], hosts=targets, details=wish_told(asked),
+        action="request.dry_run" if asked.dry_run else None,
     )  # fmt: skip
     if not asked.dry_run:
         record = await submit(record, parts.intake)

@@ -3,6 +3,19 @@
 Every script is one atomic step on keys of one slot, and may be repeated without doing its work twice.
 """
 
+from broker.scripts.auditing import (
+    APPEND_AUDIT,
+    LOOK_AUDIT,
+    TRIM_AUDIT,
+    Chained,
+    ChainEnd,
+    ChainPart,
+    append_audit,
+    look_audit,
+    read_chained,
+    read_part,
+    trim_audit,
+)
 from broker.scripts.commands import (
     BEAT,
     CANCEL,
@@ -78,6 +91,7 @@ from broker.scripts.settling import (
 
 __all__ = [
     "ADVANCE",
+    "APPEND_AUDIT",
     "BEAT",
     "CANCEL",
     "COMPLETE",
@@ -87,6 +101,7 @@ __all__ = [
     "JOIN",
     "KEEP_INVENTORY",
     "LOAD",
+    "LOOK_AUDIT",
     "LOSE",
     "MOST_ATTEMPTS",
     "PACE",
@@ -101,8 +116,12 @@ __all__ = [
     "SUBMIT",
     "SWAP",
     "TAKE_FIRING",
+    "TRIM_AUDIT",
     "Appended",
     "Beat",
+    "ChainEnd",
+    "ChainPart",
+    "Chained",
     "Delivered",
     "Idle",
     "Paced",
@@ -113,6 +132,7 @@ __all__ = [
     "Step",
     "Taken",
     "advance",
+    "append_audit",
     "beat",
     "cancel",
     "complete",
@@ -122,13 +142,16 @@ __all__ = [
     "join",
     "keep_inventory",
     "load",
+    "look_audit",
     "lose",
     "pace",
     "park",
     "project",
     "read_beat",
+    "read_chained",
     "read_load",
     "read_pace",
+    "read_part",
     "read_taken",
     "replay",
     "sample",
@@ -139,4 +162,5 @@ __all__ = [
     "submit",
     "swap",
     "take_firing",
+    "trim_audit",
 ]

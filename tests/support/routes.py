@@ -66,6 +66,8 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ),
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
     ("GET", "/metrics"): Route(TELLING, to_others=KEY),
+    ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None),
+    ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/docs"): Route(None),

@@ -22,6 +22,7 @@ QUOTAS: Final = {
 STRANGERS: Final = 20
 ENV: Final = {
     "PCS_LIMITS": "small",
+    "PCS_TRUSTED_PROXIES": "127.0.0.1",
     **{f"PCS_LIMIT_{lane.upper()}": f"{most}/600" for lane, most in QUOTAS.items()},
     "PCS_LIMIT_STRANGERS": f"{STRANGERS}/600",
 }

@@ -120,7 +120,9 @@ def test_a_viewer_of_every_service_may_read_them(bare_api: Api) -> None:
 @pytest.fixture(scope="module")
 def open_api(bare_api: Api) -> Iterator[Api]:
     """Another API on the same broker, whose metrics are open to this machine."""
-    with running_api(bare_api.state_dir, env={"PCS_METRICS_OPEN_TO": "loopback"}, log="open.log") as api:
+    with running_api(
+        bare_api.state_dir, env={"PCS_METRICS_OPEN_TO": "loopback", "PCS_TRUSTED_PROXIES": "127.0.0.1"}, log="open.log"
+    ) as api:
         yield api
 
 
