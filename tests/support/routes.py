@@ -68,6 +68,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")
     ),
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
+    ("GET", "/metrics"): Route(TELLING, to_others=KEY),
     ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None),
     ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),
