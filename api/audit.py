@@ -31,6 +31,7 @@ CALL: Final = "call"
 """The action of a refused call that would have been no act, as a read."""
 ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/metrics/profile_request"): "request.submit",
+    ("POST", "/api/metrics/profile_request/bulk"): "request.submit",
     ("DELETE", "/api/v1/requests/{request_id}"): "request.cancel",
     ("POST", "/api/metrics/command_completion"): "command.complete",
     ("POST", "/api/v1/schedules"): "schedule.create",
@@ -162,7 +163,14 @@ async def accept(
     call.state.act = act
 
 
-def note_refusal(call: HTTPConnection, code: str, status: HTTPStatus, *, objects: Sequence[str] = ()) -> None:
+def begin_anew(call: HTTPConnection) -> None:
+    """What follows in this call is another act: its failure is none of the act before it."""
+    call.state.act = None
+
+
+def note_refusal(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, objects: Sequence[str] = (), service: str = ""
+) -> None:
     """Note that a call is refused, or has failed, if that is anybody's business. Nothing is asked of the broker."""
     parts = getattr(getattr(call.scope.get("app"), "state", None), "studio", None)
     action = _action(call)
@@ -178,7 +186,7 @@ def note_refusal(call: HTTPConnection, code: str, status: HTTPStatus, *, objects
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
         else AuditOutcome.REFUSED, objects=objects or [str(each) for each in call.path_params.values()],
-        service=accepted.service if accepted else "", http_request_id=_call_id(call),
+        service=accepted.service if accepted else service, http_request_id=_call_id(call),
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip
     parts.refusals.note(kind, act)

@@ -119,7 +119,7 @@ def export(out: TextIO, state_dir: Path | None, url: str | None, **query: Any) -
     with _client(url, state_dir) as client:
         out.writelines(
             item.model_dump_json(exclude_none=True) + "\n"
-            for item in _pages(client, {**_given(query), "order": "oldest", "limit": "1000"})
+            for item in _pages(client, {**_given(query), "sort": "at", "limit": "1000"})
         )
 
 

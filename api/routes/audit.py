@@ -1,16 +1,19 @@
 """`GET /api/v1/audit`: what was done, by whom; and the chain that shows that nothing of it was changed."""
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, TypeAdapter
 
 from api.auth import require, require_every_service
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
+from api.paging import Paging, in_order, paged
+from broker.live_cursor import position_of
 from broker.scripts import ChainPart
 from broker.token_store import Token, TokenKind
 from protocol.audit import AuditItem, AuditOutcome, AuditPage, ChainLink, ChainPage, ChainPoint
@@ -21,8 +24,6 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/audit", tags=["operations"])
 
 SHAPE: Final = r"^[0-9]{1,16}-[0-9]{1,16}$"
-MOST_LOOKED_AT: Final = 10_000
-"""Records that one call looks at; a page may have fewer than it was asked for, and a cursor all the same."""
 JSON_FACTS: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
 
 Text = Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)]
@@ -33,6 +34,7 @@ Cursor = Annotated[str | None, Query(pattern=SHAPE, description="next_cursor of 
 async def index(
     caller: CallerDep,
     parts: StudioDep,
+    paging: Annotated[Paging, Depends(paged({"-at": (int, int), "at": (int, int)}, limit=100, most=1_000))],
     actor: Text = None,
     action: Text = None,
     outcome: AuditOutcome | None = None,
@@ -40,9 +42,6 @@ async def index(
     object: Text = None,  # noqa: A002 - the name of the filter
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
-    order: Literal["newest", "oldest"] = "newest",
-    cursor: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> AuditPage:
     """The records of the caller's tenant: of the services that the token covers; all, for one that covers all.
 
@@ -51,32 +50,42 @@ async def index(
     """
     require(caller, [TokenKind.VIEWER])
     wanted = {"actor": actor, "outcome": outcome, "service": service_name}
-    page = AuditPage(items=[])
-    looked_at, last = 0, ""
+
+    def is_wanted(seen: _Seen) -> bool:
+        record = seen.record
+        return (
+            may_see(caller, record)
+            and not any(value is not None and record.get(name) != value for name, value in wanted.items())
+            and (action is None or _matches(record.get("action", ""), action))
+            and (object is None or object in record.get("objects", "").split())
+            and seen.item is not None
+            and (since is None or seen.item.at >= since)
+            and (until is None or seen.item.at < until)
+        )
+
     earliest, latest = (moment.timestamp() if moment else None for moment in (since, until))
     records = parts.audit.records(
-        caller.tenant, after=cursor, since=earliest, until=latest, newest_first=order == "newest"
-    )
-    async for entry_id, record in records:
-        if len(page.items) == limit or looked_at == MOST_LOOKED_AT:
-            page.next_cursor = last
-            break
-        looked_at, last = looked_at + 1, entry_id
-        if (
-            not may_see(caller, record)
-            or any(value is not None and record.get(name) != value for name, value in wanted.items())
-            or (action is not None and not _matches(record.get("action", ""), action))
-            or (object is not None and object not in record.get("objects", "").split())
-        ):
-            continue
+        caller.tenant, after=None if paging.after is None else "{}-{}".format(*paging.after), since=earliest,
+        until=latest, newest_first=paging.descending,
+    )  # fmt: skip
+    page = await in_order((_Seen(*each) async for each in records), paging, lambda seen: seen.position, is_wanted)
+    return AuditPage(items=[seen.item for seen in page.items if seen.item], next_cursor=page.next_cursor)
+
+
+class _Seen:
+    """A record as it stands in the stream, and as the list shows it: None for what is no record of ours any more."""
+
+    def __init__(self, entry_id: str, record: Mapping[str, str]) -> None:
+        self.position = position_of(entry_id)
+        self.record = record
+
+    @functools.cached_property
+    def item(self) -> AuditItem | None:
         try:
-            found = item(record)
-        except (KeyError, ValueError):  # no record of ours any more: verifying the chain tells of it
-            log.error("audit record cannot be read", entry=entry_id)  # noqa: TRY400 - a traceback would show the record
-            continue
-        if (since is None or found.at >= since) and (until is None or found.at < until):
-            page.items.append(found)
-    return page
+            return item(self.record)
+        except (KeyError, ValueError):  # verifying the chain tells of it; a traceback would show the record
+            log.error("audit record cannot be read", position=self.position)  # noqa: TRY400 - as said
+            return None
 
 
 @router.get("/chain", responses=problems(401, 403, 422, 503), summary="The chain of records, to be verified")

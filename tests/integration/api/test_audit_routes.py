@@ -59,17 +59,17 @@ def test_an_act_can_be_found_by_who_what_when_where_and_its_outcome(site: Api) -
 def test_pages_tell_everything_once_in_either_order(site: Api) -> None:
     for number in range(5):
         site.submit(f"paged-{number}", service_name="paged")
-    for order in ("newest", "oldest"):
+    for sort in ("-at", "at"):
         seen, cursor = [], None
         while True:
-            query = {"limit": 2, "order": order, "service_name": "paged", **({"cursor": cursor} if cursor else {})}
+            query = {"limit": 2, "sort": sort, "service_name": "paged", **({"cursor": cursor} if cursor else {})}
             page = site.ok("GET", AUDIT, token=site.admin, params=query)
             seen += [each["number"] for each in page["items"]]
             cursor = page["next_cursor"]
             if cursor is None:
                 break
         assert len(seen) == len(set(seen)) == 5
-        assert seen == sorted(seen, reverse=order == "newest")
+        assert seen == sorted(seen, reverse=sort == "-at")
 
 
 def test_a_token_is_told_of_its_services_and_one_of_all_of_everything(site: Api) -> None:
@@ -90,7 +90,7 @@ def test_a_token_is_told_of_its_services_and_one_of_all_of_everything(site: Api)
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("cursor", "x"), ("limit", "0"), ("order", "up"), ("since", "yesterday"), ("outcome", "odd"), ("actor", "")],
+    [("cursor", "x"), ("limit", "0"), ("sort", "up"), ("since", "yesterday"), ("outcome", "odd"), ("actor", "")],
 )
 def test_a_bad_filter_is_refused_and_named(site: Api, field: str, value: str) -> None:
     answer = site.call("GET", AUDIT, token=site.admin, params={field: value})

@@ -188,6 +188,17 @@ async def test_an_act_that_cannot_be_recorded_is_not_done(
     assert everything_in(broker_settings) == before
 
 
+async def test_each_request_of_many_is_an_act_of_its_own(app: App, broker: Broker) -> None:
+    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}]
+    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests})
+    await app.parts.refusals.write()
+    web, api, db = await records_of(broker)
+    assert [each["outcome"] for each in (web, api, db)] == ["accepted", "accepted", "refused"]
+    assert [each["service"] for each in (web, api, db)] == ["web", "api", "db"]
+    assert web["objects"] == answer["results"][0]["response"]["request_id"]
+    assert (db["code"], "act" in db) == ("invalid", False), "it is no failure of the one before"
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
