@@ -16,6 +16,7 @@ from redis import Redis
 
 from broker import keys
 from broker.archiving import ArchivedStreams
+from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
@@ -210,7 +211,7 @@ async def test_the_scheduler_and_a_job_fire_a_schedule_once(broker: Broker, shak
     befall_sync(queue._scheduler.connection, faults)
     role = Scheduler(ScheduleStore(shaky), queue)
     intake = Intake.of(shaky, heartbeat_interval=timedelta(seconds=30), fan_out_above=1_000)
-    parts = Parts(ScheduleStore(shaky), TokenStore(shaky), intake)
+    parts = Parts(ScheduleStore(shaky), TokenStore(shaky), intake, AuditTrail(shaky))
     moments = [DUE + hours * 3_600 for hours in range(4)]
     now = DUE + 2.0
 
@@ -286,7 +287,9 @@ async def test_the_janitor_rings_and_the_watch_gives_up_on_a_host_once(broker: B
     late, gone = PlayedHost(broker, a_host("late")), PlayedHost(broker, a_host("gone"))
     roster = Roster(broker)
     readers = [RequestLog(shaky).reader("j"), Results(shaky).reader(consumer="j")]
-    janitor = Janitor(RequestLog(shaky), Results(shaky), HostRegistry(shaky), readers, events=Events(shaky))
+    janitor = Janitor(
+        RequestLog(shaky), Results(shaky), HostRegistry(shaky), readers, events=Events(shaky), audit=AuditTrail(shaky)
+    )
     watch = Watch(HostRegistry(shaky), CommandStore(shaky), Roster(shaky))
     late.now = time.time() - 3_600
     overdue = await late.submit(duration=60)
