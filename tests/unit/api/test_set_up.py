@@ -26,6 +26,10 @@ class FlakyTokens:
         if self.calls in {1, 4}:
             raise BrokerUnavailable("ConnectionError")
 
+    async def find(self, *_: object) -> object:
+        """It is there: nothing is to be recorded."""
+        return object()
+
 
 class Answers:
     async def wait_until_ready(self) -> None:
@@ -34,7 +38,7 @@ class Answers:
 
 @pytest.fixture
 def parts() -> Any:
-    return SimpleNamespace(broker=Answers(), tokens=FlakyTokens(), is_set_up=False)
+    return SimpleNamespace(broker=Answers(), tokens=FlakyTokens(), audit=None, is_set_up=False)
 
 
 async def test_a_broker_that_leaves_in_the_middle_of_setting_up_is_waited_for_again(
