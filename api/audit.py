@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 
 from broker.audit import Act, AuditTrail, targets_digest
 from broker.errors import BrokerUnavailable
+from broker.logs import call_id
 from broker.token_store import Token
 from protocol.audit import AuditOutcome
 
@@ -211,4 +212,4 @@ def _address(call: HTTPConnection) -> str:
 
 
 def _call_id(call: HTTPConnection) -> str:
-    return call.headers.get("x-request-id", "")[:128]
+    return call_id.get() or call.headers.get("x-request-id", "")[:128]
