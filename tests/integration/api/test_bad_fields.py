@@ -233,7 +233,8 @@ def bad_bulks() -> Iterator[Bad]:
     yield row("requests empty", "requests", requests=[])
     yield row("requests an object", "requests", requests=A_REQUEST)
     yield row("101 requests", "requests", requests=[A_REQUEST] * 101)
-    for value in (1, "true", None, []):
+    no_bools: list[Any] = [1, "true", None, []]
+    for value in no_bools:
         yield row(f"dry_run {value!r}", "dry_run", dry_run=value)
     yield row("both", "requests", "dry_run", requests=[], dry_run="no")
 
