@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from broker.codec import Loaded, requests_of, write_request
+from broker.codec import Loaded, requests_of, write_open, write_request
 from broker.compaction import compact
 from broker.effective import Compacted, Effective, OpenRequest
 from protocol.commands import StartCommand, StopCommand
@@ -13,7 +13,7 @@ from tests.support.compacting import installed, kept, running
 
 
 def loaded(known: OpenRequest | None, *entries: OpenRequest) -> Loaded:
-    open_now = {} if known is None else {known.request_id: write_request(known)}
+    open_now = {} if known is None else {known.request_id: write_open(known)}
     return Loaded({}, open_now, {f"{number}-0": write_request(entry) for number, entry in enumerate(entries)})
 
 
