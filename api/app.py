@@ -16,8 +16,10 @@ from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
     bulk_requests,
+    commands,
     completions,
     dead_letters,
+    fleet_status,
     health,
     heartbeats,
     hosts,
@@ -71,7 +73,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health,
+        tokens, health, commands, fleet_status,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from protocol.problems import MEDIA_TYPE, Problem
 
-WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz"})
+WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check"})
 
 
 class DocumentedApi(FastAPI):

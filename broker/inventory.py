@@ -86,6 +86,20 @@ class Inventories:
                 yield Seen(at.host_key.host, address or "", _read(at, text))
             await asyncio.sleep(0)  # heartbeats are answered by the same loop
 
+    async def on(self, places: Sequence[Place]) -> list[list[Container]]:
+        """What runs on each of these hosts, in their order; nothing on one that never said.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not places:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for at in places:
+                pipe.get(keys.inventory(at))
+            texts: list[str | None] = await pipe.execute()
+        return [_read(at, text) for at, text in zip(places, texts, strict=True)]
+
     async def digests(self, hosts: Sequence[HostKey]) -> dict[HostKey, str]:
         """The digest of what runs on each of these hosts; without those that never said.
 

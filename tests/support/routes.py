@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, SCHEDULES, TOKENS, WORKLOAD_STATUS
 
 TELLING: Final = ("operator", "viewer", "admin")
 
@@ -56,6 +56,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ),
     ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
+    ("GET", "/api/v1/commands"): Route(TELLING, to_others=None),
+    ("GET", HOST_STATUS): Route(TELLING, to_others=None),
+    ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
@@ -67,6 +70,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
+    ("GET", "/api/v1/health_check"): Route(None),
     ("GET", "/docs"): Route(None),
     ("GET", "/docs/oauth2-redirect"): Route(None),
     ("GET", "/redoc"): Route(None),
