@@ -13,10 +13,14 @@ from starlette.types import ASGIApp
 from api.app import create_app
 from api.connections import BoundedProtocol
 from api.settings import ApiSettings
+from broker import config
 from broker.logs import configure_logging
 from broker.settings import BrokerSettings
+from broker.tracing import TracesNeedTheExtra, configure_tracing
 
 DRAIN_SECONDS: Final = 10
+MOST_SOCKET_BYTES: Final = 4_096
+"""Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
@@ -32,6 +36,7 @@ class Server(uvicorn.Server):
         parts = getattr(getattr(app, "state", None), "studio", None)
         if parts is not None:
             parts.nudges.close()
+            parts.live.close()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -46,11 +51,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int) -> uvicorn.Config:
-    """How we run an application; the benchmark runs a constant answer just so."""
+def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") -> uvicorn.Config:
+    """How we run an application; the benchmark runs a constant answer just so.
+
+    By itself uvicorn believes whoever calls from this machine when they say where they come from.
+    """
     return uvicorn.Config(
         app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
+        proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip
 
 
@@ -62,8 +72,14 @@ def main() -> None:
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
+    config.add_arguments(parser)
     given = parser.parse_args()
+    classes = (ApiSettings, BrokerSettings)
     try:
+        flags = config.apply(given, classes)
+        if given.show_config:
+            print(config.as_json(classes, flags))  # noqa: T201 - what was asked for
+            return
         settings, broker_settings = ApiSettings(), BrokerSettings()
     except ValueError as error:
         sys.exit(f"api: {error}")
@@ -72,10 +88,11 @@ def main() -> None:
         parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
     configure_logging()
     try:
+        configure_tracing("api")
         app = create_app(settings, broker_settings)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
-    server = Server(config_of(app, host=given.host, port=given.port))
+    server = Server(config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies))
     server.run()
     if not server.started:
         sys.exit(1)

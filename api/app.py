@@ -11,18 +11,22 @@ import structlog
 from fastapi import FastAPI
 
 from api import first_tokens, problems
+from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
+    audit,
     bulk_requests,
     commands,
     completions,
     dead_letters,
+    events,
     fleet_status,
     health,
     heartbeats,
     hosts,
+    metrics,
     profile_requests,
     requests,
     roles,
@@ -60,24 +64,28 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
+                asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
             try:
                 yield
             finally:
                 parts.nudges.close()
+                parts.live.close()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await parts.refusals.close()
 
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health, commands, fleet_status,
+        tokens, health, audit, events, metrics, commands, fleet_status,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Accompany, routes=fixed_routes(app))  # last: it is the outermost
     return app
 
 
@@ -97,7 +105,7 @@ async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
             await parts.broker.wait_until_ready()
             try:
                 if secrets is not None:
-                    await first_tokens.register(secrets, parts.tokens)
+                    await first_tokens.register(secrets, parts.tokens, parts.audit)
             except BrokerUnavailable:
                 await asyncio.sleep(0.5)  # it went away again between the two: wait for it again
                 continue

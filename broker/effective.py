@@ -50,6 +50,8 @@ class OpenRequest:
     has_run: bool = False
     """It ran until something urgent took the host, or its processes left: it resumes with what remains, and does not
     expire till then."""
+    traceparent: str = ""
+    """The trace that it was submitted in, by W3C Trace Context; none where nobody traces."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 

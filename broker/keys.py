@@ -97,6 +97,16 @@ def events(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:events"
 
 
+def audit(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Every act, in a hash chain; append_audit."""
+    return f"{PREFIX}{{{partition}}}:audit"
+
+
+def audit_chain(partition: int) -> str:
+    """Hash, no TTL. Where the chain of `audit` begins, after trimming, and where it ends; append_audit, trim_audit."""
+    return f"{PREFIX}{{{partition}}}:audit_chain"
+
+
 def silent_services(partition: int) -> str:
     """Hash service's path -> silent since, grace (ms), no TTL: each goes when the service is heard again; hush."""
     return f"{PREFIX}{{{partition}}}:silent"
@@ -226,6 +236,16 @@ def token(digest: str) -> str:
 def token_ids() -> str:
     """Hash token id -> digest, no TTL. Which tokens there are; token_store."""
     return f"{PREFIX}{{tokens}}:ids"
+
+
+def window(name: str) -> str:
+    """String, TTL 2 windows. How often a token did something in a lane (`lane/token/…`) in this window; limits."""
+    return f"{PREFIX}{{l:{quote(name, safe='/')}}}:window"
+
+
+def window_before(name: str) -> str:
+    """String, TTL 1 window. What `window` was when the window before this one ended; limits."""
+    return f"{PREFIX}{{l:{quote(name, safe='/')}}}:before"
 
 
 def asked_jobs() -> str:

@@ -5,13 +5,14 @@ from typing import Any, Final
 import structlog
 from fastapi import APIRouter, Request
 
+from api import audit
 from api.auth import require
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import TABLE, Refusal, invalid, key_told, refusal_of
 from api.routes.profile_requests import KeyHeader, accept, digest_of
-from api.submission import check_idempotency_key
+from api.submission import check_idempotency_key, refuse_unread
 from broker.errors import BrokerUnavailable
 from broker.token_store import Token, TokenKind
 from protocol.bulk import BulkAnswer, BulkRequest, BulkResult
@@ -36,12 +37,14 @@ async def submit_many(
     """Accept or refuse each request by the rules of one, in their order: what is wrong with one holds up no other."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
+    await refuse_unread(request, caller, parts)
     bulk = await read_model(request, BulkRequest)
     digest = digest_of(bulk.model_dump(mode="json"))
     results: list[BulkResult] = []
     for index, body in enumerate(bulk.requests):
         # A header holds no NUL: nobody's own key is one of these.
         key = None if idempotency_key is None else f"{idempotency_key}\0{index}"
+        audit.begin_anew(request)
         asked = {**body, "dry_run": True} if bulk.dry_run and isinstance(body, dict) else body
         try:
             result = await _accepted(request, index, asked, caller, parts, key=key, digest=digest)
@@ -52,6 +55,7 @@ async def submit_many(
             if refused is None or nothing_yet:
                 raise
             result = _refused(index, asked, refused)
+            audit.note_refusal(request, refused.code, TABLE[refused.code].status, service=result.service_name)
         results.append(result)
     done = sum(result.success for result in results)
     log.info("requests submitted", count=len(results), accepted=done, by=caller.token_id, dry_run=bulk.dry_run)

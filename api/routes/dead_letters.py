@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, Field
 
+from api import audit
 from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
@@ -84,12 +85,16 @@ async def index(
 @router.post(
     "/{letter_id}/replay", responses=problems(401, 403, 404, 422, 503), summary="Try what was given up on anew"
 )
-async def replay(letter_id: Annotated[str, Path(pattern=SHAPE)], caller: CallerDep, parts: StudioDep) -> ReplayView:
+async def replay(
+    call: Request, letter_id: Annotated[str, Path(pattern=SHAPE)], caller: CallerDep, parts: StudioDep
+) -> ReplayView:
     """Done once: repeating it within seven days gives the first answer again."""
     require(caller, [TokenKind.OPERATOR])
     letters, wanted = parts.dead_letters, LetterId.read(letter_id)
     letter = await letters.get(wanted)
     if letter is not None and may_see(caller, letter.host):
+        service, objects = letter.host.service if letter.host else "", [letter_id, *letter.request_ids]
+        await audit.accept(call, service=service, objects=objects, details={"kind": letter.kind})
         done = await letters.replay(letter, by=caller.token_id, now=time.time())
     elif letter is None:
         done = await letters.replayed(wanted)

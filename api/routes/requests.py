@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
+from api import audit
 from api.auth import require, require_service
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
@@ -79,7 +80,7 @@ async def index(
     "/{request_id}", responses=problems(401, 403, 404, 422, 503), summary="Withdraw a request from all its hosts"
 )
 async def cancel(
-    request_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
+    call: Request, request_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
 ) -> RequestCancelled:
     """Queued, delivered and running work alike: each host ends it as `cancelled`, unless it has ended before.
 
@@ -89,6 +90,7 @@ async def cancel(
     record = await _known(request_id, caller, parts)
     require_service(caller, record.service)
     (tally,) = await parts.request_store.tallies([request_id])
+    await audit.accept(call, service=record.service, objects=[request_id], hosts=record.hosts)
     await parts.request_store.note_cancelled(request_id, by=caller.token_id, now=time.time())
     record = replace(record, cancelled_by=record.cancelled_by or caller.token_id)
     if len(record.hosts) > parts.settings.fan_out_above:

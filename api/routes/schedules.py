@@ -11,6 +11,7 @@ import structlog
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
 
+from api import audit
 from api.auth import require, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
@@ -18,6 +19,7 @@ from api.documented import json_body, problems
 from api.paging import NameFilter, Paging, Position, by_sorting, paged
 from api.problems import Refusal, invalid, not_found
 from api.submission import check_idempotency_key
+from broker.audit_facts import changed, schedule_told
 from broker.errors import IdempotencyConflict
 from broker.schedule_store import Fired, Schedule, key_id, new_id, new_schedule
 from broker.token_store import Token, TokenKind
@@ -73,6 +75,7 @@ async def create(
     made = new_schedule(
         wish, schedule_id=schedule_id, tenant=caller.tenant, by=caller.token_id, digest=digest, now=time.time()
     )
+    await audit.accept(request, service=made.service, objects=[schedule_id], after=schedule_told(made.wish()))
     if not await parts.schedules.save(made):
         first = await _get(schedule_id, caller, parts)
         if first.digest != digest:
@@ -134,6 +137,8 @@ async def change(
         if wish.dry_run:
             return _plan(wish, body)
         after = before.wishing(wish, by=caller.token_id, now=time.time())
+        was, is_to_be = changed(schedule_told(before.wish()), schedule_told(after.wish()))
+        await audit.accept(request, service=after.service, objects=[schedule_id], before=was, after=is_to_be)
         if await parts.schedules.save(after, forget_failures=after.active and not before.active):
             log.info(
                 "schedule changed", schedule_id=schedule_id, by=caller.token_id, fields=sorted(body),
@@ -144,11 +149,13 @@ async def change(
 
 
 @router.delete("/{schedule_id}", responses=problems(401, 403, 404, 422, 503), summary="Delete a schedule")
-async def delete(schedule_id: ScheduleId, caller: CallerDep, parts: StudioDep) -> ScheduleView:
+async def delete(request: Request, schedule_id: ScheduleId, caller: CallerDep, parts: StudioDep) -> ScheduleView:
     """Fire it no more. Requests that it has submitted go on; the answer is what it was."""
     require(caller, [TokenKind.OPERATOR])
     schedule = await _get(schedule_id, caller, parts)
     view = await _view(schedule, parts)
+    before = schedule_told(schedule.wish())
+    await audit.accept(request, service=schedule.service, objects=[schedule_id], before=before)
     await parts.schedules.delete(schedule)
     log.info("schedule deleted", schedule_id=schedule_id, by=caller.token_id, service=schedule.service)
     return view

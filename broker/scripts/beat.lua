@@ -53,7 +53,7 @@ if not is_open then
   if state == 'lost' and has_begun and not command.back_at_work then
     redis.call('HSET', at.command, 'back_at_work', '1')
     redis.call('HINCRBY', at.command, 'revision', 1)
-    redis.call('XADD', KEYS[8], '*', 'host', who.path)
+    ring(KEYS[8], { who.path })
   end
   return { 'idle', generation, wanted }
 end

@@ -18,6 +18,7 @@ class Route:
     status: int = 200
     to_others: tuple[int, str, str] | None = (403, "forbidden", "service_name")
     body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] | None = None
 
 
 HIDDEN: Final = (404, "not_found", "request_id")
@@ -55,6 +56,8 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=NO_SCHEDULE, body={"enabled": False}
     ),
     ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
+    # Whoever may hear it is told of the wrong place: the answer would not end otherwise.
+    ("GET", "/api/v1/events"): Route(TELLING, status=422, to_others=None, query={"after": "nowhere"}),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/commands"): Route(TELLING, to_others=None),
     ("GET", HOST_STATUS): Route(TELLING, to_others=None),
@@ -68,6 +71,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")
     ),
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
+    ("GET", "/metrics"): Route(TELLING, to_others=KEY),
+    ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None),
+    ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/api/v1/health_check"): Route(None),
