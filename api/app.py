@@ -18,9 +18,11 @@ from api.documented import DocumentedApi
 from api.routes import (
     audit,
     bulk_requests,
+    commands,
     completions,
     dead_letters,
     events,
+    fleet_status,
     health,
     heartbeats,
     hosts,
@@ -78,7 +80,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health, audit, events, metrics,
+        tokens, health, audit, events, metrics, commands, fleet_status,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -16,6 +16,7 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.limits import WindowLimits
 from broker.live import LiveFeed
 from broker.nudges import Nudges
@@ -40,6 +41,7 @@ class Studio:
         self.command_store = CommandStore(broker)
         self.dead_letters = DeadLetters(broker, self.request_store, self.request_log)
         self.registry = HostRegistry(broker)
+        self.inventories = Inventories(broker)
         self.intake = Intake.of(
             broker,
             heartbeat_interval=timedelta(seconds=settings.heartbeat_interval),

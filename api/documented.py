@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from protocol.problems import MEDIA_TYPE, Problem
 
-WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz"})
+WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check"})
 TOO_MANY: Final = {
     "description": "Too much at once by this token in this lane; `Retry-After` says when to come again",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

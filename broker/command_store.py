@@ -70,6 +70,20 @@ class CommandStore:
             command, taken_up, new, history = await pipe.execute()
         return Standing(command if "id" in command else None, taken_up + new, [past for _, past in history])
 
+    async def commands(self, places: Sequence[Place]) -> list[Mapping[str, str] | None]:
+        """The effective command of each of these hosts, or what it was last; None for one that never had any.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not places:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for at in places:
+                pipe.hgetall(keys.command(at))
+            rows: list[dict[str, str]] = await pipe.execute()
+        return [row if "id" in row else None for row in rows]
+
     async def complete(self, host: HostKey, completion: Completion, *, now: float) -> Recorded:
         """Record how a command ended on a host. `now` is in seconds since the epoch.
 

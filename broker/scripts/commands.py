@@ -1,4 +1,4 @@
-"""The scripts that move a host's command: submit, beat, complete, cancel, lose; and hush, for a whole service."""
+"""The scripts that move a host's command: submit, move, beat, complete, cancel, lose; and hush, for a whole service."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from protocol.pacing import DEFAULT_INTERVAL, stale_after
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
 SUBMIT: Final = load_script("submit", shared=True)
+MOVE: Final = load_script("move")
 BEAT: Final = load_script("beat", shared=True)
 KEEP_INVENTORY: Final = load_script("keep_inventory")
 COMPLETE: Final = load_script("complete", shared=True)
@@ -60,6 +61,15 @@ def submit(
             json.dumps([(host.at.path, host.at.host_key.host, numbers[host.entry]) for host in hosts]),
         ],
     )  # fmt: skip
+
+
+def move(at: Place, request_id: str, *, entry: str) -> Call:
+    """Tell a host where the processes of a request are now. The answer is 0 when the request was withdrawn."""
+    return Call(
+        MOVE,
+        [keys.withdrawn(at.partition, request_id), keys.doorbell(at.partition), keys.requests(at)],
+        [at.path, entry],
+    )
 
 
 # --- beat -------------------------------------------------------------------------------------------------------------
