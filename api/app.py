@@ -14,6 +14,7 @@ from api import first_tokens, problems
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
+from api.fast_path import FastPath
 from api.routes import (
     completions,
     dead_letters,
@@ -57,6 +58,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
+                asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
             ]
             try:
                 yield
@@ -74,6 +76,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(FastPath)  # outside of it: what it passes on is counted there
     return app
 
 

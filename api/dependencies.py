@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Authenticator
+from api.held import HeldHeartbeats
 from api.settings import ApiSettings
 from broker.command_store import CommandStore
 from broker.connection import Broker
@@ -42,6 +43,7 @@ class Studio:
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.held = HeldHeartbeats()
         self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""

@@ -9,6 +9,7 @@ import structlog
 from broker import codec, keys, scripts
 from broker.codec import Loaded
 from broker.connection import Broker
+from broker.exchange import Exchange
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
 from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
@@ -38,6 +39,7 @@ class CommandStore:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._exchange = Exchange(broker)
 
     async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:
         """One heartbeat, in one atomic step. `now` is in seconds since the epoch.
@@ -45,8 +47,7 @@ class CommandStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        at = self._broker.place(heard.host)
-        return scripts.read_beat(await self._broker.run(scripts.beat(at, heard, now=codec.ms(now))))
+        return await self._exchange.ask(heard, now=now)
 
     async def standing(self, host: HostKey) -> Standing:
         """What a host is to do, what was done, and how many of its requests are open.

@@ -1,0 +1,149 @@
+"""Held heartbeats: one event each, which is set by whatever may end the wait. No task of its own, and little memory."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from fastapi import Request
+from starlette.types import Receive, Scope
+
+from api.connections import DISCONNECT
+from api.problems import Refusal
+from broker.errors import BrokerUnavailable
+from broker.scripts import Beat, Delivered, Idle
+
+if TYPE_CHECKING:  # the parts hold what is here
+    from api.dependencies import Studio
+
+log = structlog.get_logger(__name__)
+
+LOOKED_AT_EVERY_SECONDS: Final = 1.0
+"""How often callers of held heartbeats are looked at: a revoked token ends within this and what it is remembered."""
+
+
+class Hold:
+    """One held heartbeat: why it is still waiting, or not."""
+
+    __slots__ = ("is_gone", "is_over", "scope", "woken")
+
+    def __init__(self, scope: Scope, woken: asyncio.Event) -> None:
+        self.scope = scope
+        self.woken = woken
+        self.is_gone = False
+        self.is_over = False
+
+    def gone(self) -> None:
+        """The client has gone away."""
+        self.is_gone = True
+        self.woken.set()
+
+    def over(self) -> None:
+        """The agent wants to wait no longer."""
+        self.is_over = True
+        self.woken.set()
+
+
+class HeldHeartbeats:
+    """The held heartbeats of one process, by what their callers say they are."""
+
+    def __init__(self) -> None:
+        self._by_caller: dict[bytes, set[Hold]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many are held."""
+        return sum(len(holds) for holds in self._by_caller.values())
+
+    def add(self, hold: Hold) -> Callable[[], None]:
+        """One more; gives what takes it out again."""
+        caller = next((value for name, value in hold.scope["headers"] if name == b"authorization"), b"")
+        holds = self._by_caller.setdefault(caller, set())
+        holds.add(hold)
+
+        def remove() -> None:
+            holds.discard(hold)
+            if not holds and self._by_caller.get(caller) is holds:
+                del self._by_caller[caller]
+
+        return remove
+
+    async def look(self, parts: "Studio") -> None:
+        """Wake those whose caller is no longer welcome, and all of them where the broker is away: they find out why."""
+        for holds in list(self._by_caller.values()):
+            if not (hold := next(iter(holds), None)):
+                continue
+            try:
+                await parts.authenticator.identify(Request(hold.scope))
+            except Refusal:
+                for one in holds:
+                    one.woken.set()
+            except BrokerUnavailable:
+                for one in [one for some in self._by_caller.values() for one in some]:
+                    one.woken.set()
+                return
+
+    async def watch(self, parts: "Studio") -> None:
+        """Look, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOKED_AT_EVERY_SECONDS)
+            await self.look(parts)
+
+
+async def hold(scope: Scope, receive: Receive, heard: Beat, wait: int, parts: "Studio") -> Idle | Delivered:
+    """Ask, and ask again at each nudge, until there is a command, time is up, we go down, or the agent is gone.
+
+    Raises:
+        Refusal: the caller's token has become worthless meanwhile.
+        BrokerUnavailable: the broker went away meanwhile.
+    """
+    with parts.nudges.waiter(parts.broker.place(heard.host).path) as woken:
+        # Registered first: a command that is installed after this question sets `woken`.
+        outcome = await parts.command_store.exchange(heard, now=time.time())
+        if isinstance(outcome, Delivered):
+            return outcome
+        held = Hold(scope, woken)
+        timer = asyncio.get_running_loop().call_later(wait, held.over)
+        remove = parts.held.add(held)
+        forget = _watch(scope, receive, held)
+        try:
+            # Waiting alone is cut short: a question to the broker may have taken the command when it is.
+            while not (held.is_over or held.is_gone or parts.nudges.closing):
+                await woken.wait()
+                # A command must not go into a dead socket.
+                if held.is_over or held.is_gone or parts.nudges.closing:
+                    break
+                woken.clear()
+                await parts.authenticator.identify(Request(scope))  # the token may have been revoked meanwhile
+                outcome = await parts.command_store.exchange(heard, now=time.time())
+                if isinstance(outcome, Delivered):
+                    break
+        finally:
+            timer.cancel()
+            remove()
+            forget()
+    return outcome
+
+
+def _watch(scope: Scope, receive: Receive, held: Hold) -> Callable[[], None]:
+    """Have the hold told when its client goes away; gives what ends that.
+
+    Our own server tells by a call. Another one says it to whoever asks, which takes a task.
+    """
+    watch = scope.get("extensions", {}).get(DISCONNECT)
+    if watch is not None:
+        watch(held.gone)
+        return lambda: watch(None)
+    task = asyncio.create_task(_disconnected(receive, held))
+
+    def forget() -> None:
+        task.cancel()
+
+    return forget
+
+
+async def _disconnected(receive: Receive, held: Hold) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    held.gone()
