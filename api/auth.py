@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from typing import Final, NamedTuple, TypeVar
 
 from fastapi import Request
@@ -56,7 +57,7 @@ class Authenticator:
             raise _unauthenticated("Send the header Authorization: Bearer TOKEN.")
         known = await self._look_up(secret.strip())
         if len(header) <= LONGEST_SECRET:
-            _remember(self._headers, header.encode("latin-1"), known)
+            _remember(self._headers, _key(header.encode("latin-1")), known)
         if known.token is None or not known.token.is_valid(datetime.now(UTC)):
             raise unknown_token()
         return known.token
@@ -68,7 +69,7 @@ class Authenticator:
         """
         if self._switched_off:
             return Known(0.0, ANYBODY)
-        known = self._headers.get(authorization)
+        known = self._headers.get(_key(authorization))
         if known is None or time.monotonic() - known.at >= REMEMBERED_SECONDS:
             return None
         if known.token is not None and not known.token.is_valid(datetime.now(UTC)):
@@ -103,6 +104,11 @@ class Authenticator:
 
 
 Key = TypeVar("Key", str, bytes)
+
+
+def _key(authorization: bytes) -> bytes:
+    """What a header is remembered by: no secret stays in memory. Takes less than a microsecond."""
+    return sha256(authorization).digest()
 
 
 def _remember(seen: OrderedDict[Key, Known], key: Key, known: Known) -> None:

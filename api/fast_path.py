@@ -25,6 +25,7 @@ from broker.scripts import Beat, Idle
 PATH: Final = "/api/metrics/heartbeat"
 MOST_BYTES: Final = 64 * 1024
 """Larger bodies are read by the ordinary route."""
+MOST_DIGITS: Final = len(str(MOST_BYTES))
 MOST_ANSWERS: Final = 1_024
 """Made answers that are kept: one for each generation that a command can have."""
 _JSON: Final = (b"application/json", b"application/json; charset=utf-8")
@@ -139,6 +140,8 @@ def _head(scope: Scope) -> Head:
             if encoding or value not in (b"gzip", b"identity"):
                 raise Unusual
             encoding = value
+        elif name == b"content-length" and len(value) > MOST_DIGITS:
+            raise Unusual
         elif name == b"prefer":
             waits.append(value)
     wait = preferred_wait([value.decode("latin-1") for value in waits]) if waits else 0

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 LOOKED_AT_EVERY_SECONDS: Final = 1.0
 """How often callers of held heartbeats are looked at: a revoked token ends within this and what it is remembered."""
 
+AWAY_FOR_SECONDS: Final = 10.0
+"""A broker that is back sooner finds the held heartbeats as they were: it was started again. Longer, they are told."""
+
 
 class Hold:
     """One held heartbeat: why it is still waiting, or not."""
@@ -50,6 +53,7 @@ class HeldHeartbeats:
 
     def __init__(self) -> None:
         self._by_caller: dict[bytes, set[Hold]] = {}
+        self._away_since: float | None = None
 
     @property
     def count(self) -> int:
@@ -70,7 +74,10 @@ class HeldHeartbeats:
         return remove
 
     async def look(self, parts: "Studio") -> None:
-        """Wake those whose caller is no longer welcome, and all of them where the broker is away: they find out why."""
+        """Wake those whose caller is no longer welcome, and all of them where the broker stays away: they find out why.
+
+        Of the calls with one and the same header one is looked at.
+        """
         for holds in list(self._by_caller.values()):
             if not (hold := next(iter(holds), None)):
                 continue
@@ -80,9 +87,18 @@ class HeldHeartbeats:
                 for one in holds:
                     one.woken.set()
             except BrokerUnavailable:
-                for one in [one for some in self._by_caller.values() for one in some]:
-                    one.woken.set()
+                self._note_absence(time.monotonic())
                 return
+        self._away_since = None
+
+    def _note_absence(self, now: float) -> None:
+        """The broker did not answer."""
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since >= AWAY_FOR_SECONDS:
+            for holds in self._by_caller.values():
+                for hold in holds:
+                    hold.woken.set()
 
     async def watch(self, parts: "Studio") -> None:
         """Look, until cancelled."""

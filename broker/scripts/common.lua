@@ -23,7 +23,7 @@ local function for_one_host(step, ...)
   end
   local reason = type(answer) == 'table' and answer.err or tostring(answer)
   if not string.find(reason, 'WRONGTYPE', 1, true) then
-    error(answer)
+    error(answer, 0) -- as it is: a position before it would hide how the server begins it ("OOM ...")
   end
   return reason
 end
