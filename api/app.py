@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -36,6 +37,8 @@ from broker.streams import consumer_name
 
 log = structlog.get_logger(__name__)
 
+COLLECTED_AT: Final = (20_000, 20, 50)
+"""So many new objects until the collector looks at them, so many such looks until the next longer one."""
 SET_UP_AGAIN: Final = timedelta(seconds=3)
 SIGN_EVERY: Final = timedelta(seconds=3)
 DESCRIPTION = """\
@@ -60,6 +63,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
             ]
+            _spare_the_collector()
             try:
                 yield
             finally:
@@ -76,8 +80,19 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
-    app.add_middleware(FastPath)  # outside of it: what it passes on is counted there
+    app.put_before(FastPath)
     return app
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector look at what calls leave, and not at the framework again and again.
+
+    With its defaults it takes a fifth of the time of a busy process. What is made at the start stays until the end, and
+    calls leave next to nothing in cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
 
 
 async def _sign_in(roster: Roster) -> None:

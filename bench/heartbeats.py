@@ -31,6 +31,7 @@ from broker.settings import BrokerSettings
 from protocol.names import DEFAULT_TENANT, HostKey
 
 SERVICE: Final = "bench"
+HEADINGS: Final = ("beats/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 
 
 def free_port() -> int:
@@ -149,7 +150,7 @@ def told(measured: dict[str, Any]) -> str:
         *stage.told(measured["machine"]),
         f"{load['connections']} connections, median of {load['rounds']} x {load['seconds']:g} s",
         "",
-        f"{'':20}{'beats/s':>10}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}{'max ms':>10}{'server CPU':>12}{'us a beat':>11}",
+        f"{'':20}" + "".join(f"{name:>10}" for name in HEADINGS) + f"{'server CPU':>12}{'us a beat':>11}",
     ]
     names = {
         "constant": "constant", "api": f"api, {load['hosts']:,} hosts", "api_many": f"api, {load['many']:,} hosts",
@@ -157,7 +158,9 @@ def told(measured: dict[str, Any]) -> str:
     for name in (name for name in names if name in measured):
         one = measured[name]
         times = "".join(f"{one['ms'][share]:>10.2f}" for share in ("p50", "p90", "p99", "max"))
-        lines.append(f"{names[name]:20}{one['per_second']:>10,.0f}{times}{one['server_cpu']:>12.0%}{one['cpu_us']:>11.0f}")
+        lines.append(
+            f"{names[name]:20}{one['per_second']:>10,.0f}{times}{one['server_cpu']:>12.0%}{one['cpu_us']:>11.0f}"
+        )
     lines += ["", f"the API serves {measured['ratio']:.1%} of what a constant answer does"]
     if load["many"]:
         ratio = measured["ratio_many"]

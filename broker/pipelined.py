@@ -128,6 +128,7 @@ class Lines:
         """`run` is the way for a call that needs more than a line: a script's text, or to be sent on."""
         self._redis = redis
         self._run = run
+        self._slots = redis.slots if isinstance(redis, ClusterClient) else None
         self._lines: dict[Node | None, Line] = {}
         self._sent_on: set[asyncio.Task[None]] = set()
 
@@ -140,7 +141,7 @@ class Lines:
         by_node: dict[Node | None, list[tuple[Call, Answered]]] = {}
         for call, answered in calls:
             node = self._node_of(call)
-            if node is None and isinstance(self._redis, ClusterClient):
+            if node is None and self._slots is not None:
                 self._send_on(call, answered)
             else:
                 by_node.setdefault(node, []).append((call, self._watched(call, answered)))
@@ -154,17 +155,15 @@ class Lines:
         await asyncio.gather(*self._sent_on, *(line.aclose() for line in self._lines.values()), return_exceptions=True)
 
     def _node_of(self, call: Call) -> Node | None:
-        if not isinstance(self._redis, ClusterClient):
-            return None
-        return self._redis.slots.sound_owner(slot_of(call.keys[0]))
+        return self._slots.sound_owner(slot_of(call.keys[0])) if self._slots is not None else None
 
     def _line(self, node: Node | None) -> Line:
         line = self._lines.get(node)
         if line is None:
-            if node is None:
+            slots = self._slots
+            if node is None or slots is None:
                 line = Line(self._redis)
             else:
-                slots = self._redis.slots
                 line = Line(self._redis.client(node), lambda: slots.doubt(node))
             self._lines[node] = line
         return line

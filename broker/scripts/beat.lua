@@ -50,8 +50,14 @@ end
 
 -- Take the acks for the effective command, and hand it out if it is not acked.
 local function exchange(at, path, heard)
-  local known = redis.call('HMGET', at.command, 'state', 'generation')
+  local known = redis.call('HMGET', at.command, 'state', 'generation', 'back_at_work')
   local state, generation = known[1], tonumber(known[2] or 0)
+  if state == 'lost' and heard.has_begun and not known[3] then
+    -- Given up on, and at work all the same, by its own word: compaction is to see that it is told to stop.
+    redis.call('HSET', at.command, 'back_at_work', '1')
+    redis.call('HINCRBY', at.command, 'revision', 1)
+    ring(doorbell, { path })
+  end
   if not (state == 'pending' or state == 'delivered' or state == 'received' or state == 'running') then
     return generation
   end
@@ -95,11 +101,11 @@ local function exchange(at, path, heard)
     return generation
   end
 
-  local attempt = tonumber(command.attempts) + 1
+  local attempt = tonumber(command.attempts or 0) + 1
   if attempt > most_attempts then
     local reason = 'handed out ' .. most_attempts .. ' times without an ack'
     redis.call('XADD', dead_letters, 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', path, 'reason', reason,
-      'attempts', command.attempts, 'at', now, 'command_id', id, 'generation', generation,
+      'attempts', attempt - 1, 'at', now, 'command_id', id, 'generation', generation,
       'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
     close(at, who, command, 'undeliverable', now, { 'reason', reason })
     ring_if_open(at.open, at.requests, doorbell, path)

@@ -1,4 +1,4 @@
-"""The scripts that move a host's command: submit, beat, complete, cancel, lose."""
+"""The scripts that move a host's command: submit, beat, complete, cancel, lose; and hush, for a whole service."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from broker import codec, keys
 from broker.connection import Call
+from broker.effective import GRACE_SECONDS
 from broker.keys import Place
 from broker.scripts._load import flat, load_script, who
 from protocol.names import HostKey
@@ -21,8 +22,9 @@ MOST_ATTEMPTS: Final = 10
 SUBMIT: Final = load_script("submit", shared=True)
 BEAT: Final = load_script("beat", shared=True)
 COMPLETE: Final = load_script("complete", shared=True)
-CANCEL: Final = load_script("cancel")
+CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
+HUSH: Final = load_script("hush", shared=True)
 
 
 # --- submit -----------------------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def complete(
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
             keys.taken(at.partition),
         ],
-        [now, at.path, *who(host), command_id, outcome, int(only_started), *flat(facts)],
+        [now, at.path, *who(host), command_id, outcome, int(only_started), codec.ms(GRACE_SECONDS), *flat(facts)],
     )  # fmt: skip
 
 
@@ -214,3 +216,21 @@ def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
         ],
         [now, at.path, *who(at.host_key), silent_since, reason],
     )  # fmt: skip
+
+
+def hush(of_service: Place, *, grace: int | None, known: int, quiet: int, now: int) -> Call:
+    """Note that a service is silent, or with no `grace` that it is heard again. The answer is 1 when this told of it.
+
+    Args:
+        of_service: where what is told of a service lies: the place of a host without a name.
+        grace: after how much silence (ms) its hosts count as silent.
+        known: how many of its hosts are known.
+        quiet: how many of them are silent.
+        now: in ms.
+    """
+    tenant, service, _ = of_service.host_key
+    return Call(
+        HUSH,
+        [keys.silent_services(of_service.partition), keys.events(of_service.partition)],
+        [now, of_service.path, tenant, service, "" if grace is None else grace, known, quiet],
+    )

@@ -1,7 +1,8 @@
 -- The agent's word that a command has ended (or, from older agents, that a profiler has started).
 -- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 late, 9 taken
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 command id, 7 outcome ("completed" | "failed"),
---        8 "1" when it only says that a profiler started, then what to record: name, value, name, value
+--        8 "1" when it only says that a profiler started, 9 the grace (ms) in run_for_ms, then what to record: name,
+--        value, name, value
 -- Gives  "recorded" | "started" | "repeated" | "late" | "unknown"
 
 local now = ARGV[1]
@@ -11,7 +12,7 @@ local at = {
   command = KEYS[1], open = KEYS[2], history = KEYS[3], results = KEYS[4], deadlines = KEYS[5], taken = KEYS[9],
 }
 local extras = {}
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   extras[#extras + 1] = ARGV[i]
 end
 
@@ -47,7 +48,8 @@ if command.id == id then
       return 'repeated'
     end
     redis.call('HSET', at.command, 'closed_by_clock', '1')
-    begin(at, who, command, now, command.duration_ms)
+    local limit = command.run_for_ms and command.run_for_ms - ARGV[9]
+    begin(at, who, command, now, limit)
     return 'started'
   end
   close(at, who, command, outcome, now, extras)
