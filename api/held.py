@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -12,6 +11,7 @@ from starlette.types import Receive, Scope
 from api.connections import DISCONNECT
 from api.problems import Refusal
 from broker.errors import BrokerUnavailable
+from broker.nudges import Waker
 from broker.scripts import Beat, Delivered, Idle
 
 if TYPE_CHECKING:  # the parts hold what is here
@@ -29,13 +29,15 @@ AWAY_FOR_SECONDS: Final = 10.0
 class Hold:
     """One held heartbeat: why it is still waiting, or not."""
 
-    __slots__ = ("is_gone", "is_over", "scope", "woken")
+    __slots__ = ("caller", "is_gone", "is_over", "scope", "watching", "woken")
 
-    def __init__(self, scope: Scope, woken: asyncio.Event) -> None:
+    def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.woken = woken
+        self.caller: bytes = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        self.woken = Waker()
         self.is_gone = False
         self.is_over = False
+        self.watching: asyncio.Task[None] | None = None
 
     def gone(self) -> None:
         """The client has gone away."""
@@ -46,6 +48,24 @@ class Hold:
         """The agent wants to wait no longer."""
         self.is_over = True
         self.woken.set()
+
+    def watch(self, receive: Receive) -> None:
+        """Hear of it when the client goes away.
+
+        Our own server tells by a call. Another one says it to whoever asks, which takes a task.
+        """
+        watch = self.scope.get("extensions", {}).get(DISCONNECT)
+        if watch is not None:
+            watch(self.gone)
+        else:
+            self.watching = asyncio.create_task(_disconnected(receive, self))
+
+    def unwatch(self) -> None:
+        """Hear no more of it."""
+        if self.watching is not None:
+            self.watching.cancel()
+        elif (watch := self.scope.get("extensions", {}).get(DISCONNECT)) is not None:
+            watch(None)
 
 
 class HeldHeartbeats:
@@ -60,18 +80,16 @@ class HeldHeartbeats:
         """How many are held."""
         return sum(len(holds) for holds in self._by_caller.values())
 
-    def add(self, hold: Hold) -> Callable[[], None]:
-        """One more; gives what takes it out again."""
-        caller = next((value for name, value in hold.scope["headers"] if name == b"authorization"), b"")
-        holds = self._by_caller.setdefault(caller, set())
-        holds.add(hold)
+    def add(self, hold: Hold) -> None:
+        """One more."""
+        self._by_caller.setdefault(hold.caller, set()).add(hold)
 
-        def remove() -> None:
-            holds.discard(hold)
-            if not holds and self._by_caller.get(caller) is holds:
-                del self._by_caller[caller]
-
-        return remove
+    def remove(self, hold: Hold) -> None:
+        """One less."""
+        holds = self._by_caller[hold.caller]
+        holds.discard(hold)
+        if not holds:
+            del self._by_caller[hold.caller]
 
     async def look(self, parts: "Studio") -> None:
         """Wake those whose caller is no longer welcome, and all of them where the broker stays away: they find out why.
@@ -114,49 +132,33 @@ async def hold(scope: Scope, receive: Receive, heard: Beat, wait: int, parts: "S
         Refusal: the caller's token has become worthless meanwhile.
         BrokerUnavailable: the broker went away meanwhile.
     """
-    with parts.nudges.waiter(parts.broker.place(heard.host).path) as woken:
-        # Registered first: a command that is installed after this question sets `woken`.
+    path = parts.broker.place(heard.host).path
+    held = Hold(scope)
+    woken = held.woken
+    # Registered first: a command that is installed after the first question sets `woken`.
+    parts.nudges.register(path, woken)
+    timer = None
+    parts.held.add(held)
+    held.watch(receive)
+    try:
         outcome = await parts.command_store.exchange(heard, now=time.time())
-        if isinstance(outcome, Delivered):
-            return outcome
-        held = Hold(scope, woken)
         timer = asyncio.get_running_loop().call_later(wait, held.over)
-        remove = parts.held.add(held)
-        forget = _watch(scope, receive, held)
-        try:
-            # Waiting alone is cut short: a question to the broker may have taken the command when it is.
-            while not (held.is_over or held.is_gone or parts.nudges.closing):
-                await woken.wait()
-                # A command must not go into a dead socket.
-                if held.is_over or held.is_gone or parts.nudges.closing:
-                    break
-                woken.clear()
-                await parts.authenticator.identify(Request(scope))  # the token may have been revoked meanwhile
-                outcome = await parts.command_store.exchange(heard, now=time.time())
-                if isinstance(outcome, Delivered):
-                    break
-        finally:
+        # Waiting alone is cut short: a question to the broker may have taken the command when it is.
+        while not (isinstance(outcome, Delivered) or held.is_over or held.is_gone or parts.nudges.closing):
+            await woken.wait()
+            # A command must not go into a dead socket.
+            if held.is_over or held.is_gone or parts.nudges.closing:
+                break
+            woken.clear()
+            await parts.authenticator.identify(Request(scope))  # the token may have been revoked meanwhile
+            outcome = await parts.command_store.exchange(heard, now=time.time())
+    finally:
+        if timer is not None:
             timer.cancel()
-            remove()
-            forget()
+        held.unwatch()
+        parts.held.remove(held)
+        parts.nudges.withdraw(path, woken)
     return outcome
-
-
-def _watch(scope: Scope, receive: Receive, held: Hold) -> Callable[[], None]:
-    """Have the hold told when its client goes away; gives what ends that.
-
-    Our own server tells by a call. Another one says it to whoever asks, which takes a task.
-    """
-    watch = scope.get("extensions", {}).get(DISCONNECT)
-    if watch is not None:
-        watch(held.gone)
-        return lambda: watch(None)
-    task = asyncio.create_task(_disconnected(receive, held))
-
-    def forget() -> None:
-        task.cancel()
-
-    return forget
 
 
 async def _disconnected(receive: Receive, held: Hold) -> None:
