@@ -108,7 +108,7 @@ class Exchange:
         except ValueError as error:
             outcome = ResponseError(str(error))
         match outcome:
-            case Tell():
+            case Tell():  # asked for only where they were not sent, so this ends
                 self._add(asked._replace(heard=asked.heard._replace(with_facts=True)))
             case Exception():
                 if not asked.answer.done():

@@ -3,7 +3,7 @@
 --        command, open requests, history, requests
 -- ARGV   1 now (ms), 2 most attempts, then of each host: path, "1" when the run has begun, last command id, after how
 --        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, number
---        of words of that or 0 where it is remembered already, those (name, value, name, value), number of received
+--        of words of that or -1 where it is remembered already, those (name, value, name, value), number of received
 --        ids, those, number of executed ids, those
 -- Gives  of each host: generation, when there is nothing new | {command id, generation, attempt, command (JSON)}
 --        | {"tell"}: nothing was done, as what to remember is not what is remembered: send the words | what the server
@@ -25,7 +25,7 @@ end
 
 -- Remember what was heard of a host; false where that would take the words and they were not sent.
 local function remember(host, path, heard)
-  if heard.words > 0 then
+  if heard.words >= 0 then
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time, 'digest', heard.digest,
       unpack(ARGV, heard.facts + 1, heard.facts + heard.words))
     redis.call('EXPIRE', host, WEEK_SECONDS)
@@ -133,7 +133,7 @@ local next_arg = 3
 for first = 8, #KEYS, 5 do
   local arg = next_arg
   local words = tonumber(ARGV[arg + 6])
-  local received = arg + 7 + words
+  local received = arg + 7 + math.max(words, 0)
   local executed = received + 1 + tonumber(ARGV[received])
   next_arg = executed + 1 + tonumber(ARGV[executed])
   local heard = {

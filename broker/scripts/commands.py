@@ -132,9 +132,10 @@ def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
             keys.host(at), keys.command(at), keys.open_requests(at), keys.history(at), keys.requests(at)
         )  # fmt: skip
         facts = flat(said.facts) if with_facts else ()
+        words = len(facts) if with_facts else -1
         args += (
             at.path, int(said.has_begun), said.last_command_id, said.silent_after_ms, said.agent_time, digest,
-            len(facts), *facts, len(said.received_ids), *said.received_ids, len(said.executed_ids), *said.executed_ids,
+            words, *facts, len(said.received_ids), *said.received_ids, len(said.executed_ids), *said.executed_ids,
         )  # fmt: skip
     return Call(BEAT, each_keys, args)
 

@@ -24,7 +24,7 @@ local function for_one_host(step, ...)
   end
   local reason = type(answer) == 'table' and answer.err or tostring(answer)
   if not string.find(reason, 'WRONGTYPE', 1, true) then
-    error(answer, 0) -- as it is: a position before it would hide how the server begins it ("OOM ...")
+    error({ err = reason }) -- as the server begins it ("OOM ..."): a text would get a word of its own before it
   end
   return reason
 end

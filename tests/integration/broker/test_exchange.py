@@ -208,3 +208,8 @@ async def test_who_waits_when_the_broker_is_closed_is_told(own: PrivateBroker) -
             await broker.close()
             with pytest.raises(BrokerUnavailable):
                 await asked
+
+
+async def test_a_beat_that_tells_nothing_of_its_host_is_answered(broker: Broker, exchange: Exchange) -> None:
+    for _ in range(2):
+        assert await asyncio.wait_for(exchange.ask(Beat(a_host()), now=NOW), 10) == Idle(0)
