@@ -19,11 +19,15 @@ from api.app import create_app
 from api.connections import BoundedProtocol
 from api.settings import ApiSettings
 from api.worker_processes import LIFELINE, Workers, claim, command_of, listener
+from broker import config
 from broker.logs import configure_logging
 from broker.settings import BrokerSettings
+from broker.tracing import TracesNeedTheExtra, configure_tracing
 
 DRAIN_SECONDS: Final = 10
 KILLED_AFTER_SECONDS: Final = DRAIN_SECONDS + 5
+MOST_SOCKET_BYTES: Final = 4_096
+"""Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
@@ -57,6 +61,7 @@ class Server(uvicorn.Server):
         parts = getattr(getattr(app, "state", None), "studio", None)
         if parts is not None:
             parts.nudges.close()
+            parts.live.close()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -71,11 +76,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int) -> uvicorn.Config:
-    """How we run an application; the benchmark runs a constant answer just so."""
+def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") -> uvicorn.Config:
+    """How we run an application; the benchmark runs a constant answer just so.
+
+    By itself uvicorn believes whoever calls from this machine when they say where they come from.
+    """
     return uvicorn.Config(
         app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
+        proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip
 
 
@@ -94,8 +104,14 @@ def main() -> None:
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
+    config.add_arguments(parser)
     given = parser.parse_args()
+    classes = (ApiSettings, BrokerSettings)
     try:
+        flags = config.apply(given, classes)
+        if given.show_config:
+            print(config.as_json(classes, flags))  # noqa: T201 - what was asked for
+            return
         settings, broker_settings = ApiSettings(), BrokerSettings()
     except ValueError as error:
         sys.exit(f"api: {error}")
@@ -110,12 +126,14 @@ def main() -> None:
     if given.workers > 1 and lifeline is None:
         sys.exit(serve_with(given.workers, host=given.host, port=given.port))
     try:
+        configure_tracing("api")
         app = create_app(settings, broker_settings)
         sockets = [listener(given.host, given.port)] if lifeline is not None else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
     parent = socket.socket(fileno=int(lifeline)) if lifeline is not None else None
-    server = Server(config_of(app, host=given.host, port=given.port), parent)
+    served = config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies)
+    server = Server(served, parent)
     server.run(sockets)
     if not server.started:
         sys.exit(1)

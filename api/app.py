@@ -6,22 +6,28 @@ import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 from fastapi import FastAPI
 
 from api import first_tokens, problems
+from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.fast_path import FastPath
 from api.routes import (
+    audit,
+    bulk_requests,
     completions,
     dead_letters,
+    events,
     health,
     heartbeats,
     hosts,
+    metrics,
     profile_requests,
     requests,
     roles,
@@ -62,25 +68,30 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
+                asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
             _spare_the_collector()
             try:
                 yield
             finally:
                 parts.nudges.close()
+                parts.live.close()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await parts.refusals.close()
 
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
+        profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
+        tokens, health, audit, events, metrics,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     app.put_before(FastPath)
+    app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app
 
 
@@ -111,7 +122,7 @@ async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
             await parts.broker.wait_until_ready()
             try:
                 if secrets is not None:
-                    await first_tokens.register(secrets, parts.tokens)
+                    await first_tokens.register(secrets, parts.tokens, parts.audit)
             except BrokerUnavailable:
                 await asyncio.sleep(0.5)  # it went away again between the two: wait for it again
                 continue

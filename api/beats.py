@@ -4,19 +4,18 @@ from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
 
-import structlog
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
+from api.deliveries import tell_delivered
 from broker.codec import ms
 from broker.host_registry import facts_of
+from broker.inventory import packed
 from broker.scripts import Beat, Delivered, Idle
 from protocol.commands import CommandReader
 from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
 from protocol.names import HostKey
 from protocol.pacing import stale_after
-
-log = structlog.get_logger(__name__)
 
 
 @lru_cache
@@ -33,6 +32,7 @@ def heard_of(heartbeat: Heartbeat, *, tenant: str, interval: int) -> Beat:
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
         facts=facts_of(heartbeat, interval=interval),
+        inventory=packed(heartbeat.containers),
         silent_after_ms=_silent_after_ms(interval),
         agent_time=heartbeat.timestamp or "",
     )
@@ -41,16 +41,17 @@ def heard_of(heartbeat: Heartbeat, *, tenant: str, interval: int) -> Beat:
 def reply_of(outcome: Idle | Delivered, *, interval: int) -> Response:
     """The answer to the agent, and a line in the log for a command that is handed out."""
     match outcome:
-        case Idle(generation):
-            reply = HeartbeatReply(heartbeat_interval=interval, generation=generation or None)
-        case Delivered(command_id, generation, attempt, command):
-            log.info("command delivered", command_id=command_id, generation=generation, attempt=attempt)
+        case Idle(generation, wanted):
+            reply = HeartbeatReply(heartbeat_interval=interval, generation=generation or None, inventory_wanted=wanted)
+        case Delivered(command_id, generation, _, command, wanted):
+            tell_delivered(outcome)
             reply = HeartbeatReply(
                 message="Heartbeat received. New profiling command available.",
                 profiling_command=CommandReader.validate_json(command),
                 command_id=command_id,
                 generation=generation,
                 heartbeat_interval=interval,
+                inventory_wanted=wanted,
             )
     body = reply.model_dump(mode="json")
     if reply.profiling_command is not None:

@@ -5,13 +5,20 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.audit import Refusals
 from api.auth import Authenticator
 from api.held import HeldHeartbeats
+from api.limits import Limits, lane_of
 from api.settings import ApiSettings
+from api.strangers import BoundedLookups
+from broker.audit import AuditTrail
+from broker.census import Census
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.limits import WindowLimits
+from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -20,6 +27,7 @@ from broker.roster import Roster
 from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
 from broker.token_store import Token, TokenStore
+from protocol.pacing import stale_after
 
 
 class Studio:
@@ -41,10 +49,15 @@ class Studio:
         self.rollouts = Rollouts(broker)
         self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
+        self.audit = AuditTrail(broker)
+        self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
         self.held = HeldHeartbeats()
-        self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
+        self.live = LiveFeed(broker)
+        self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
+        self.limits = Limits(WindowLimits(broker), settings.quotas())
+        self.authenticator = Authenticator(BoundedLookups(broker, self.limits), switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
@@ -59,12 +72,17 @@ StudioDep = Annotated[Studio, Depends(studio)]
 
 
 async def caller(request: Request, parts: StudioDep) -> Token:
-    """Who is calling.
+    """Who is calling, within their limits.
 
     Raises:
-        Refusal: nobody we know.
+        Refusal: nobody we know, or somebody who calls too often.
     """
-    return await parts.authenticator.identify(request)
+    token = await parts.authenticator.identify(request)
+    request.state.caller = token
+    lane = lane_of(request.method, request.scope["route"].path)
+    if lane is not None:
+        await parts.limits.check(request.scope, lane, token.token_id)
+    return token
 
 
 CallerDep = Annotated[Token, Depends(caller)]

@@ -38,7 +38,8 @@ class FastHeartbeat(Struct):
     perf_supported_events: Annotated[list[Text], Meta(max_length=MAX_IDS)] | UnsetType | None = UNSET
     namespace: Text | UnsetType | None = UNSET
     pod_name: Text | UnsetType | None = UNSET
-    containers: list[Any] | UnsetType | None = UNSET
+    containers: UnsetType | None = UNSET
+    """An inventory is sent when it changes, and takes a model of its own: for the ordinary route."""
     capabilities: dict[str, Any] | UnsetType | None = UNSET
 
 

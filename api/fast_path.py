@@ -17,12 +17,14 @@ from api.beats import heard_of, reply_of
 from api.dependencies import Studio
 from api.fast_bodies import Unusual
 from api.held import hold
+from api.limits import lane_of
 from api.preferences import preferred_wait
-from api.problems import Refusal, answer, problem, refusal_of
+from api.problems import Refusal, answer, problem, turned_down
 from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Idle
 
 PATH: Final = "/api/metrics/heartbeat"
+LANE: Final = lane_of("POST", PATH)
 MOST_BYTES: Final = 64 * 1024
 """Larger bodies are read by the ordinary route."""
 MOST_DIGITS: Final = len(str(MOST_BYTES))
@@ -59,7 +61,7 @@ class FastPath:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._idle: dict[tuple[int, int], Made] = {}
+        self._idle: dict[tuple[int, bool, int], Made] = {}
         refusal = unknown_token()
         refused = problem(refusal.code, refusal.detail, refusal.errors)
         self._unknown = Made(refused.status_code, refused.raw_headers, bytes(refused.body))
@@ -82,7 +84,7 @@ class FastPath:
         except Unusual:
             await self._app(scope, _again(read, receive), send)
         except (Refusal, BrokerUnavailable) as error:
-            await answer(Request(scope), refusal_of(error))(scope, receive, send)
+            await answer(Request(scope), turned_down(error))(scope, receive, send)
 
     async def _beat(
         self, parts: Studio, scope: Scope, receive: Receive, send: Send, read: list[Message]
@@ -91,6 +93,7 @@ class FastPath:
 
         Raises:
             Unusual: this is for the ordinary route; nothing was done.
+            Refusal: too many for its token.
             BrokerUnavailable: the broker is away.
         """
         head = _head(scope)
@@ -108,13 +111,15 @@ class FastPath:
         heartbeat = fast_bodies.read(await _body(receive, read), zipped=head.is_zipped)
         if not may_beat(caller, heartbeat.service_name):
             raise Unusual
+        if LANE is not None:
+            await parts.limits.check(scope, LANE, caller.token_id)
         interval = parts.settings.heartbeat_interval
         heard = heard_of(heartbeat, tenant=caller.tenant, interval=interval)
         if head.wait:
             return ToHold(heard, head.wait)
         outcome = await parts.command_store.exchange(heard, now=time.time())
         if isinstance(outcome, Idle):
-            await _send(send, self._idle.get((outcome.generation, interval)) or self._make(outcome, interval))
+            await _send(send, self._idle.get(_key(outcome, interval)) or self._make(outcome, interval))
         else:
             await reply_of(outcome, interval=interval)(scope, receive, send)
         return None
@@ -123,8 +128,13 @@ class FastPath:
         response = reply_of(outcome, interval=interval)
         made = Made(response.status_code, response.raw_headers, bytes(response.body))
         if len(self._idle) < MOST_ANSWERS:
-            self._idle[outcome.generation, interval] = made
+            self._idle[_key(outcome, interval)] = made
         return made
+
+
+def _key(outcome: Idle, interval: int) -> tuple[int, bool, int]:
+    """What tells one answer from another."""
+    return outcome.generation, outcome.inventory_wanted, interval
 
 
 def _head(scope: Scope) -> Head:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
+from msgspec import structs
 
 from broker import codec, keys, scripts
 from broker.codec import Loaded
 from broker.connection import Broker
 from broker.exchange import Exchange
+from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
 from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
@@ -42,12 +44,19 @@ class CommandStore:
         self._exchange = Exchange(broker)
 
     async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:
-        """One heartbeat, in one atomic step. `now` is in seconds since the epoch.
+        """One heartbeat, in one atomic step; and a second one where it carries another inventory than is kept.
+
+        `now` is in seconds since the epoch.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        return await self._exchange.ask(heard, now=now)
+        outcome = await self._exchange.ask(heard, now=now)
+        if not outcome.inventory_wanted or heard.inventory is None:
+            return outcome
+        at = self._broker.place(heard.host)
+        await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))
+        return structs.replace(outcome, inventory_wanted=False)
 
     async def standing(self, host: HostKey) -> Standing:
         """What a host is to do, what was done, and how many of its requests are open.
@@ -75,6 +84,16 @@ class CommandStore:
             only_started=completion.only_says_started, facts=_facts(completion), now=codec.ms(now),
         )  # fmt: skip
         return Recorded(await self._broker.run(call))
+
+    async def trace_of(self, host: HostKey, command_id: str) -> str:
+        """The trace that a host's effective command belongs to; an empty text where it has none, or is another.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            found: list[str | None] = await redis.hmget(keys.command(self._broker.place(host)), ["id", "reply"])
+        return codec.origin_of(found[1]).traceparent if found[0] == command_id and found[1] else ""
 
     async def load_all(self, places: Sequence[Place]) -> dict[Place, Loaded]:
         """What compaction needs of these hosts, in their order. One that cannot be read is logged and left out.

@@ -75,6 +75,7 @@ class TokenStore:
         tenant: str,
         services: tuple[str, ...],
         expires_at: datetime | None = None,
+        token_id: str | None = None,
     ) -> Token:
         """Make a token valid. Adding the same secret again changes nothing, a revoked one stays revoked.
 
@@ -82,7 +83,7 @@ class TokenStore:
             BrokerUnavailable: the server cannot be reached.
         """
         digest = digest_of(secret)
-        token = Token(str(uuid4()), kind, tenant, services, datetime.now(UTC), expires_at)
+        token = Token(token_id or str(uuid4()), kind, tenant, services, datetime.now(UTC), expires_at)
         body = json.dumps({
             "id": token.token_id, "kind": kind, "tenant": tenant, "services": services,
             "created_at": token.created_at.isoformat(), "expires_at": expires_at and expires_at.isoformat(),

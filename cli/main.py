@@ -7,8 +7,10 @@ import click
 
 COMMANDS: Final = {
     "archive": "cli.archive",
+    "audit": "cli.audit",
     "check": "cli.check",
     "cluster-check": "cli.cluster_check",
+    "config": "cli.config_show",
     "demo": "cli.demo",
     "rebuild-status": "cli.rebuild_status",
     "schedules": "cli.schedules",
@@ -20,8 +22,10 @@ COMMANDS: Final = {
 
 SUMMARIES: Final = {
     "archive": "Verify the archive of results.",
+    "audit": "Verify, follow and export the record of who did what.",
     "check": "Run every check and every test of a clone.",
     "cluster-check": "Tell whether a Redis, a Valkey or a cluster fits, and what to change.",
+    "config": "Show the settings of the server, and where each is from.",
     "demo": "Start everything, profile a sample program, show where its time goes.",
     "rebuild-status": "Rebuild the status of every request from the results.",
     "schedules": "Make and follow requests that are submitted by the clock.",

@@ -2,11 +2,11 @@
 
 import time
 
-import structlog
 from fastapi import APIRouter, Request
 
 from api.auth import require, require_service
 from api.bodies import read_model
+from api.deliveries import tell_completed
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import Refusal
@@ -16,7 +16,6 @@ from protocol.completions import Completion, CompletionRecorded
 from protocol.names import HostKey
 from protocol.problems import FieldFault
 
-log = structlog.get_logger(__name__)
 router = APIRouter(tags=["agents"])
 
 
@@ -33,10 +32,7 @@ async def complete(request: Request, caller: CallerDep, parts: StudioDep) -> Com
     service = await _service_of(completion, caller, parts)
     host = HostKey(caller.tenant, service, completion.hostname)
     recorded = await parts.command_store.complete(host, completion, now=time.time())
-    log.info(
-        "completion", outcome=recorded.value, status=completion.status, host=host.path,
-        command_id=completion.command_id, samples=completion.samples,
-    )  # fmt: skip
+    await tell_completed(host, completion, recorded, parts.command_store)
     if recorded is Recorded.UNKNOWN:
         raise _unknown(completion)
     return CompletionRecorded(message=f"Command completion recorded for {completion.command_id}")
@@ -56,4 +52,5 @@ async def _service_of(completion: Completion, caller: Token, parts: Studio) -> s
 
 def _unknown(completion: Completion) -> Refusal:
     fault = FieldFault(field="command_id", message=f"unknown for host {completion.hostname}", code="unknown_command")
-    return Refusal("unknown_command", "This host was never given that command.", errors=[fault])
+    objects = [completion.command_id, completion.hostname]
+    return Refusal("unknown_command", "This host was never given that command.", errors=[fault], objects=objects)

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Self
+from uuid import uuid4
 
 from fastapi import APIRouter, Path, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from api import audit
 from api.auth import require, require_every_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, StudioDep
@@ -67,9 +69,12 @@ async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewTo
     wish = await read_model(request, TokenWish)
     secret = new_secret()
     expires_at = datetime.now(UTC) + timedelta(seconds=wish.expires_in) if wish.expires_in else None
+    token_id = str(uuid4())
+    await audit.accept(request, objects=[token_id], after={**wish.model_dump(mode="json"), "expires_at": expires_at})
     token = await parts.tokens.add(
-        secret, kind=wish.kind, tenant=caller.tenant, services=tuple(wish.services), expires_at=expires_at
-    )
+        secret, token_id=token_id, kind=wish.kind, tenant=caller.tenant, services=tuple(wish.services),
+        expires_at=expires_at,
+    )  # fmt: skip
     return NewToken(token=secret, **TokenView.of(token).model_dump())
 
 
@@ -83,11 +88,16 @@ async def index(caller: CallerDep, parts: StudioDep) -> list[TokenView]:
 
 @router.delete("/{token_id}", responses=problems(401, 403, 404, 422, 503), summary="Revoke a token")
 async def revoke(
-    token_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
+    call: Request, token_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
 ) -> TokenView:
     """Make a token worthless, within five seconds everywhere. Repeating it changes nothing."""
     require(caller, [])
     require_every_service(caller)
+    known = await parts.tokens.with_id(token_id)
+    if known is None or known.tenant != caller.tenant:
+        raise not_found("token_id", "No such token.")
+    was = {"kind": known.kind, "services": known.services, "revoked_at": known.revoked_at}
+    await audit.accept(call, objects=[token_id], before=was, after={"revoked": True})
     token = await parts.tokens.revoke(token_id, tenant=caller.tenant)
     if token is None:
         raise not_found("token_id", "No such token.")

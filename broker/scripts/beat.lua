@@ -1,11 +1,12 @@
 -- Some heartbeats of one partition: remember each host, take its acks, hand out the command it has not acked.
 -- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of each host: host,
---        command, open requests, history, requests
+--        command, open requests, history, requests, inventory
 -- ARGV   1 now (ms), 2 most attempts, then of each host: path, "1" when the run has begun, last command id, after how
---        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, number
---        of words of that or -1 where it is remembered already, those (name, value, name, value), number of received
+--        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, that of
+--        the inventory it carries ("" for none), number of words to remember or -1 where they are already, those (name, value, name, value), number of received
 --        ids, those, number of executed ids, those
--- Gives  of each host: generation, when there is nothing new | {command id, generation, attempt, command (JSON)}
+-- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
+--        wanted}; wanted is 1 when the inventory that is kept is another one, or none
 --        | {"tell"}: nothing was done, as what to remember is not what is remembered: send the words | what the server
 --        says of a key of another type
 
@@ -121,30 +122,49 @@ local function exchange(at, path, heard)
   return { id, generation, attempt, command.reply }
 end
 
-local function beat(host, at, path, heard)
+-- 1 when the inventory that is kept is not the one the host carries, or there is none; what is kept is kept on.
+local function wanted(host, inventory, digest)
+  local left = redis.call('TTL', inventory)
+  if left == -2 then
+    return 1
+  end
+  if left < WEEK_SECONDS - HOUR_SECONDS then
+    redis.call('EXPIRE', inventory, WEEK_SECONDS)
+  end
+  return digest ~= '' and redis.call('HGET', host, 'inventory') ~= digest and 1 or 0
+end
+
+local function beat(host, inventory, at, path, heard)
   if not remember(host, path, heard) then
     return { 'tell' }
   end
-  return exchange(at, path, heard)
+  local is_wanted = wanted(host, inventory, heard.inventory)
+  local given = exchange(at, path, heard)
+  if type(given) == 'number' then
+    return { given, is_wanted }
+  end
+  given[5] = is_wanted
+  return given
 end
 
 local answers = {}
 local next_arg = 3
-for first = 8, #KEYS, 5 do
+for first = 8, #KEYS, 6 do
   local arg = next_arg
-  local words = tonumber(ARGV[arg + 6])
-  local received = arg + 7 + math.max(words, 0)
+  local words = tonumber(ARGV[arg + 7])
+  local received = arg + 8 + math.max(words, 0)
   local executed = received + 1 + tonumber(ARGV[received])
   next_arg = executed + 1 + tonumber(ARGV[executed])
   local heard = {
     has_begun = ARGV[arg + 1] == '1', last_id = ARGV[arg + 2], silent_after = tonumber(ARGV[arg + 3]),
-    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 6,
+    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 7,
+    inventory = ARGV[arg + 6],
     received = received, executed = executed,
   }
   local at = {
     command = KEYS[first + 1], open = KEYS[first + 2], history = KEYS[first + 3], requests = KEYS[first + 4],
     results = results, deadlines = deadlines, taken = taken,
   }
-  answers[#answers + 1] = for_one_host(beat, KEYS[first], at, ARGV[arg], heard)
+  answers[#answers + 1] = for_one_host(beat, KEYS[first], KEYS[first + 5], at, ARGV[arg], heard)
 end
 return answers

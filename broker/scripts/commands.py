@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,7 @@ MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
 SUBMIT: Final = load_script("submit", shared=True)
 BEAT: Final = load_script("beat", shared=True)
+KEEP_INVENTORY: Final = load_script("keep_inventory")
 COMPLETE: Final = load_script("complete", shared=True)
 CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
@@ -67,9 +69,17 @@ def submit(
 
 
 class Idle(Struct, frozen=True):
-    """Nothing new for this host."""
+    """Nothing new for this host. `inventory_wanted`: what is kept of what runs there is something else, or nothing."""
 
     generation: int
+    inventory_wanted: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        """Whatever is wanted."""
+        return isinstance(other, Idle) and self.generation == other.generation
+
+    def __hash__(self) -> int:
+        return hash(self.generation)
 
 
 class Delivered(Struct, frozen=True):
@@ -79,6 +89,14 @@ class Delivered(Struct, frozen=True):
     generation: int
     attempt: int
     command: str
+    inventory_wanted: bool = False
+
+
+class PackedInventory(Struct, frozen=True):
+    """What runs on a host, as it is kept, and the digest that tells it from another."""
+
+    digest: str
+    body: str
 
 
 class Beat(Struct, frozen=True):
@@ -93,6 +111,7 @@ class Beat(Struct, frozen=True):
     received_ids: Sequence[str] = ()
     executed_ids: Sequence[str] = ()
     facts: Mapping[str, str] = {}
+    inventory: PackedInventory | None = None
     silent_after_ms: int = codec.ms(stale_after(DEFAULT_INTERVAL).total_seconds())
     """After so much silence a beat is a return, and the events stream tells of it."""
     agent_time: str = ""
@@ -129,12 +148,14 @@ def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
     args: list[str | int | float] = [now, MOST_ATTEMPTS]
     for at, said, digest, with_facts in heard:
         each_keys += (
-            keys.host(at), keys.command(at), keys.open_requests(at), keys.history(at), keys.requests(at)
+            keys.host(at), keys.command(at), keys.open_requests(at), keys.history(at), keys.requests(at),
+            keys.inventory(at),
         )  # fmt: skip
         facts = flat(said.facts) if with_facts else ()
         words = len(facts) if with_facts else -1
         args += (
             at.path, int(said.has_begun), said.last_command_id, said.silent_after_ms, said.agent_time, digest,
+            said.inventory.digest if said.inventory else "",
             words, *facts, len(said.received_ids), *said.received_ids, len(said.executed_ids), *said.executed_ids,
         )  # fmt: skip
     return Call(BEAT, each_keys, args)
@@ -147,14 +168,20 @@ def read_beat(answer: Any) -> Idle | Delivered | Tell:
         ValueError: a key of the host is of another type than ours; the text is the server's.
     """
     match answer:
-        case int(generation):
-            return Idle(generation)
-        case [command_id, generation, attempt, command]:
-            return Delivered(command_id, int(generation), int(attempt), command)
+        case [int(generation), int(wanted)]:
+            return Idle(generation, bool(wanted))
+        case [command_id, generation, attempt, command, wanted]:
+            return Delivered(command_id, int(generation), int(attempt), command, bool(wanted))
         case ["tell"]:
             return Tell()
         case _:
             raise ValueError(f"beat.lua answered {answer!r}")
+
+
+def keep_inventory(at: Place, inventory: PackedInventory, *, ttl: timedelta) -> Call:
+    """Keep what runs on a host."""
+    ttl_s = int(ttl.total_seconds())
+    return Call(KEEP_INVENTORY, [keys.host(at), keys.inventory(at)], [inventory.digest, inventory.body, ttl_s])
 
 
 # --- complete ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS
 
 TELLING: Final = ("operator", "viewer", "admin")
 
@@ -18,6 +18,7 @@ class Route:
     status: int = 200
     to_others: tuple[int, str, str] | None = (403, "forbidden", "service_name")
     body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] | None = None
 
 
 HIDDEN: Final = (404, "not_found", "request_id")
@@ -31,6 +32,10 @@ KEY: Final = (403, "forbidden", "Authorization")
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", REQUEST): Route(
         ("operator", "admin"), body={"service_name": "web", "target_hostnames": ["web-01"]}
+    ),
+    ("POST", BULK): Route(
+        # What is wrong with an item is that item's: another service's is refused within the answer.
+        ("operator", "admin"), to_others=None, body={"requests": [{"service_name": "web", "target_hostnames": ["a"]}]}
     ),
     ("POST", HEARTBEAT): Route(
         ("agent", "admin"), body={"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web"}
@@ -51,6 +56,8 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=NO_SCHEDULE, body={"enabled": False}
     ),
     ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
+    # Whoever may hear it is told of the wrong place: the answer would not end otherwise.
+    ("GET", "/api/v1/events"): Route(TELLING, status=422, to_others=None, query={"after": "nowhere"}),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
@@ -61,6 +68,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")
     ),
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
+    ("GET", "/metrics"): Route(TELLING, to_others=KEY),
+    ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None),
+    ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/docs"): Route(None),

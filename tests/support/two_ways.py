@@ -15,8 +15,10 @@ from api.auth import Authenticator
 from api.bodies import read_model
 from api.body_limit import BodyLimit
 from api.fast_path import FastPath
+from api.limits import Limits
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
+from broker.limits import WindowLimits
 from broker.scripts import Beat, Delivered, Idle
 from broker.token_store import Token, TokenKind
 from protocol.heartbeats import Heartbeat
@@ -95,6 +97,7 @@ class Way:
         self.app.state.studio = SimpleNamespace(
             settings=SimpleNamespace(heartbeat_interval=30),
             command_store=self.store,
+            limits=Limits(WindowLimits(None), {}),  # type: ignore[arg-type]  # without quotas nobody is asked
             authenticator=Authenticator(self.tokens),  # type: ignore[arg-type]  # as far as it is used
         )
 

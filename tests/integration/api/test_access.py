@@ -93,7 +93,7 @@ def test_a_route_serves_whom_it_should(
         made = bare_api.ok("POST", SCHEDULES, token=bare_api.admin, json=A_SCHEDULE)
         places = {**places, "schedule_id": made["id"]}
     before = everything_in(bare_api.settings)
-    answer = bare_api.call(method, path.format(**places), token=keyring[caller], json=route.body)
+    answer = bare_api.call(method, path.format(**places), token=keyring[caller], json=route.body, params=route.query)
     refusal = expected(route, caller)
     if refusal is None:
         assert answer.status_code == route.status, answer.text

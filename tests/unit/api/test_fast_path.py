@@ -43,7 +43,7 @@ FAST: dict[str, bytes] = {
     "ids": body(received_command_ids=["a", "b"], executed_command_ids=["a"]),
     "no ids": body(received_command_ids=[], executed_command_ids=[]),
     "a thousand ids": body(received_command_ids=[f"id-{number}" for number in range(1_000)]),
-    "an inventory": body(containers=[{"name": "a", "pids": [1, 2]}, "b", None, True, 10**30]),
+    "an odd capability": body(capabilities={"a": ["b", None, True, 10**30]}),
     "capabilities": body(capabilities={"profilers": {"perf": {"available": True, "detail": "perf 6.1"}}}),
     "events": body(perf_supported_events=["cycles", "instructions"]),
     "blanks around": b" \n" + body() + b"\r\n\t ",
@@ -63,9 +63,10 @@ PASSED_ON: dict[str, bytes] = {
     "an escaped name": body(hostname="zürich"),
     "a lone surrogate": body(hostname="\ud800"),
     "a fraction": body(capabilities={"load": 1.5}),
-    "NaN": b'{"ip_address":"::1","hostname":"a","service_name":"web","containers":[NaN]}',
-    "65 levels": body(containers=json.loads("[" * 64 + "]" * 64)),
-    "17 levels": body(containers=json.loads("[" * 18 + "]" * 18)),
+    "NaN": b'{"ip_address":"::1","hostname":"a","service_name":"web","capabilities":{"a":NaN}}',
+    "an inventory": body(containers=[]),
+    "65 levels": body(capabilities={"a": json.loads("[" * 64 + "]" * 64)}),
+    "17 levels": body(capabilities={"a": json.loads("[" * 18 + "]" * 18)}),
     "1,001 ids": body(received_command_ids=["a"] * 1_001),
     "an empty id": body(executed_command_ids=[""]),
     "no host": b'{"ip_address":"::1","service_name":"web"}',
@@ -132,7 +133,7 @@ def test_a_body_in_pieces_is_answered_alike(ways: TwoWays) -> None:
 
 
 def test_a_large_body_is_passed_on_unless_it_is_small_when_zipped(ways: TwoWays) -> None:
-    raw = body(containers=["x" * 70_000])
+    raw = body(capabilities={"a": "x" * 70_000})
     assert [ways.compare(raw, headers=[TYPE])[1], ways.compare(raw[:9], raw[9:], headers=[TYPE])[1]] == [False, False]
     answer, is_fast = ways.compare(gzip.compress(raw), headers=[TYPE, (b"content-encoding", b"gzip")])
     assert (answer.status, is_fast) == (200, True)

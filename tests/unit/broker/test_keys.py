@@ -14,7 +14,10 @@ from tests.support.builders import a_host
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
 OF_A_HOST = (keys.requests, keys.open_requests, keys.command, keys.history, keys.late, keys.host)
-OF_A_PARTITION = (keys.beats, keys.deadlines, keys.doorbell, keys.results, keys.events, keys.dead_letters, keys.nudge)
+OF_A_PARTITION = (
+    keys.beats, keys.deadlines, keys.doorbell, keys.results, keys.events, keys.audit, keys.audit_chain,
+    keys.dead_letters, keys.nudge,
+)  # fmt: skip
 
 
 def test_the_checksum_is_the_one_redis_cluster_uses_for_slots() -> None:
@@ -52,6 +55,7 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.firings_taken()]
     built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver"), keys.replayed(3, "1-1")]
     built += [keys.request_ended("r"), keys.request_notified("r"), keys.outbox("h"), keys.request_rebuilt("r")]
+    built += [keys.window("l/t"), keys.window_before("l/t")]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 
