@@ -12,14 +12,14 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import fast_bodies
-from api.auth import may_beat, unknown_token
+from api.auth import may_beat
 from api.beats import heard_of, reply_of
 from api.dependencies import Studio
 from api.fast_bodies import Unusual
 from api.held import hold
 from api.limits import lane_of
 from api.preferences import preferred_wait
-from api.problems import Refusal, answer, problem, turned_down
+from api.problems import Refusal, answer, turned_down
 from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Idle
 
@@ -62,9 +62,6 @@ class FastPath:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._idle: dict[tuple[int, bool, int], Made] = {}
-        refusal = unknown_token()
-        refused = problem(refusal.code, refusal.detail, refusal.errors)
-        self._unknown = Made(refused.status_code, refused.raw_headers, bytes(refused.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -93,7 +90,6 @@ class FastPath:
 
         Raises:
             Unusual: this is for the ordinary route; nothing was done.
-            Refusal: too many for its token.
             BrokerUnavailable: the broker is away.
         """
         head = _head(scope)
@@ -104,15 +100,18 @@ class FastPath:
             except Refusal:
                 raise Unusual from None
         elif known.token is None:
-            await _send(send, self._unknown)
-            return None
+            raise Unusual  # refused without asking the broker, and told to log and audit there
         else:
             caller = known.token
         heartbeat = fast_bodies.read(await _body(receive, read), zipped=head.is_zipped)
         if not may_beat(caller, heartbeat.service_name):
             raise Unusual
-        if LANE is not None:
-            await parts.limits.check(scope, LANE, caller.token_id)
+        try:
+            if LANE is not None:
+                await parts.limits.check(scope, LANE, caller.token_id)
+        except Refusal:
+            raise Unusual from None
+        scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused while it is held
         interval = parts.settings.heartbeat_interval
         heard = heard_of(heartbeat, tenant=caller.tenant, interval=interval)
         if head.wait:

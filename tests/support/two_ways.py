@@ -97,6 +97,7 @@ class Way:
         self.app.state.studio = SimpleNamespace(
             settings=SimpleNamespace(heartbeat_interval=30),
             command_store=self.store,
+            refusals=SimpleNamespace(note=lambda kind, act: None),  # noqa: ARG005 - what is audited is not asked here
             limits=Limits(WindowLimits(None), {}),  # type: ignore[arg-type]  # without quotas nobody is asked
             authenticator=Authenticator(self.tokens),  # type: ignore[arg-type]  # as far as it is used
         )
