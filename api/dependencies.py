@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from api.audit import Refusals
 from api.auth import Authenticator
+from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
@@ -54,6 +55,7 @@ class Studio:
         self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())

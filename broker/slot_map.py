@@ -80,6 +80,11 @@ class SlotMap:
         """Who has a slot; None when nobody is known to."""
         return self._owners.get(slot)
 
+    def sound_owner(self, slot: int) -> Node | None:
+        """Who has a slot and gives no reason for doubt; None where it is better to ask first."""
+        owner = self._owners.get(slot)
+        return None if owner in self._suspects else owner
+
     def doubt(self, node: Node | None = None) -> None:
         """Something, a node perhaps, did not answer as it should: ask the cluster at the next call."""
         self._is_stale = True
