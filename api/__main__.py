@@ -1,8 +1,13 @@
 """`python -m api`: serve the API until SIGTERM or SIGINT."""
 
 import argparse
+import asyncio
+import contextlib
 import ipaddress
+import os
+import resource
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import Final
@@ -13,18 +18,38 @@ from starlette.types import ASGIApp
 from api.app import create_app
 from api.connections import BoundedProtocol
 from api.settings import ApiSettings
+from api.worker_processes import LIFELINE, Workers, claim, command_of, listener
 from broker import config
 from broker.logs import configure_logging
 from broker.settings import BrokerSettings
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 
 DRAIN_SECONDS: Final = 10
+KILLED_AFTER_SECONDS: Final = DRAIN_SECONDS + 5
 MOST_SOCKET_BYTES: Final = 4_096
 """Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
     """uvicorn that answers held heartbeats when a signal comes: it would wait for them otherwise."""
+
+    def __init__(self, config: uvicorn.Config, lifeline: socket.socket | None = None) -> None:
+        """`lifeline`: of one worker of several, what its parent holds the other end of."""
+        super().__init__(config)
+        self._lifeline = lifeline
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say so to the parent; end when it is gone."""
+        await super().startup(sockets)
+        if self._lifeline is not None and self.started:
+            with contextlib.suppress(OSError):  # it is gone already, which is heard next
+                self._lifeline.send(b"1")
+            asyncio.get_running_loop().add_reader(self._lifeline, self._without_parent)
+
+    def _without_parent(self) -> None:
+        if self._lifeline is not None:
+            asyncio.get_running_loop().remove_reader(self._lifeline)
+            self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal.signal calls it
         """Begin to go down; a second SIGINT does not wait for calls under way.
@@ -64,11 +89,18 @@ def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") 
     )  # fmt: skip
 
 
+def raise_file_limit() -> None:
+    """Each held heartbeat is an open file; many systems begin with 1,024 and allow far more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
     """Parse the flags and serve. Exit code 2 for what cannot be served as asked."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: %(default)s)")
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
@@ -86,16 +118,37 @@ def main() -> None:
     settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
     if settings.insecure_no_auth and not is_loopback(given.host):
         parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
+    if given.workers < 1:
+        parser.error("--workers must be at least 1")
     configure_logging()
+    raise_file_limit()
+    lifeline = os.environ.pop(LIFELINE, None)
+    if given.workers > 1 and lifeline is None:
+        sys.exit(serve_with(given.workers, host=given.host, port=given.port))
     try:
         configure_tracing("api")
         app = create_app(settings, broker_settings)
+        sockets = [listener(given.host, given.port)] if lifeline is not None else None
     except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
-    server = Server(config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies))
-    server.run()
+    parent = socket.socket(fileno=int(lifeline)) if lifeline is not None else None
+    served = config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies)
+    server = Server(served, parent)
+    server.run(sockets)
     if not server.started:
         sys.exit(1)
+
+
+def serve_with(workers: int, *, host: str, port: int) -> int:
+    """Serve by several processes; gives the exit code."""
+    try:
+        claimed = claim(host, port)
+    except OSError as error:
+        sys.exit(f"api: {error}")
+    with claimed:
+        # Of a flag that is given twice the last one counts.
+        command = command_of([*sys.argv[1:], "--port", str(claimed.getsockname()[1])])
+        return Workers(workers, command, drain_seconds=KILLED_AFTER_SECONDS).run()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.limits import ANSWER_HEADERS
@@ -39,7 +40,7 @@ def id_of(scope: Scope) -> str:
 
 def fixed_routes(app: FastAPI) -> frozenset[str]:
     """The paths of an application that have no parts to fill in: these are their own label."""
-    paths = {getattr(route, "path", "") for route in app.routes}
+    paths = {route.path for route in iter_route_contexts(app.routes)}
     return frozenset(path for path in paths if path and "{" not in path)
 
 

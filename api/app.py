@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,12 +17,15 @@ from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
+from api.fast_path import FastPath
 from api.routes import (
     audit,
     bulk_requests,
+    commands,
     completions,
     dead_letters,
     events,
+    fleet_status,
     health,
     heartbeats,
     hosts,
@@ -40,6 +45,8 @@ from broker.streams import consumer_name
 
 log = structlog.get_logger(__name__)
 
+COLLECTED_AT: Final = (20_000, 20, 50)
+"""So many new objects until the collector looks at them, so many such looks until the next longer one."""
 SET_UP_AGAIN: Final = timedelta(seconds=3)
 SIGN_EVERY: Final = timedelta(seconds=3)
 DESCRIPTION = """\
@@ -62,8 +69,10 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
+                asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
                 asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
+            _spare_the_collector()
             try:
                 yield
             finally:
@@ -78,13 +87,25 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health, audit, events, metrics,
+        tokens, health, audit, events, metrics, commands, fleet_status,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Accompany, routes=fixed_routes(app))  # last: it is the outermost
+    app.put_before(FastPath)
+    app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app
+
+
+def _spare_the_collector() -> None:
+    """Have the garbage collector look at what calls leave, and not at the framework again and again.
+
+    With its defaults it takes a fifth of the time of a busy process. What is made at the start stays until the end, and
+    calls leave next to nothing in cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
 
 
 async def _sign_in(roster: Roster) -> None:

@@ -158,7 +158,7 @@ async def accept(
         actor=caller.token_id, actor_kind=caller.kind, service=service, objects=objects,
         hosts=None if hosts is None else len(hosts), targets="" if hosts is None else targets_digest(hosts),
         before=before, after=after, details=details, address=_address(call), route=_route(call),
-        http_request_id=call_id.get(),
+        http_request_id=_call_id(call),
     )  # fmt: skip
     await call.app.state.studio.audit.write(act)
     call.state.act = act
@@ -187,7 +187,7 @@ def note_refusal(
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
         else AuditOutcome.REFUSED, objects=objects or [str(each) for each in call.path_params.values()],
-        service=accepted.service if accepted else service, http_request_id=call_id.get(),
+        service=accepted.service if accepted else service, http_request_id=_call_id(call),
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip
     parts.refusals.note(kind, act)
@@ -209,3 +209,7 @@ def _path(call: HTTPConnection) -> str:
 
 def _address(call: HTTPConnection) -> str:
     return call.client.host if call.client else ""
+
+
+def _call_id(call: HTTPConnection) -> str:
+    return call_id.get() or call.headers.get("x-request-id", "")[:128]

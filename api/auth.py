@@ -1,10 +1,13 @@
 """Who is calling, and what they may do."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from hashlib import sha256
+from typing import Final, NamedTuple, TypeVar
 
 from fastapi import Request
 
@@ -22,13 +25,22 @@ ANYBODY: Final = Token(ANYBODY_ID, TokenKind.ADMIN, DEFAULT_TENANT, ("*",), date
 """The caller where authentication is switched off."""
 
 
+class Known(NamedTuple):
+    """What was found lately: when (on the monotonic clock), and the token, None where there is none."""
+
+    at: float
+    token: Token | None
+
+
 class Authenticator:
     """Finds the token of a call, with a short and bounded memory for found and unknown ones alike."""
 
     def __init__(self, store: TokenStore, *, switched_off: bool = False) -> None:
         self._store = store
         self._switched_off = switched_off
-        self._seen: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
+        self._seen: OrderedDict[str, Known] = OrderedDict()
+        self._headers: OrderedDict[bytes, Known] = OrderedDict()
+        self._looked_up: dict[str, asyncio.Future[Known]] = {}
 
     async def identify(self, request: Request) -> Token:
         """The caller's token.
@@ -39,33 +51,90 @@ class Authenticator:
         """
         if self._switched_off:
             return ANYBODY
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        header = request.headers.get("authorization", "")
+        scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise _unauthenticated("Send the header Authorization: Bearer TOKEN.")
-        token = await self._look_up(secret.strip())
-        if token is None or not token.is_valid(datetime.now(UTC)):
-            raise _unauthenticated("This token is unknown, revoked or expired.")
-        return token
+        known = await self._look_up(secret.strip())
+        if len(header) <= LONGEST_SECRET:
+            _remember(self._headers, _key(header.encode("latin-1")), known)
+        if known.token is None or not known.token.is_valid(datetime.now(UTC)):
+            raise unknown_token()
+        return known.token
 
-    async def _look_up(self, secret: str) -> Token | None:
-        if len(secret) > LONGEST_SECRET:
+    def recall(self, authorization: bytes) -> Known | None:
+        """What is known of a caller by the whole header, without asking anybody; None: `identify` must find out.
+
+        Without a token: what `identify` would refuse by `unknown_token`.
+        """
+        if self._switched_off:
+            return Known(0.0, ANYBODY)
+        known = self._headers.get(_key(authorization))
+        if known is None or time.monotonic() - known.at >= REMEMBERED_SECONDS:
             return None
-        digest = digest_of(secret)
+        if known.token is not None and not known.token.is_valid(datetime.now(UTC)):
+            return Known(known.at, None)
+        return known
+
+    async def _look_up(self, secret: str) -> Known:
+        """What is known of a secret; of those who ask at the same time one asks for all."""
         now = time.monotonic()
+        if len(secret) > LONGEST_SECRET:
+            return Known(now, None)
+        digest = digest_of(secret)
         known = self._seen.get(digest)
-        if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            return known[1]
-        token = await self._store.find(secret)
-        self._seen[digest] = (now, token)
-        self._seen.move_to_end(digest)
-        while len(self._seen) > REMEMBERED_TOKENS:
-            self._seen.popitem(last=False)
-        return token
+        if known is not None and now - known.at < REMEMBERED_SECONDS:
+            return known
+        asking = self._looked_up.get(digest)
+        if asking is None:
+            asking = asyncio.ensure_future(self._find(secret, digest, now))
+            self._looked_up[digest] = asking
+            asking.add_done_callback(partial(self._found, digest))
+        return await asyncio.shield(asking)
+
+    def _found(self, digest: str, asking: asyncio.Future[Known]) -> None:
+        self._looked_up.pop(digest, None)
+        if not asking.cancelled():
+            asking.exception()  # those who asked have it; there may be nobody left of them
+
+    async def _find(self, secret: str, digest: str, now: float) -> Known:
+        known = Known(now, await self._store.find(secret))
+        _remember(self._seen, digest, known)
+        return known
+
+
+Key = TypeVar("Key", str, bytes)
+
+
+def _key(authorization: bytes) -> bytes:
+    """What a header is remembered by: no secret stays in memory. Takes less than a microsecond."""
+    return sha256(authorization).digest()
+
+
+def _remember(seen: OrderedDict[Key, Known], key: Key, known: Known) -> None:
+    """Keep what was found; of too many the oldest goes."""
+    seen[key] = known
+    seen.move_to_end(key)
+    while len(seen) > REMEMBERED_TOKENS:
+        seen.popitem(last=False)
 
 
 def _unauthenticated(why: str) -> Refusal:
     fault = FieldFault(field="Authorization", message=why, code="unauthenticated")
     return Refusal("unauthenticated", why, errors=[fault])
+
+
+def unknown_token() -> Refusal:
+    """The refusal of a token that is no good. Does not say why."""
+    return _unauthenticated("This token is unknown, revoked or expired.")
+
+
+def may_beat(token: Token, service: str) -> bool:
+    """Whether a token may send heartbeats for a service: whether neither `require` nor `require_service` refuses it."""
+    return token.kind in _BEATERS and ("*" in token.services or token.covers(service))
+
+
+_BEATERS: Final = frozenset({TokenKind.AGENT, TokenKind.ADMIN})
 
 
 def require(token: Token, kinds: Collection[TokenKind]) -> None:

@@ -37,7 +37,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         case "identity" | "":
             pass
         case "gzip":
-            raw = _unzipped(raw)
+            raw = unzipped(raw)
         case _:
             raise _unsupported("Content-Encoding", "The body may be plain or gzip.")
     body = _parsed(raw)
@@ -78,10 +78,13 @@ def _parsed(raw: bytes) -> Any:
         raise _malformed("a number has too many digits") from None
 
 
-def _unzipped(raw: bytes) -> bytes:
+def unzipped(raw: bytes) -> bytes:
     """The plain body; never more than the bound is unzipped, and nothing may be missing or follow.
 
     A gzip of several members is legal by RFC 1952 and sent by nobody: it is refused rather than read in part.
+
+    Raises:
+        Refusal: it is no such body.
     """
     plain = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:

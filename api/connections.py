@@ -4,6 +4,7 @@ Without them one connection without a token fills the memory with headers, or st
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,6 +14,12 @@ MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
 ARRIVES_WITHIN: Final = timedelta(seconds=30)
 """From the connection, or the first byte of a later call, to the end of its body."""
+
+DISCONNECT: Final = "studio.disconnect"
+"""An extension of the scope: a function that takes what to call once when the client goes away, or None again.
+
+ASGI says so to whoever receives; to wait for that and for something else takes two tasks for each held heartbeat.
+"""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,6 +33,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._beside_the_body = 0
         self._is_arriving = False
         self._patience: asyncio.TimerHandle | None = None
+        self._on_gone: Callable[[], None] | None = None
+        self._is_gone = False
+        self._extensions = {DISCONNECT: self._watch}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
@@ -37,6 +47,16 @@ class BoundedProtocol(HttpToolsProtocol):
         """Nothing is waited for any more."""
         self._arrived()
         super().connection_lost(exc)
+        self._is_gone = True
+        self._extensions.clear()  # it refers to this connection, which would wait for the garbage collector
+        if self._on_gone is not None:
+            self._on_gone()
+            self._on_gone = None
+
+    def on_message_begin(self) -> None:
+        """Tell the application of the extension."""
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # ours is a function
 
     def data_received(self, data: bytes) -> None:
         """Parse, counting; most calls come whole and need no timer."""
@@ -59,6 +79,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """The call has arrived."""
         self._arrived()
         super().on_message_complete()
+
+    def _watch(self, gone: Callable[[], None] | None) -> None:
+        if gone is not None and self._is_gone:
+            gone()
+        else:
+            self._on_gone = gone
 
     def _be_patient(self) -> None:
         self._patience = self.loop.call_later(self.arrives_within.total_seconds(), self._give_up)

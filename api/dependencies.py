@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from api.audit import Refusals
 from api.auth import Authenticator
+from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
@@ -16,6 +17,7 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.limits import WindowLimits
 from broker.live import LiveFeed
 from broker.nudges import Nudges
@@ -40,6 +42,7 @@ class Studio:
         self.command_store = CommandStore(broker)
         self.dead_letters = DeadLetters(broker, self.request_store, self.request_log)
         self.registry = HostRegistry(broker)
+        self.inventories = Inventories(broker)
         self.intake = Intake.of(
             broker,
             heartbeat_interval=timedelta(seconds=settings.heartbeat_interval),
@@ -52,6 +55,7 @@ class Studio:
         self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())

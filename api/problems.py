@@ -185,8 +185,13 @@ async def _too_many(request: Request, error: Any) -> Response:
     return answer(request, Refusal("conflict", str(error)))
 
 
+def turned_down(error: Refusal | BrokerUnavailable) -> Refusal:
+    """The refusal that an error comes to."""
+    return error if isinstance(error, Refusal) else Refusal("broker_unavailable", str(error))
+
+
 async def _unavailable(request: Request, error: Any) -> Response:
-    return answer(request, Refusal("broker_unavailable", str(error)))
+    return answer(request, turned_down(error))
 
 
 async def _cut_short(request: Request, _: Any) -> Response:

@@ -14,6 +14,7 @@ from broker.request_record import RequestRecord, Tally
 from broker.rollouts import NO_LIMIT, Progress
 from broker.standing import OPEN
 from protocol.lifecycle import OUTCOMES, State
+from protocol.names import HostKey
 
 PROGRESS: Final = (
     State.RUNNING, State.RECEIVED, State.DELIVERED, State.PENDING, State.QUEUED, State.SUBMITTED,
@@ -122,6 +123,20 @@ class CommandView(BaseModel):
     attempts: int
     request_ids: list[str]
     combined_config: dict[str, Any]
+
+
+class CommandRow(CommandView):
+    """The effective command of one host in a list."""
+
+    service_name: str
+    hostname: str
+
+
+class CommandPage(BaseModel):
+    """A page of commands; `next_cursor` asks for the next one, null on the last."""
+
+    items: list[CommandRow]
+    next_cursor: str | None = None
 
 
 class PastCommand(BaseModel):
@@ -280,6 +295,11 @@ def host_detail(host: KnownHost, standing: Standing, *, stale_before: datetime) 
             for past in standing.history
         ],
     )
+
+
+def command_row(host: HostKey, fields: Mapping[str, str]) -> CommandRow:
+    """A host's command as the list shows it."""
+    return CommandRow(**_command_view(fields).model_dump(), service_name=host.service, hostname=host.host)
 
 
 def _command_view(fields: Mapping[str, str]) -> CommandView:

@@ -31,6 +31,7 @@ from broker.settings import BrokerSettings
 from protocol.names import DEFAULT_TENANT, HostKey
 
 SERVICE: Final = "bench"
+HEADINGS: Final = ("beats/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 
 
 def free_port() -> int:
@@ -77,7 +78,7 @@ def beat(server: Server, given: argparse.Namespace, seconds: float, *, bad: floa
     if measured["other_answers"]:
         raise SystemExit(f"not every answer was a 200: {measured['other_answers']}")
     busy = after.user + after.system - before.user - before.system
-    return measured | {"server_cpu": busy / measured["seconds"]}
+    return measured | {"server_cpu": busy / measured["seconds"], "cpu_us": 1e6 * busy / max(1, measured["answers"])}
 
 
 async def introduce(settings: BrokerSettings, hosts: int) -> None:
@@ -136,6 +137,7 @@ def median_of(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "per_second": statistics.median(one["per_second"] for one in rounds),
         "ms": {name: statistics.median(one["ms"][name] for one in rounds) for name in rounds[0]["ms"]},
         "server_cpu": statistics.median(one["server_cpu"] for one in rounds),
+        "cpu_us": sum(one["cpu_us"] * one["answers"] for one in rounds) / max(1, sum(one["answers"] for one in rounds)),
         "answers": sum(one["answers"] for one in rounds),
         "per_second_of_each_round": [round(one["per_second"]) for one in rounds],
     }
@@ -148,7 +150,7 @@ def told(measured: dict[str, Any]) -> str:
         *stage.told(measured["machine"]),
         f"{load['connections']} connections, median of {load['rounds']} x {load['seconds']:g} s",
         "",
-        f"{'':20}{'beats/s':>10}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}{'max ms':>10}{'server CPU':>12}",
+        f"{'':20}" + "".join(f"{name:>10}" for name in HEADINGS) + f"{'server CPU':>12}{'us a beat':>11}",
     ]
     names = {
         "constant": "constant", "api": f"api, {load['hosts']:,} hosts", "api_many": f"api, {load['many']:,} hosts",
@@ -156,7 +158,9 @@ def told(measured: dict[str, Any]) -> str:
     for name in (name for name in names if name in measured):
         one = measured[name]
         times = "".join(f"{one['ms'][share]:>10.2f}" for share in ("p50", "p90", "p99", "max"))
-        lines.append(f"{names[name]:20}{one['per_second']:>10,.0f}{times}{one['server_cpu']:>12.0%}")
+        lines.append(
+            f"{names[name]:20}{one['per_second']:>10,.0f}{times}{one['server_cpu']:>12.0%}{one['cpu_us']:>11.0f}"
+        )
     lines += ["", f"the API serves {measured['ratio']:.1%} of what a constant answer does"]
     if load["many"]:
         ratio = measured["ratio_many"]

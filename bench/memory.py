@@ -20,13 +20,13 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from bench.stage import PATIENCE_SECONDS, machine, own_broker, process, told
-from broker.codec import ms
+from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.host_registry import facts_of
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
-from broker.scripts import Beat, beat
+from broker.scripts import Beat
 from broker.settings import BrokerSettings
 from protocol.heartbeats import Heartbeat
 from protocol.names import DEFAULT_TENANT, HostKey
@@ -60,14 +60,11 @@ def heartbeat_of(number: int) -> Heartbeat:
 
 async def let_beat(broker: Broker, hosts: Sequence[HostKey], first: int = 0) -> None:
     """One heartbeat of each host."""
+    store = CommandStore(broker)
     for start in range(0, len(hosts), 200):
-        calls = []
-        for number, host in enumerate(hosts[start : start + 200], start + first):
-            heard = Beat(host, facts=facts_of(heartbeat_of(number), interval=30))
-            calls.append(beat(broker.place(host), heard, now=ms(time.time())))
-        for answer in await broker.run_all(calls):
-            if isinstance(answer, Exception):
-                raise answer
+        some = enumerate(hosts[start : start + 200], start + first)
+        beats = [Beat(host, facts=facts_of(heartbeat_of(number), interval=30)) for number, host in some]
+        await asyncio.gather(*(store.exchange(one, now=time.time()) for one in beats))
 
 
 async def submit(broker: Broker, hosts: Sequence[HostKey]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from broker.effective import GRACE_SECONDS, Compacted, Effective, OpenRequest
@@ -167,10 +167,21 @@ def _read(body: dict[str, Any], usual: Mapping[str, Any]) -> OpenRequest:
 
 
 def requests_of(loaded: Loaded) -> list[OpenRequest]:
-    """All open requests of a host, new ones last; an entry that was taken up before is left out."""
-    known = [read_open(request_id, text) for request_id, text in loaded.open_requests.items()]
-    new = [read_request(text) for text in loaded.entries.values()]
-    return [*known, *(request for request in new if request.request_id not in loaded.open_requests)]
+    """All open requests of a host, new ones last; an entry that was taken up before is left out.
+
+    A later look at where a request's processes are replaces them, but for those that a stop has taken out. Of a request
+    that has ended here it changes nothing: what has ended does not begin again.
+    """
+    known = {request_id: read_open(request_id, text) for request_id, text in loaded.open_requests.items()}
+    for request in map(read_request, loaded.entries.values()):
+        mine = known.get(request.request_id)
+        if mine is None:
+            if not request.moved_at:
+                known[request.request_id] = request
+        elif request.moved_at > mine.moved_at and request.pids is not None:
+            pids = request.pids - mine.exclude_pids
+            known[request.request_id] = replace(mine, pids=pids, moved_at=request.moved_at)
+    return list(known.values())
 
 
 def write_cancel(request_id: str, reason: str) -> str:

@@ -1,14 +1,16 @@
 """The effective command of each host: delivered and completed by the API, loaded and settled by the merger."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
+from msgspec import structs
 
 from broker import codec, keys, scripts
 from broker.codec import Loaded
 from broker.connection import Broker
+from broker.exchange import Exchange
 from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
@@ -39,6 +41,7 @@ class CommandStore:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._exchange = Exchange(broker)
 
     async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:
         """One heartbeat, in one atomic step; and a second one where it carries another inventory than is kept.
@@ -48,12 +51,12 @@ class CommandStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        at = self._broker.place(heard.host)
-        outcome = scripts.read_beat(await self._broker.run(scripts.beat(at, heard, now=codec.ms(now))))
+        outcome = await self._exchange.ask(heard, now=now)
         if not outcome.inventory_wanted or heard.inventory is None:
             return outcome
+        at = self._broker.place(heard.host)
         await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))
-        return replace(outcome, inventory_wanted=False)
+        return structs.replace(outcome, inventory_wanted=False)
 
     async def standing(self, host: HostKey) -> Standing:
         """What a host is to do, what was done, and how many of its requests are open.
@@ -69,6 +72,20 @@ class CommandStore:
             pipe.xrevrange(keys.history(at), count=HISTORY)
             command, taken_up, new, history = await pipe.execute()
         return Standing(command if "id" in command else None, taken_up + new, [past for _, past in history])
+
+    async def commands(self, places: Sequence[Place]) -> list[Mapping[str, str] | None]:
+        """The effective command of each of these hosts, or what it was last; None for one that never had any.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not places:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for at in places:
+                pipe.hgetall(keys.command(at))
+            rows: list[dict[str, str]] = await pipe.execute()
+        return [row if "id" in row else None for row in rows]
 
     async def complete(self, host: HostKey, completion: Completion, *, now: float) -> Recorded:
         """Record how a command ended on a host. `now` is in seconds since the epoch.

@@ -59,6 +59,7 @@ def compact(
     was_narrowed = _wanted_pids(known.requests, active) != before
 
     ready, waiting = _ready(known.requests, now)
+    waiting = known.let_go(waiting, standing)
     stops = [request for request in known.requests if request.command_type == "stop"]
     mode = _mode_to_run(ready, active)
     members, others = _of_mode(mode, ready)
@@ -181,7 +182,11 @@ class _Known:
                 open_now.append(request)
                 continue
             narrowed = [_narrow(start, request) if start.command_type == "start" else start for start in open_now]
-            closed = tuple(start.request_id for start in narrowed if start.pids is not None and not start.pids)
+            closed = tuple(
+                after.request_id
+                for before, after in zip(open_now, narrowed, strict=True)
+                if _is_elsewhere(after) and (request.pids is None or not _is_elsewhere(before))
+            )
             if closed:
                 by = active.command_id if active is not None else request.command_id
                 self.endings.append(Ending(closed, by, State.STOPPED, f"by request {request.request_id}"))
@@ -202,6 +207,16 @@ class _Known:
             else:
                 self.end_served([request], standing)
         return waiting
+
+    def let_go(self, waiting: Sequence[OpenRequest], standing: Standing) -> list[OpenRequest]:
+        """The starts that wait. One whose processes have left the host in the middle of its run resumes with them."""
+        active = standing.active
+        gone = [each for each in waiting if active is not None and each.request_id in active.request_ids]
+        self.has_left_the_run |= bool(gone)
+        return [
+            replace(each, joined_at=None, has_run=each.has_run or standing.runs) if each in gone else each
+            for each in waiting
+        ]
 
     def end_served(self, members: Iterable[OpenRequest], standing: Standing) -> None:
         """End requests whose seconds are over, of a run that ends here for other reasons."""
@@ -231,7 +246,11 @@ def _can_expire(request: OpenRequest) -> bool:
 def _wanted_pids(known: Iterable[OpenRequest], active: Effective | None) -> dict[str, tuple[Any, ...]]:
     """Which processes the requests in the effective command want: differs once a stop has taken something from it."""
     ids = active.request_ids if active is not None else ()
-    return {request.request_id: (request.pids, request.exclude_pids) for request in known if request.request_id in ids}
+    return {
+        request.request_id: (request.pids, request.exclude_pids if request.pids is None else ())
+        for request in known
+        if request.request_id in ids
+    }
 
 
 def _narrow(start: OpenRequest, stop: OpenRequest) -> OpenRequest:
@@ -240,13 +259,23 @@ def _narrow(start: OpenRequest, stop: OpenRequest) -> OpenRequest:
         return replace(start, pids=frozenset())
     if start.pids is None:
         return replace(start, exclude_pids=start.exclude_pids | stop.pids)
-    return replace(start, pids=start.pids - stop.pids)
+    # A continuous one may be told later where its processes are then: these are not to be among them.
+    excluded = start.exclude_pids | stop.pids if start.continuous else start.exclude_pids
+    return replace(start, pids=start.pids - stop.pids, exclude_pids=excluded)
+
+
+def _is_elsewhere(start: OpenRequest) -> bool:
+    """Whether nothing is left of the processes that it names."""
+    return start.pids is not None and not start.pids
 
 
 def _ready(known: Iterable[OpenRequest], now: float) -> tuple[list[OpenRequest], list[OpenRequest]]:
-    """The starts that may run now, and those whose moment has not come."""
+    """The starts that may run now, and those whose moment has not come or whose processes are not on the host."""
     starts = [request for request in known if request.command_type == "start"]
-    waiting = [start for start in starts if start.not_before is not None and start.not_before > now]
+    waiting = [
+        start for start in starts
+        if _is_elsewhere(start) or (start.not_before is not None and start.not_before > now)
+    ]  # fmt: skip
     return [start for start in starts if start not in waiting], waiting
 
 
@@ -298,6 +327,8 @@ def _may_be_at_work(effective: Effective) -> bool:
 
 def _what_for(request: OpenRequest, now: float) -> str:
     """What a request waits for."""
+    if _is_elsewhere(request):
+        return "nothing that it names runs on the host"
     if request.not_before is not None and request.not_before > now:
         return f"starts at {datetime.fromtimestamp(request.not_before, UTC).isoformat(timespec='milliseconds')}"
     return "an urgent request took the host" if request.has_run else "another profiling mode has the host"

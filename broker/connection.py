@@ -3,37 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from broker import keys
+from broker.calls import COMMAND_TIMEOUT_SECONDS, UNAVAILABLE, Call, Script, is_away
 from broker.cluster import Asked, ClusterClient, send_to_one
 from broker.errors import BrokerUnavailable, ClusterNotNamed, PartitionMismatch
 from broker.keys import Place
 from broker.packing import packing
+from broker.pipelined import Lines
+from broker.pools import CommandsPool, ReadersPool
 from broker.replicas import ReplicaWait
 from broker.settings import BrokerSettings, node_urls
 from broker.slot_map import Node, SlotMap
@@ -44,33 +30,9 @@ log = structlog.get_logger(__name__)
 Client: TypeAlias = Any
 """`redis.asyncio.Redis` that answers in text (its own types say "bytes or text" everywhere), or our `ClusterClient`."""
 
-COMMAND_TIMEOUT_SECONDS: Final = 5.0
 POOL_SIZE: Final = 64
 MOST_READERS: Final = 10_000
 """Connections of blocking readers, one for each. redis-py gives up at 100 by default."""
-UNAVAILABLE: Final = (
-    RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, ClusterDownError,
-    MasterDownError, TryAgainError, AskError, OSError,
-)  # fmt: skip
-"""AskError (MovedError is one, too) comes this far when a slot was still on the move after all our patience."""
-REFUSES_WRITES: Final = ("MISCONF", "NOREPLICAS")
-"""How a server begins its answer when its disk is full, or too few replicas follow: the library has no class for it."""
-
-
-class Script(NamedTuple):
-    """A Lua script: its text and the SHA-1 that Redis knows it by."""
-
-    name: str
-    text: str
-    sha: str
-
-
-class Call(NamedTuple):
-    """One call of a script: which, on which keys, with which arguments."""
-
-    script: Script
-    keys: Sequence[str]
-    args: Sequence[str | int | float]
 
 
 @contextmanager
@@ -78,14 +40,9 @@ def _translated() -> Any:
     try:
         yield
     except (*UNAVAILABLE, ResponseError) as error:
-        if not _is_away(error):
+        if not is_away(error):
             raise
         raise BrokerUnavailable(type(error).__name__) from error
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether the server is not there for us, rather than that we asked for something wrong."""
-    return isinstance(error, UNAVAILABLE) or any(sign in str(error) for sign in REFUSES_WRITES)
 
 
 def _client(url: str, node: Node | None = None, *, blocking: bool = False) -> Client:
@@ -105,10 +62,8 @@ def _client(url: str, node: Node | None = None, *, blocking: bool = False) -> Cl
     if node is not None:
         options |= {"host": node.host, "port": node.port}
     if blocking:
-        return Redis.from_pool(ConnectionPool(max_connections=MOST_READERS, **options))
-    return Redis.from_pool(
-        BlockingConnectionPool(max_connections=POOL_SIZE, timeout=COMMAND_TIMEOUT_SECONDS, **options)
-    )
+        return Redis.from_pool(ReadersPool(max_connections=MOST_READERS, **options))
+    return Redis.from_pool(CommandsPool(max_connections=POOL_SIZE, timeout=COMMAND_TIMEOUT_SECONDS, **options))
 
 
 class Broker:
@@ -124,12 +79,14 @@ class Broker:
         if not settings.is_cluster:
             self.redis = _client(settings.url)
             self.blocking = _client(settings.url, blocking=True)
+            self.lines = Lines(self.redis, self.run)
             return
         urls = node_urls(settings.url)
         seeds = [Node(str(known.get("host")), int(known.get("port", 6379))) for known in map(parse_url, urls)]
         slots = SlotMap(seeds, lambda node: _client(urls[0], node))
         self.redis = ClusterClient(slots, lambda node: _client(urls[0], node))
         self.blocking = ClusterClient(slots, lambda node: _client(urls[0], node, blocking=True))
+        self.lines = Lines(self.redis, self.run)
 
     @classmethod
     @asynccontextmanager
@@ -147,6 +104,7 @@ class Broker:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await self.lines.aclose()
         await self.redis.aclose()
         await self.blocking.aclose()
 
@@ -254,7 +212,7 @@ class Broker:
                 self.redis.send(asked, wait=wait) if self.is_cluster else send_to_one(self.redis, asked, wait=wait)
             )
         for answer in answers:
-            if isinstance(answer, Exception) and _is_away(answer):
+            if isinstance(answer, Exception) and is_away(answer):
                 raise BrokerUnavailable(type(answer).__name__) from answer
         return list(answers)
 

@@ -45,8 +45,11 @@ class OpenRequest:
     """Its `expires_in`: once it has run and was put off, the first clock gives it as long anew."""
     not_before: float | None = None
     """The moment at which it may start, where all its hosts are to start together."""
+    moved_at: float = 0.0
+    """When its processes were looked up last, of a request that follows workloads: a later look replaces them."""
     has_run: bool = False
-    """It ran until something urgent took the host: it resumes with what remains, and does not expire till then."""
+    """It ran until something urgent took the host, or its processes left: it resumes with what remains, and does not
+    expire till then."""
     traceparent: str = ""
     """The trace that it was submitted in, by W3C Trace Context; none where nobody traces."""
     state: State = State.SUBMITTED

@@ -53,7 +53,6 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "agent_status": heartbeat.status or "",
         "agent_version": heartbeat.agent_version or "",
         "run_mode": heartbeat.run_mode or "",
-        "agent_time": heartbeat.timestamp or "",
         "last_command_id": heartbeat.last_command_id or "",
     }
     sent_on_change = {

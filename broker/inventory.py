@@ -86,19 +86,33 @@ class Inventories:
                 yield Seen(at.host_key.host, address or "", _read(at, text))
             await asyncio.sleep(0)  # heartbeats are answered by the same loop
 
-    async def digests(self, places: Sequence[Place]) -> dict[Place, str]:
-        """The digest of what runs on each of these hosts; without those that never said.
+    async def on(self, places: Sequence[Place]) -> list[list[Container]]:
+        """What runs on each of these hosts, in their order; nothing on one that never said.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         if not places:
-            return {}
+            return []
         async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
             for at in places:
-                pipe.hget(keys.host(at), "inventory")
+                pipe.get(keys.inventory(at))
+            texts: list[str | None] = await pipe.execute()
+        return [_read(at, text) for at, text in zip(places, texts, strict=True)]
+
+    async def digests(self, hosts: Sequence[HostKey]) -> dict[HostKey, str]:
+        """The digest of what runs on each of these hosts; without those that never said.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not hosts:
+            return {}
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for host in hosts:
+                pipe.hget(keys.host(self._broker.place(host)), "inventory")
             digests: list[str | None] = await pipe.execute()
-        return {at: digest for at, digest in zip(places, digests, strict=True) if digest is not None}
+        return {host: digest for host, digest in zip(hosts, digests, strict=True) if digest is not None}
 
 
 def _read(at: Place, text: str | None) -> list[Container]:

@@ -33,7 +33,7 @@ def place(host: HostKey, partitions: int) -> Place:
 
 
 def requests(at: Place) -> str:
-    """Stream, deleted when drained. Requests and cancels not yet compacted; submit, cancel; drained by settle."""
+    """Stream, deleted when drained. Requests and cancels not yet compacted; submit, move, cancel; drained by settle."""
     return f"{PREFIX}{{{at.partition}}}:requests:{at.path}"
 
 
@@ -83,7 +83,7 @@ def taken(partition: int) -> str:
 
 
 def doorbell(partition: int) -> str:
-    """Stream with group `mergers`: this host has something to compact. Written by submit, beat, complete and due."""
+    """Stream with group `mergers`: this host has something to compact. Written by submit, move, beat, complete, due."""
     return f"{PREFIX}{{{partition}}}:doorbell"
 
 

@@ -18,12 +18,45 @@ LOOK_AGAIN_SECONDS: Final = 0.5
 """How soon nudges follow a slot to another node."""
 
 
+class Waker:
+    """An event for one who waits. asyncio's takes 700 bytes, as it has room for many."""
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def is_set(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake who waits, now or next."""
+        self._is_set = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def clear(self) -> None:
+        """Wait again."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Until it is set. Only one may wait."""
+        if not self._is_set:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+
+
 class Nudges:
     """The held heartbeats of one process, by host, and the task that wakes them."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._waiters: dict[str, set[Waker]] = {}
         self._closing = False
 
     @property
@@ -37,22 +70,30 @@ class Nudges:
         return sum(len(waiters) for waiters in self._waiters.values())
 
     @contextmanager
-    def waiter(self, path: str) -> Iterator[asyncio.Event]:
+    def waiter(self, path: str) -> Iterator[Waker]:
         """An event that is set when this host may have a command.
 
         Register first, then ask the broker, then wait: a command that comes between asking and waiting is not missed.
         """
-        woken = asyncio.Event()
-        self._waiters.setdefault(path, set()).add(woken)
-        if self._closing:
-            woken.set()
+        woken = Waker()
+        self.register(path, woken)
         try:
             yield woken
         finally:
-            waiters = self._waiters[path]
-            waiters.discard(woken)
-            if not waiters:
-                del self._waiters[path]
+            self.withdraw(path, woken)
+
+    def register(self, path: str, woken: Waker) -> None:
+        """Have a waker set when this host may have a command, until it is withdrawn."""
+        self._waiters.setdefault(path, set()).add(woken)
+        if self._closing:
+            woken.set()
+
+    def withdraw(self, path: str, woken: Waker) -> None:
+        """Nobody waits any more."""
+        waiters = self._waiters[path]
+        waiters.discard(woken)
+        if not waiters:
+            del self._waiters[path]
 
     def wake(self, path: str) -> None:
         """Wake who waits for this host."""

@@ -53,6 +53,17 @@ class RequestLog:
                 appended += int(answer)
         return appended
 
+    async def move(self, host: HostKey, wish: OpenRequest) -> bool:
+        """Tell a host where the processes of a request are now; False when it was withdrawn.
+
+        A request that has ended there stays ended, and an older look changes nothing: it may be repeated.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; the host may have been told.
+        """
+        call = scripts.move(self._broker.place(host), wish.request_id, entry=codec.write_request(wish))
+        return bool(await self._broker.run(call))
+
     async def cancel(self, request_id: str, hosts: Iterable[HostKey], *, reason: str) -> int:
         """Withdraw a request from these hosts; from each that it is appended for later, it is gone at once.
 

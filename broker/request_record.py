@@ -60,14 +60,18 @@ class RequestRecord:
 
     @property
     def is_standing(self) -> bool:
-        """Whether it is for hosts, too, that join the service while it is not stopped."""
+        """Whether it is for hosts, too, that join the service or get its workloads, while it is not stopped."""
         asked = self.asked
-        return (
-            asked.command_type == "start"
-            and asked.target_scope == "service"
-            and asked.continuous
-            and asked.sample is None
-        )
+        joins = asked.target_scope == "service" or any(entity.pid is None for entity in self.follows or ())
+        return asked.command_type == "start" and joins and asked.continuous and asked.sample is None
+
+    def is_stopped_by(self, stop: "RequestRecord") -> bool:
+        """Whether a stop of the same service leaves nothing of it to stand for."""
+        if stop.stops_the_service:
+            return True
+        if stop.follows is None or self.follows is None:
+            return False
+        return all(any(theirs.covers(mine) for theirs in stop.follows) for mine in self.follows)
 
     @property
     def service(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import binascii
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +62,8 @@ class SlotMap:
         self._failure: RedisConnectionError | None = None
         self._looking: asyncio.Task[None] | None = None
         self._suspects: set[Node] = set()
+        self._asked: list[Any] = []
+        """The clients that nodes are being asked by."""
         self._is_closed = False
 
     @property
@@ -76,6 +79,11 @@ class SlotMap:
     def owner(self, slot: int) -> Node | None:
         """Who has a slot; None when nobody is known to."""
         return self._owners.get(slot)
+
+    def sound_owner(self, slot: int) -> Node | None:
+        """Who has a slot and gives no reason for doubt; None where it is better to ask first."""
+        owner = self._owners.get(slot)
+        return None if owner in self._suspects else owner
 
     def doubt(self, node: Node | None = None) -> None:
         """Something, a node perhaps, did not answer as it should: ask the cluster at the next call."""
@@ -117,6 +125,9 @@ class SlotMap:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        # A look that is cut short while it closes its clients may not have come to their connections.
+        asked, self._asked = self._asked, []
+        await asyncio.gather(*(client.aclose() for client in asked))
 
     def _asked_just_now(self) -> bool:
         return time.monotonic() - self._asked_at < NOT_AGAIN_FOR_SECONDS
@@ -150,6 +161,7 @@ class SlotMap:
 
     async def _view_of(self, node: Node) -> View | None:
         client = self._connect(node)
+        self._asked.append(client)
         try:
             async with asyncio.timeout(ASKED_FOR_SECONDS):
                 facts = await client.execute_command("CLUSTER INFO")
@@ -159,6 +171,8 @@ class SlotMap:
             return None
         finally:
             await client.aclose()
+            with contextlib.suppress(ValueError):
+                self._asked.remove(client)  # not where the end has taken it in hand
         return view(facts, rows, asked=node)
 
 

@@ -164,6 +164,8 @@ async def resume(record: RequestRecord, parts: Intake) -> None:
         return
     if record.stops_the_service:
         await _end_what_would_start_later(record, parts)
+    elif record.asked.command_type == "stop" and record.follows is not None:
+        await _end_what_follows(record, parts)
     if record.is_standing:
         await parts.standing.open(record)
     if record.is_rollout:
@@ -190,3 +192,17 @@ async def _end_what_would_start_later(stop: RequestRecord, parts: Intake) -> Non
     for request_id in await parts.rollouts.open_of(stop.tenant, stop.service, before=stop.accepted_at):
         await parts.rollouts.halt(request_id, reason=reason)
         await parts.request_log.cancel(request_id, (), reason=reason)
+
+
+async def _end_what_follows(stop: RequestRecord, parts: Intake) -> None:
+    """Before workloads are stopped: what follows just these from host to host may not go on elsewhere."""
+    reason = f"its workloads were stopped by request {stop.request_id}"
+    for stand in await parts.standing.all():
+        if not stand.is_of(stop.tenant, stop.service) or stand.accepted_at > stop.accepted_at:
+            continue
+        record = await parts.request_store.get(stand.request_id)
+        if record is not None and record.is_stopped_by(stop):
+            await parts.standing.end(stand.request_id, reason=reason)
+            await parts.request_log.cancel(
+                stand.request_id, [record.key_of(host) for host in record.hosts], reason=reason
+            )

@@ -55,7 +55,9 @@ def module(name: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", name, *arguments)
 
 
-def server_roles(state: StateDir, *, host: str, port: int, own_broker: bool, webhooks: bool = False) -> list[Role]:
+def server_roles(
+    state: StateDir, *, host: str, port: int, own_broker: bool, webhooks: bool = False, workers: int = 1
+) -> list[Role]:
     """Broker (unless one is given by URL), API and workers. They find each other, in whichever order they come up.
 
     Args:
@@ -64,12 +66,13 @@ def server_roles(state: StateDir, *, host: str, port: int, own_broker: bool, web
         port: its port.
         own_broker: whether a broker of our own is needed.
         webhooks: whether there is somebody to notify.
+        workers: how many processes share the work of the API.
     """
     alone = (ARCHIVER, NOTIFIER) if webhooks else (ARCHIVER,)
     roles = [
         Role(
-            API, module("api", "--host", host, "--port", str(port)), stop_rank=2,
-            environment=lambda: {"PCS_EXPECTED_ROLES": ",".join(alone)},
+            API, module("api", "--host", host, "--port", str(port), "--workers", str(workers)), stop_rank=2,
+            patience=timedelta(seconds=20), environment=lambda: {"PCS_EXPECTED_ROLES": ",".join(alone)},
         ),
         Role(MERGER, module("workers", *STREAM_ROLES), stop_rank=1),
         Role(JOBS, module("workers", "jobs"), stop_rank=1),

@@ -94,7 +94,14 @@ class System:
 
 @contextmanager
 def running(
-    state: StateDir, *, host: str, port: int, service: str | None, tell: Tell, further: Sequence[Role] = ()
+    state: StateDir,
+    *,
+    host: str,
+    port: int,
+    service: str | None,
+    tell: Tell,
+    further: Sequence[Role] = (),
+    workers: int = 1,
 ) -> Iterator[System]:
     """A system that starts here and has stopped, every child of it, afterwards.
 
@@ -105,6 +112,7 @@ def running(
         service: the service name of an agent for this machine; None for no agent.
         tell: takes a line of progress.
         further: more processes to look after.
+        workers: how many processes share the work of the API.
 
     Raises:
         AlreadyRunning: another supervisor holds the state directory.
@@ -115,7 +123,7 @@ def running(
         chosen = pick_port(host, port)
         url = url_for(host, chosen)
         roles = server_roles(state, host=host, port=chosen, own_broker=not os.environ.get("PCS_REDIS_URL"),
-                             webhooks=bool(os.environ.get("PCS_WEBHOOKS")))  # fmt: skip
+                             webhooks=bool(os.environ.get("PCS_WEBHOOKS")), workers=workers)  # fmt: skip
         if service is not None:
             roles.append(agent_role(state, url=url, service=service))
         with Supervisor([*roles, *further], state, url=url, tell=tell) as supervisor:

@@ -21,14 +21,15 @@ A_WHILE_S = 3600.0
 @options.state_dir
 @click.option("--no-agent", is_flag=True, help="Do not start an agent for this machine.")
 @click.option("--service-name", default="local", show_default=True, help="The service the agent belongs to.")
-def command(port: int, host: str, state_dir: Path | None, no_agent: bool, service_name: str) -> None:
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the API.")
+def command(port: int, host: str, state_dir: Path | None, no_agent: bool, service_name: str, workers: int) -> None:
     """Start broker, API, workers and an agent; keep them running until Ctrl-C."""
     screen = Screen()
     state = options.chosen(state_dir)
     service = None if no_agent else service_name
     screen.say(f"starting on {state}")
     try:
-        with running(state, host=host, port=port, service=service, tell=screen.say) as system:
+        with running(state, host=host, port=port, service=service, tell=screen.say, workers=workers) as system:
             system.wait_until_ready()
             _introduce(system, screen, service, host)
             while True:

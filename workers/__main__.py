@@ -20,6 +20,7 @@ from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
 from broker.events import Events
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.lag import Lag, due_firings, overdue, total, unsent
 from broker.lease import Lease
 from broker.logs import configure_logging
@@ -85,7 +86,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     watch = Watch(registry, store, Roster(broker))
     rollouts, standing = Rollouts(broker), StandingRequests(broker)
     pacer = Pacer(rollouts, requests, request_log)
-    greeter = Greeter(standing, requests, registry, request_log)
+    greeter = Greeter(standing, requests, registry, request_log, Inventories(broker))
     queue = JobQueue(settings.job_queue_url)
     asked = requests.jobs_reader(instance)
     dispatcher = Dispatcher(requests, queue, asked)

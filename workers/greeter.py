@@ -1,8 +1,11 @@
-"""The greeter: gives standing requests to hosts that join a service: by their first beat, or after a silence."""
+"""The greeter: gives standing requests to hosts that join a service: by their first beat, or after a silence.
+
+One that follows workloads is given to the hosts that they come to, and told on each where their processes are now.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -10,11 +13,14 @@ import structlog
 
 from broker.errors import BrokerUnavailable
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
 from broker.standing import OPEN, Stand, StandingRequests
+from broker.targeting import pids_on
 from protocol.names import HostKey
+from protocol.requests import MAX_PIDS
 
 log = structlog.get_logger(__name__)
 
@@ -29,23 +35,34 @@ FIRST_PIECE: Final = 1_000_000
 
 @dataclass(slots=True)
 class _Guest:
-    """A standing request and the hosts that have it, or have had it, as far as this process knows."""
+    """A standing request and the hosts that have it, or have had it, as far as this process knows.
+
+    Of one that follows workloads also, by host path: which processes the host was told of, and by which inventory.
+    """
 
     record: RequestRecord
     known: set[str]
     kept_at: float = field(default=0.0)
+    pids: dict[str, Sequence[int]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 class Greeter:
     """Looks who has come. Any number may run: a host joins a request once, under one number."""
 
     def __init__(
-        self, standing: StandingRequests, store: RequestStore, registry: HostRegistry, request_log: RequestLog
+        self,
+        standing: StandingRequests,
+        store: RequestStore,
+        registry: HostRegistry,
+        request_log: RequestLog,
+        inventories: Inventories,
     ) -> None:
         self._standing = standing
         self._store = store
         self._registry = registry
         self._log = request_log
+        self._inventories = inventories
         self._guests: dict[str, _Guest] = {}
         self._newest_beat = 0.0
         self._looked_at_all = 0.0
@@ -103,6 +120,8 @@ class Greeter:
             await self._standing.clear(request_id)
             log.info("standing request over", request_id=request_id, reason=reason)
             return 0
+        if guest.record.follows is not None:
+            paths = await self._follow(guest, paths)
         joined = 0
         for path in paths:
             if path not in guest.known:
@@ -114,13 +133,52 @@ class Greeter:
             guest.kept_at = time.monotonic()
         return joined
 
+    async def _follow(self, guest: _Guest, paths: Sequence[str]) -> list[str]:
+        """Look at what runs now where that has changed; tell hosts that have the request. Gives those to have it."""
+        record, now = guest.record, time.time()
+        digests = await self._inventories.digests([HostKey.from_path(path) for path in paths])
+        changed = [host for host, digest in digests.items() if guest.digests.get(host.path) != digest]
+        newcomers: list[str] = []
+        async for seen in self._inventories.seen(changed):
+            host = record.key_of(seen.hostname)
+            pids = self._bounded(pids_on(seen, record.follows or ()), host)
+            if host.path not in guest.known:
+                if pids:
+                    newcomers.append(host.path)
+            elif guest.pids.get(host.path) != pids:
+                wish = replace(record.wish(pids, begun_at=now), moved_at=now)
+                await self._log.move(host, wish)
+                log.info("workloads moved", request_id=record.request_id, host=host.path, processes=len(pids))
+            guest.pids[host.path] = pids
+            guest.digests[host.path] = digests[host]
+        return newcomers
+
+    def _bounded(self, pids: list[int], host: HostKey) -> list[int]:
+        """No more than a request may name: fewer are profiled then, never more."""
+        if len(pids) > MAX_PIDS:
+            log.warning("processes left out", host=host.path, processes=len(pids), most=MAX_PIDS)
+        return pids[:MAX_PIDS]
+
+    async def _pids_of(self, guest: _Guest, path: str) -> Sequence[int] | None:
+        """What a host that joined is to profile: the whole host, or the processes that run there now, perhaps none."""
+        record = guest.record
+        if record.follows is None:
+            return record.asked.pids
+        if path not in guest.pids:  # another process let it join
+            async for seen in self._inventories.seen([HostKey.from_path(path)]):
+                guest.pids[path] = self._bounded(pids_on(seen, record.follows), HostKey.from_path(path))
+        return guest.pids[path]
+
     async def _guest(self, request_id: str) -> _Guest | None:
         if request_id not in self._guests:
             record = await self._store.get(request_id)
             if record is None:
                 return None
             known = {record.key_of(host).path for host in record.hosts}
-            self._guests[request_id] = _Guest(record, known, kept_at=-KEEP_EVERY.total_seconds())
+            pids: dict[str, Sequence[int]] = {
+                record.key_of(host).path: sorted(of_host) for host, of_host in record.targets.items() if of_host
+            }
+            self._guests[request_id] = _Guest(record, known, kept_at=-KEEP_EVERY.total_seconds(), pids=pids)
         return self._guests[request_id]
 
     async def _send(self, guest: _Guest) -> None:
@@ -130,7 +188,7 @@ class Greeter:
         for path, number in unsent.items():
             if number is None:
                 continue
-            wish = record.wish(record.asked.pids, begun_at=now)
+            wish = record.wish(await self._pids_of(guest, path), begun_at=now)
             await self._log.append({HostKey.from_path(path): wish}, piece=FIRST_PIECE + number)
             log.info("host joined a standing request", request_id=record.request_id, host=path)
         if unsent:

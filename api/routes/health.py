@@ -44,6 +44,12 @@ async def healthz() -> Liveness:
     return Liveness()
 
 
+@router.get("/api/v1/health_check", summary="Whether this process serves, as agents of the field ask")
+async def health_check() -> Liveness:
+    """Always 200. What such an agent says beside it, its key among that, is not read."""
+    return Liveness()
+
+
 @router.get("/readyz", responses={503: {"model": Readiness}}, summary="Whether what it needs is there")
 async def readyz(response: Response, parts: StudioDep) -> Readiness:
     """503 while the broker is away; 200 and `degraded` while a worker role is."""

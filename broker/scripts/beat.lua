@@ -1,113 +1,170 @@
--- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
--- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken, 11 events, 12 dead letters, 13 inventory
--- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
---        8 last command id, 9 digest of the inventory it carries ("" for none), 10 number of received ids, then
---        those, then the number of executed ids, then those, then what to remember of the host: name, value,
---        name, value; last, after how much silence (ms) a beat is a return
--- Gives  {"idle", generation, wanted} | {"deliver", command id, generation, attempt, command (JSON), wanted};
---        wanted is 1 when the inventory that is kept is another one, or none
+-- Some heartbeats of one partition: remember each host, take its acks, hand out the command it has not acked.
+-- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of each host: host,
+--        command, open requests, history, requests, inventory
+-- ARGV   1 now (ms), 2 most attempts, then of each host: path, "1" when the run has begun, last command id, after how
+--        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, that of
+--        the inventory it carries ("" for none), number of words to remember or -1 where they are already, those (name, value, name, value), number of received
+--        ids, those, number of executed ids, those
+-- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
+--        wanted}; wanted is 1 when the inventory that is kept is another one, or none
+--        | {"tell"}: nothing was done, as what to remember is not what is remembered: send the words | what the server
+--        says of a key of another type
 
-local now = ARGV[1]
-local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
-local at = {
-  command = KEYS[3], open = KEYS[4], history = KEYS[5], results = KEYS[6], deadlines = KEYS[7], taken = KEYS[10],
-}
-local has_begun, last_id = ARGV[7] == '1', ARGV[8]
+local now, most_attempts = ARGV[1], tonumber(ARGV[2])
+local beats, results, deadlines, doorbell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local taken, events, dead_letters = KEYS[5], KEYS[6], KEYS[7]
 
-local received, executed = {}, {}
-local next_arg = 10
-for _, into in ipairs({ received, executed }) do
-  local count = tonumber(ARGV[next_arg])
-  for i = 1, count do
-    into[ARGV[next_arg + i]] = true
+-- Whether one of the ids that stand behind their number is this one.
+local function names(from, id)
+  for i = from + 1, from + tonumber(ARGV[from]) do
+    if ARGV[i] == id then
+      return true
+    end
   end
-  next_arg = next_arg + count + 1
+  return false
 end
 
-local facts = { 'last_beat', now }
-for i = next_arg, #ARGV - 1 do
-  facts[#facts + 1] = ARGV[i]
-end
-redis.call('HSET', KEYS[1], unpack(facts))
-redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)
-local is_kept = redis.call('EXPIRE', KEYS[13], WEEK_SECONDS) == 1
-if is_kept and ARGV[9] ~= '' then
-  is_kept = redis.call('HGET', KEYS[1], 'inventory') == ARGV[9]
-end
-local wanted = is_kept and 0 or 1
-local last_beat = redis.call('ZSCORE', KEYS[2], who.path)
-redis.call('ZADD', KEYS[2], now, who.path)
-if not last_beat then
-  tell(KEYS[11], who, 'host_joined', now)
-elseif tonumber(now) - tonumber(last_beat) > tonumber(ARGV[#ARGV]) then
-  tell(KEYS[11], who, 'host_returned', now, { 'silent_since', last_beat })
+-- Remember what was heard of a host; false where that would take the words and they were not sent.
+local function remember(host, path, heard)
+  if heard.words >= 0 then
+    redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time, 'digest', heard.digest,
+      unpack(ARGV, heard.facts + 1, heard.facts + heard.words))
+    redis.call('EXPIRE', host, WEEK_SECONDS)
+  elseif redis.call('HGET', host, 'digest') ~= heard.digest then
+    return false
+  else
+    redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time)
+    -- Written to the disk each time, so not at each beat.
+    if redis.call('TTL', host) < WEEK_SECONDS - HOUR_SECONDS then
+      redis.call('EXPIRE', host, WEEK_SECONDS)
+    end
+  end
+  local last_beat = redis.call('ZSCORE', beats, path)
+  redis.call('ZADD', beats, now, path)
+  if not last_beat then
+    tell(events, host_at(path), 'host_joined', now)
+  elseif tonumber(now) - tonumber(last_beat) > heard.silent_after then
+    tell(events, host_at(path), 'host_returned', now, { 'silent_since', last_beat })
+  end
+  return true
 end
 
-local command = as_map(redis.call('HGETALL', at.command))
-local state, id = command.state, command.id
-local generation = tonumber(command.generation or 0)
-local is_open = state == 'pending' or state == 'delivered' or state == 'received' or state == 'running'
-if not is_open then
-  -- Given up on, and at work all the same, by its own word: compaction is to see that it is told to stop.
-  if state == 'lost' and has_begun and not command.back_at_work then
+-- Take the acks for the effective command, and hand it out if it is not acked.
+local function exchange(at, path, heard)
+  local known = redis.call('HMGET', at.command, 'state', 'generation', 'back_at_work')
+  local state, generation = known[1], tonumber(known[2] or 0)
+  if state == 'lost' and heard.has_begun and not known[3] then
+    -- Given up on, and at work all the same, by its own word: compaction is to see that it is told to stop.
     redis.call('HSET', at.command, 'back_at_work', '1')
     redis.call('HINCRBY', at.command, 'revision', 1)
-    ring(KEYS[8], { who.path })
+    ring(doorbell, { path })
   end
-  return { 'idle', generation, wanted }
-end
-
-local function move(to)
-  redis.call('HSET', at.command, 'state', to, to .. '_at', now)
-  redis.call('HINCRBY', at.command, 'revision', 1)
-  redis.call('ZADD', at.taken, now, who.path)
-  emit(at.results, who, to, now, id, generation, command.request_ids)
-  state = to
-end
-
-local is_named = last_id == id or received[id] or executed[id]
-if command.type == 'stop' then
-  -- A stop has been carried out once the agent names it as its last or as executed.
-  if last_id == id or executed[id] then
-    close(at, who, command, 'completed', now)
-    ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-    return { 'idle', generation, wanted }
+  if not (state == 'pending' or state == 'delivered' or state == 'received' or state == 'running') then
+    return generation
   end
-  if is_named then
-    if state ~= 'received' then
+  local who = host_at(path)
+  local command = as_map(redis.call('HGETALL', at.command))
+  local id = command.id
+
+  local function move(to)
+    redis.call('HSET', at.command, 'state', to, to .. '_at', now)
+    redis.call('HINCRBY', at.command, 'revision', 1)
+    redis.call('ZADD', at.taken, now, path)
+    emit(at.results, who, to, now, id, generation, command.request_ids)
+    state = to
+  end
+
+  local is_executed = names(heard.executed, id)
+  local is_named = heard.last_id == id or is_executed or names(heard.received, id)
+  if command.type == 'stop' then
+    -- A stop has been carried out once the agent names it as its last or as executed.
+    if heard.last_id == id or is_executed then
+      close(at, who, command, 'completed', now)
+      ring_if_open(at.open, at.requests, doorbell, path)
+      return generation
+    end
+    if is_named then
+      if state ~= 'received' then
+        move('received')
+      end
+      -- It has the stop and is at work on it: give it a moment before offering it again.
+      if tonumber(now) - tonumber(command.delivered_at or 0) < 5000 then
+        return generation
+      end
+    end
+  elseif is_named or state == 'received' or state == 'running' then
+    if state == 'pending' or state == 'delivered' then
       move('received')
     end
-    -- It has the stop and is at work on it: give it a moment before offering it again.
-    if tonumber(now) - tonumber(command.delivered_at or 0) < 5000 then
-      return { 'idle', generation, wanted }
+    if heard.has_begun and heard.last_id == id and state == 'received' then
+      begin(at, who, command, now, command.run_for_ms)
     end
+    return generation
   end
-elseif is_named or state == 'received' or state == 'running' then
-  if state == 'pending' or state == 'delivered' then
-    move('received')
+
+  local attempt = tonumber(command.attempts or 0) + 1
+  if attempt > most_attempts then
+    local reason = 'handed out ' .. most_attempts .. ' times without an ack'
+    redis.call('XADD', dead_letters, 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', path, 'reason', reason,
+      'attempts', attempt - 1, 'at', now, 'command_id', id, 'generation', generation,
+      'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
+    close(at, who, command, 'undeliverable', now, { 'reason', reason })
+    ring_if_open(at.open, at.requests, doorbell, path)
+    return generation
   end
-  if has_begun and last_id == id and state == 'received' then
-    begin(at, who, command, now, command.run_for_ms)
+  redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
+  redis.call('HINCRBY', at.command, 'revision', 1)
+  if state == 'pending' then
+    redis.call('HSET', at.command, 'state', 'delivered')
+    redis.call('ZADD', at.taken, now, path)
+    emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
   end
-  return { 'idle', generation, wanted }
+  return { id, generation, attempt, command.reply }
 end
 
-local attempt = tonumber(command.attempts or 0) + 1
-if attempt > tonumber(ARGV[6]) then
-  local reason = 'handed out ' .. ARGV[6] .. ' times without an ack'
-  redis.call('XADD', KEYS[12], 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', who.path, 'reason', reason,
-    'attempts', attempt - 1, 'at', now, 'command_id', id, 'generation', generation,
-    'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
-  close(at, who, command, 'undeliverable', now, { 'reason', reason })
-  ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-  return { 'idle', generation, wanted }
+-- 1 when the inventory that is kept is not the one the host carries, or there is none; what is kept is kept on.
+local function wanted(host, inventory, digest)
+  local left = redis.call('TTL', inventory)
+  if left == -2 then
+    return 1
+  end
+  if left < WEEK_SECONDS - HOUR_SECONDS then
+    redis.call('EXPIRE', inventory, WEEK_SECONDS)
+  end
+  return digest ~= '' and redis.call('HGET', host, 'inventory') ~= digest and 1 or 0
 end
-redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
-redis.call('HINCRBY', at.command, 'revision', 1)
-if state == 'pending' then
-  redis.call('HSET', at.command, 'state', 'delivered')
-  redis.call('ZADD', at.taken, now, who.path)
-  emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
+
+local function beat(host, inventory, at, path, heard)
+  if not remember(host, path, heard) then
+    return { 'tell' }
+  end
+  local is_wanted = wanted(host, inventory, heard.inventory)
+  local given = exchange(at, path, heard)
+  if type(given) == 'number' then
+    return { given, is_wanted }
+  end
+  given[5] = is_wanted
+  return given
 end
-return { 'deliver', id, generation, attempt, command.reply, wanted }
+
+local answers = {}
+local next_arg = 3
+for first = 8, #KEYS, 6 do
+  local arg = next_arg
+  local words = tonumber(ARGV[arg + 7])
+  local received = arg + 8 + math.max(words, 0)
+  local executed = received + 1 + tonumber(ARGV[received])
+  next_arg = executed + 1 + tonumber(ARGV[executed])
+  local heard = {
+    has_begun = ARGV[arg + 1] == '1', last_id = ARGV[arg + 2], silent_after = tonumber(ARGV[arg + 3]),
+    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 7,
+    inventory = ARGV[arg + 6],
+    received = received, executed = executed,
+  }
+  local at = {
+    command = KEYS[first + 1], open = KEYS[first + 2], history = KEYS[first + 3], requests = KEYS[first + 4],
+    results = results, deadlines = deadlines, taken = taken,
+  }
+  answers[#answers + 1] = for_one_host(beat, KEYS[first], KEYS[first + 5], at, ARGV[arg], heard)
+end
+return answers

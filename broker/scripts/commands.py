@@ -1,11 +1,14 @@
-"""The scripts that move a host's command: submit, beat, complete, cancel, lose; and hush, for a whole service."""
+"""The scripts that move a host's command: submit, move, beat, complete, cancel, lose; and hush, for a whole service."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from broker import codec, keys
 from broker.connection import Call
@@ -18,6 +21,7 @@ from protocol.pacing import DEFAULT_INTERVAL, stale_after
 MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
 SUBMIT: Final = load_script("submit", shared=True)
+MOVE: Final = load_script("move")
 BEAT: Final = load_script("beat", shared=True)
 KEEP_INVENTORY: Final = load_script("keep_inventory")
 COMPLETE: Final = load_script("complete", shared=True)
@@ -62,78 +66,126 @@ def submit(
     )  # fmt: skip
 
 
+def move(at: Place, request_id: str, *, entry: str) -> Call:
+    """Tell a host where the processes of a request are now. The answer is 0 when the request was withdrawn."""
+    return Call(
+        MOVE,
+        [keys.withdrawn(at.partition, request_id), keys.doorbell(at.partition), keys.requests(at)],
+        [at.path, entry],
+    )
+
+
 # --- beat -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(Struct, frozen=True):
     """Nothing new for this host. `inventory_wanted`: what is kept of what runs there is something else, or nothing."""
 
     generation: int
-    inventory_wanted: bool = field(default=False, compare=False)
+    inventory_wanted: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        """Whatever is wanted."""
+        return isinstance(other, Idle) and self.generation == other.generation
+
+    def __hash__(self) -> int:
+        return hash(self.generation)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """The command to hand out; `command` is its JSON as it goes into the reply."""
 
     command_id: str
     generation: int
     attempt: int
     command: str
-    inventory_wanted: bool = field(default=False, compare=False)
+    inventory_wanted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PackedInventory:
+class PackedInventory(Struct, frozen=True):
     """What runs on a host, as it is kept, and the digest that tells it from another."""
 
     digest: str
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """One heartbeat as the broker needs it; `facts` is what to remember of the host."""
+class Beat(Struct, frozen=True):
+    """One heartbeat as the broker needs it; `facts` is what to remember of the host.
+
+    A struct of msgspec, as `Idle` and `Delivered` are: a process makes thousands of each in a second.
+    """
 
     host: HostKey
     last_command_id: str = ""
     has_begun: bool = False
     received_ids: Sequence[str] = ()
     executed_ids: Sequence[str] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = {}
     inventory: PackedInventory | None = None
     silent_after_ms: int = codec.ms(stale_after(DEFAULT_INTERVAL).total_seconds())
     """After so much silence a beat is a return, and the events stream tells of it."""
+    agent_time: str = ""
+    """Kept like a fact, but for the digest: it is another one at each beat."""
 
 
-def beat(at: Place, heard: Beat, *, now: int) -> Call:
-    """Remember the host, take its acks, hand out what it has not acked. `now` is in ms."""
-    return Call(
-        BEAT,
-        [
-            keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
-            keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
-            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition), keys.inventory(at),
-        ],
-        [
-            now, at.path, *who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
-            heard.inventory.digest if heard.inventory else "",
-            len(heard.received_ids), *heard.received_ids, len(heard.executed_ids), *heard.executed_ids,
-            *flat(heard.facts), heard.silent_after_ms,
-        ],
-    )  # fmt: skip
+class Tell(Struct, frozen=True):
+    """The broker does not remember these facts of the host, and has done nothing: send the beat with the facts."""
 
 
-def read_beat(answer: Any) -> Idle | Delivered:
-    """What `beat` gives."""
+def digest_of(facts: Mapping[str, str]) -> str:
+    """What the broker knows by whether it remembers just these facts."""
+    return blake2b(repr(sorted(facts.items())).encode(errors="replace"), digest_size=8).hexdigest()
+
+
+class Heard(NamedTuple):
+    """A heartbeat on its way to the script: whose, the digest of its facts, and whether these go along."""
+
+    at: Place
+    beat: Beat
+    digest: str
+    with_facts: bool = True
+
+
+def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
+    """Some heartbeats of one partition: remember the hosts, take acks, hand out what is not acked. `now` is in ms.
+
+    The answer has a part for each, see `read_beat`.
+    """
+    each_keys = [
+        keys.beats(partition), keys.results(partition), keys.deadlines(partition), keys.doorbell(partition),
+        keys.taken(partition), keys.events(partition), keys.dead_letters(partition),
+    ]  # fmt: skip
+    args: list[str | int | float] = [now, MOST_ATTEMPTS]
+    for at, said, digest, with_facts in heard:
+        each_keys += (
+            keys.host(at), keys.command(at), keys.open_requests(at), keys.history(at), keys.requests(at),
+            keys.inventory(at),
+        )  # fmt: skip
+        facts = flat(said.facts) if with_facts else ()
+        words = len(facts) if with_facts else -1
+        args += (
+            at.path, int(said.has_begun), said.last_command_id, said.silent_after_ms, said.agent_time, digest,
+            said.inventory.digest if said.inventory else "",
+            words, *facts, len(said.received_ids), *said.received_ids, len(said.executed_ids), *said.executed_ids,
+        )  # fmt: skip
+    return Call(BEAT, each_keys, args)
+
+
+def read_beat(answer: Any) -> Idle | Delivered | Tell:
+    """What `beat` gives of one host.
+
+    Raises:
+        ValueError: a key of the host is of another type than ours; the text is the server's.
+    """
     match answer:
-        case ["idle", generation, wanted]:
-            return Idle(int(generation), bool(wanted))
-        case ["deliver", command_id, generation, attempt, command, wanted]:
+        case [int(generation), int(wanted)]:
+            return Idle(generation, bool(wanted))
+        case [command_id, generation, attempt, command, wanted]:
             return Delivered(command_id, int(generation), int(attempt), command, bool(wanted))
+        case ["tell"]:
+            return Tell()
         case _:
-            raise TypeError(f"beat.lua answered {answer!r}")
+            raise ValueError(f"beat.lua answered {answer!r}")
 
 
 def keep_inventory(at: Place, inventory: PackedInventory, *, ttl: timedelta) -> Call:

@@ -1,9 +1,10 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, for_one_host, words, host_of, forget, emit, tell, begin, close, ring, ring_if_open
+-- Gives  local functions: as_map, for_one_host, words, host_of, host_at, forget, emit, tell, begin, close, ring,
+--        ring_if_open
 
-local WEEK_SECONDS = 604800
+local WEEK_SECONDS, HOUR_SECONDS = 604800, 3600
 
 -- A flat reply (name, value, name, value) as a table.
 local function as_map(flat)
@@ -23,7 +24,7 @@ local function for_one_host(step, ...)
   end
   local reason = type(answer) == 'table' and answer.err or tostring(answer)
   if not string.find(reason, 'WRONGTYPE', 1, true) then
-    error(answer)
+    error({ err = reason }) -- as the server begins it ("OOM ..."): a text would get a word of its own before it
   end
   return reason
 end
@@ -40,6 +41,17 @@ end
 -- The host as the caller names it: path, tenant, service, host name.
 local function host_of(path, tenant, service, hostname)
   return { path = path, tenant = tenant, service = service, hostname = hostname }
+end
+
+-- The host that a path names: three parts, percent-encoded.
+local function host_at(path)
+  local parts = {}
+  for part in string.gmatch(path, '[^/]+') do
+    parts[#parts + 1] = string.gsub(part, '%%(%x%x)', function(code)
+      return string.char(tonumber(code, 16))
+    end)
+  end
+  return host_of(path, unpack(parts))
 end
 
 -- Take requests from the open ones; one by one, as unpack() gives up on some thousands.

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.support.befallen_roles import LOG, SEED, SHARE, lines_of, told_faults
+from tests.support.faults import WELL
 from tests.support.fleet import HOSTS
 from tests.support.fleet_journal import Journal, evidence_of, ledgers
 from tests.support.havoc import FAILOVER, KILL, plan
@@ -76,3 +78,20 @@ def test_a_seed_plans_the_same_blows_and_everybody_has_a_turn() -> None:
         *range(1, 40, 4)
     ]
     assert any(strike.action == KILL and strike.amnesiacs for turn in planned for strike in turn.strikes)
+
+
+def test_a_seed_befalls_each_life_of_a_role_with_faults_of_its_own(tmp_path: Path) -> None:
+    def lives(seed: int, name: str) -> list[list[str]]:
+        env = {LOG: str(tmp_path / f"{seed}" / f"{name}.faults"), SEED: str(seed), SHARE: "0.2"}
+        Path(env[LOG]).parent.mkdir(exist_ok=True)
+        Path(env[LOG]).unlink(missing_ok=True)
+        told = [[told.next() for _ in range(100)] for told in (told_faults(env), told_faults(env))]
+        met = [verdict for life in told for verdict in life if verdict != WELL]
+        assert sorted(lines_of(Path(env[LOG]))) == sorted([*met, "begun", "begun"]), "each is told in the file"
+        return told
+
+    first, second = lives(5, "merger")
+    assert first != second
+    assert lives(5, "merger") == [first, second]
+    assert first not in (lives(5, "api-1")[0], lives(6, "merger")[0])
+    assert len({*first}) == 3

@@ -16,6 +16,7 @@ from tests.support.compaction_laws import (
     SECONDS_OF_EACH,
     STORY,
     TIME,
+    TOLD,
     TWICE,
     WITHDRAWN,
     Law,
@@ -50,6 +51,7 @@ LAWS: Final = (
     Held("what was put off keeps what it has left", PUT_OFF, 500),
     Held("a run is given up only to what is more urgent", GIVEN_UP, 9),
     Held("a run is no longer than who is left wants", WITHDRAWN, 500),
+    Held("an agent at work for nobody is told to stop", TOLD, 500),
     Held("every request gets its own seconds and no more", SECONDS_OF_EACH, 7_500),
     Held("who came later keeps its seconds when others are stopped", SECONDS_AFTER_A_STOP, 6_000),
 )

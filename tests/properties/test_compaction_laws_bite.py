@@ -20,6 +20,7 @@ from tests.support.compaction_laws import (
     SECONDS_OF_EACH,
     STORY,
     TIME,
+    TOLD,
     TWICE,
     WITHDRAWN,
     Law,
@@ -142,11 +143,15 @@ def nobody_tells_the_agent(_active: Any) -> bool:
     return False
 
 
-_may_be_at_work = compaction._may_be_at_work
+_may_be_at_work, _at_work_for_nobody = compaction._may_be_at_work, compaction._at_work_for_nobody
 
 
 def what_was_lost_is_forgotten(effective: Any) -> bool:
     return bool(effective.is_open) and _may_be_at_work(effective)
+
+
+def who_comes_back_is_not_heard(last: Any) -> Any:
+    return _at_work_for_nobody(last) if last is not None and last.is_open else None
 
 
 def a_cancel_takes_everybody_along(known: Any, cancelled: Any, active: Any) -> None:
@@ -178,8 +183,9 @@ MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
     (PUT_OFF, "compaction._Known.put_off", what_was_put_off_begins_anew),
     (STORY, "compaction._ready", what_starts_together_starts_at_once),
     (WITHDRAWN, "folding._is_needed", a_cancelled_run_goes_on),
-    (STORY, "compaction._may_be_at_work", nobody_tells_the_agent),
-    (STORY, "compaction._may_be_at_work", what_was_lost_is_forgotten),
+    (TOLD, "compaction._may_be_at_work", nobody_tells_the_agent),
+    (TOLD, "compaction._may_be_at_work", what_was_lost_is_forgotten),
+    (TOLD, "compaction._at_work_for_nobody", who_comes_back_is_not_heard),
     (STORY, "compaction._Known.cancel", a_cancel_takes_everybody_along),
 ]
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from broker import compaction
 from broker.effective import Compacted, Effective, OpenRequest
+from protocol.commands import StopCommand
 from protocol.lifecycle import State
 from tests.support.builders import NOW
 from tests.support.compacting import config_of
@@ -20,6 +21,7 @@ from tests.support.wishes import UNIVERSE, named, own_keys, starts
 ROUNDING: Final = 1.0
 """A command's duration is in whole seconds, and what is left of a run is not."""
 STATES: Final = st.sampled_from([State.PENDING, State.DELIVERED, State.RECEIVED, State.RUNNING])
+TAKEN: Final = st.sampled_from([State.DELIVERED, State.RECEIVED, State.RUNNING])
 SECONDS: Final = st.floats(0, 70, allow_nan=False)
 
 
@@ -242,6 +244,28 @@ def _a_run_is_no_longer_than_who_is_left_wants(durations: tuple[int, int], elaps
     assert left - 2 * ROUNDING <= effective_after(compacted).remaining(now) <= left + 2 * ROUNDING
 
 
+def _an_agent_at_work_for_nobody_is_told(
+    wishes: list[OpenRequest], state: State, is_lost: bool, something_newer_comes: bool
+) -> None:
+    """Whether everybody has left the run, or the host was given up on and comes back; and what came since went, too."""
+    open_requests, command = settled(named(wishes), state)
+    if is_lost:
+        open_requests, command = [], replace(command, state=State.LOST, request_ids=())
+    if something_newer_comes:
+        (urgent,) = named(
+            [OpenRequest("", "", "start", NOW, NOW + 1e6, profiling_mode="wall", priority="urgent")], prefix="urgent-"
+        )
+        compacted = compaction.compact([*open_requests, urgent], command, NOW)
+        open_requests, command = list(compacted.open_requests), effective_after(compacted)
+    elif is_lost:
+        command = replace(command, back_at_work=True)
+    withdrawn = {request.request_id: "cancelled" for request in open_requests}
+    last = compaction.compact(open_requests, command, NOW + 0.5, withdrawn)
+    assert last.install is not None, "it goes on for nobody"
+    assert isinstance(last.install.command, StopCommand)
+    assert last.open_requests == ()
+
+
 FOLDS: Final = st.lists(starts(), min_size=2, max_size=5)
 WITH_KEYS: Final = st.lists(starts(args=own_keys()), min_size=1, max_size=4)
 THAT_EXPIRE: Final = st.lists(starts(expires_in=st.sampled_from([5.0, 60.0, 900.0])), min_size=1, max_size=3)
@@ -260,4 +284,5 @@ PRIORITIES: Final = st.sampled_from(["low", "normal", "urgent"])
 PUT_OFF: Final = Law(_what_was_put_off_keeps_what_it_has_left, (st.integers(1, 200), SECONDS))
 GIVEN_UP: Final = Law(_a_run_is_given_up_only_to_what_is_more_urgent, (PRIORITIES, PRIORITIES))
 WITHDRAWN: Final = Law(_a_run_is_no_longer_than_who_is_left_wants, (LENGTHS, SECONDS))
+TOLD: Final = Law(_an_agent_at_work_for_nobody_is_told, (FOLDS, TAKEN, st.booleans(), st.booleans()))
 STORY: Final = StoryLaw(HostStory)

@@ -11,10 +11,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from random import Random
 from typing import Any, Final
 
+import redis
 from redis.asyncio.connection import AbstractConnection
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection as SyncConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from broker.cluster import ClusterClient
 from broker.connection import Broker
@@ -77,6 +81,15 @@ def befall(broker: Broker, faults: Faults) -> None:
             _befall_nodes(client, faults)
         else:
             _befall(client, faults)
+
+
+def befall_sync(client: redis.Redis, faults: Faults) -> None:
+    """Let every connection of a synchronous client, such as rq's, meet these faults, without repeating by itself."""
+    pool = client.connection_pool
+    pool.disconnect()
+    pool.reset()
+    pool.connection_class = type("Befallen", (_BefallenSync, pool.connection_class), {"faults": faults})
+    pool.connection_kwargs["retry"] = Retry(NoBackoff(), 0)
 
 
 def _befall_nodes(cluster: ClusterClient, faults: Faults) -> None:
@@ -150,4 +163,60 @@ class _Befallen(AbstractConnection):
             return
         self._answers_left = None
         await self.disconnect()
+        raise RedisTimeoutError(LATE)
+
+
+class _BefallenSync(SyncConnection):
+    """The same for a synchronous connection."""
+
+    faults: Faults
+    _shakes_hands = False
+    _commands = 1
+    _answers_left: int | None = None
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        self._shakes_hands = True
+        try:
+            super().on_connect_check_health(check_health)
+        finally:
+            self._shakes_hands = False
+
+    def pack_command(self, *args: Any) -> Any:
+        self._commands = 1
+        return super().pack_command(*args)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    def pack_commands(self, commands: Iterable[Any]) -> Any:
+        listed = list(commands)
+        packed = super().pack_commands(listed)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        self._commands = len(listed)
+        return packed
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if not self._shakes_hands:
+            self._answers_left = None
+            match self.faults.next():
+                case verdict if verdict == REFUSED:
+                    self.disconnect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+                    raise RedisConnectionError(REFUSED)
+                case verdict if verdict == LATE:
+                    self._answers_left = self.faults.last_answer(self._commands)
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            answer = super().read_response(*args, **options)
+        except ResponseError:
+            self._count_down()
+            raise
+        self._count_down()
+        return answer
+
+    def _count_down(self) -> None:
+        if self._answers_left is None or self._shakes_hands:
+            return
+        if self._answers_left:
+            self._answers_left -= 1
+            return
+        self._answers_left = None
+        self.disconnect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         raise RedisTimeoutError(LATE)

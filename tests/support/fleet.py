@@ -158,7 +158,7 @@ def running_fleet(
             urls.append(f"http://127.0.0.1:{port}")
             roles[f"api-{number}"] = started_role(f"api-{number}", "api", "--port", str(port))
         for url in urls:
-            eventually(lambda url=url: _is_ready(client, url), within=30, what="a ready API")  # type: ignore[misc]  # bound now
+            eventually(lambda url=url: _is_ready(client, url), within=60, what="a ready API")  # type: ignore[misc]  # bound now
         tokens = json.loads((state_dir / "tokens.json").read_text())
         hosts = {"agents-1": HOSTS[::2], "agents-2": HOSTS[1::2]}
         for (name, theirs), url in zip(hosts.items(), urls, strict=True):
@@ -169,7 +169,7 @@ def running_fleet(
             role = Role(name, argv, env={"GPROFILER_TOKEN": tokens["agent"]}, log=state_dir / f"{name}.log")
             roles[name] = stack.enter_context(started(role))
         fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env, faults, client)
-        eventually(lambda: all(fleet.is_up(name, 0) for name in hosts), within=30, what="agents at work")
+        eventually(lambda: all(fleet.is_up(name, 0) for name in hosts), within=60, what="agents at work")
         yield fleet
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, SCHEDULES, TOKENS, WORKLOAD_STATUS
 
 TELLING: Final = ("operator", "viewer", "admin")
 
@@ -59,6 +59,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     # Whoever may hear it is told of the wrong place: the answer would not end otherwise.
     ("GET", "/api/v1/events"): Route(TELLING, status=422, to_others=None, query={"after": "nowhere"}),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
+    ("GET", "/api/v1/commands"): Route(TELLING, to_others=None),
+    ("GET", HOST_STATUS): Route(TELLING, to_others=None),
+    ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
@@ -73,6 +76,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
+    ("GET", "/api/v1/health_check"): Route(None),
     ("GET", "/docs"): Route(None),
     ("GET", "/docs/oauth2-redirect"): Route(None),
     ("GET", "/redoc"): Route(None),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.requests import NOT_YET, OUR_CONFIG_KEYS
-from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, TOKENS, WORKLOAD_STATUS, Api
 from tests.support.refusals import MISSING, Bad, changed, check_refused
 
 A_REQUEST = {"service_name": "web", "command_type": "start", "duration": 60, "target_hostnames": ["web-01"]}
@@ -18,7 +18,10 @@ A_BEAT = {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web",
 A_COMPLETION = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
 A_TOKEN = {"kind": "agent", "services": ["web"]}
 LONG = "x" * 257
-LISTS = ("/api/v1/hosts", "/api/v1/requests", "/api/v1/schedules", "/api/v1/dead_letters")
+LISTS = (
+    HOST_STATUS, WORKLOAD_STATUS, "/api/v1/commands", "/api/v1/hosts", "/api/v1/requests", "/api/v1/schedules",
+    "/api/v1/dead_letters",
+)  # fmt: skip
 
 
 def a_cursor(*said: Any) -> str:
@@ -365,16 +368,16 @@ def bad_tokens() -> Iterator[Bad]:
     yield row("a field named like a place", "path", "query", path=1, query=2)
 
 
-def bad_questions() -> Iterator[Bad]:
-    def row(
-        path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", said: str = "",
-        **params: str,
-    ) -> Bad:  # fmt: skip
-        said = said or " ".join(f"{name}={value[:20]}" for name, value in params.items())
-        return Bad(said or field, path, [field], method=method, status=status, code=code, params=params)
+def a_question(
+    path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", said: str = "",
+    **params: str,
+) -> Bad:  # fmt: skip
+    said = said or " ".join(f"{name}={value[:20]}" for name, value in params.items())
+    return Bad(said or field, path, [field], method=method, status=status, code=code, params=params)
 
-    for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
-        yield row("/api/v1/requests/r-1", "limit", limit=limit)
+
+def bad_lists() -> Iterator[Bad]:
+    row = a_question
     for path in LISTS:
         for name, cursor in NO_CURSORS.items():
             yield row(path, "cursor", said=f"cursor {name}", cursor=cursor)
@@ -383,8 +386,34 @@ def bad_questions() -> Iterator[Bad]:
         for limit in ("0", "-1", "x", "1.5", "10001", "1000000000000000000", "9" * 5_000):
             yield row(path, "limit", limit=limit)
         for service in ("", LONG):
-            yield row(path, "service_name", service_name=service)
+            yield row(path, "service_name.0" if "profiling" in path else "service_name", service_name=service)
+
+
+def bad_filters() -> Iterator[Bad]:
+    row = a_question
+    for path in (HOST_STATUS, WORKLOAD_STATUS):
+        for name in ("hostname", "ip_address", "profiling_status", "command_type"):
+            yield Bad(f"{name} empty", path, [f"{name}.0"], method="GET", params={name: ""})
+        for pid in ("x", "1.5", ""):
+            yield row(path, "pids.0", pids=pid)
+        yield row(path, "exact_match", exact_match="perhaps")
+    for scope in ("", "workload", "Host"):
+        yield row(WORKLOAD_STATUS, "scope", scope=scope)
+    for key in ("x", "{}", "[1]", "[" * 2_000):
+        yield row(WORKLOAD_STATUS, "cursor", said=f"cursor of {key[:9]}", cursor=a_cursor("name", "host", key))
+    yield row("/api/v1/commands", "state", state="asleep")
+    yield row("/api/v1/commands", "command_type", command_type="restart")
+    yield Bad("asleep", "/api/v1/hosts", ["status"], method="GET", params={"status": "asleep"})
+    yield row("/api/v1/schedules", "state", state="asleep")
+    yield row("/api/v1/dead_letters", "kind", kind="x")
+    yield row("/api/v1/requests", "submitted_by", submitted_by="")
     yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
+
+
+def bad_questions() -> Iterator[Bad]:
+    row = a_question
+    for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
+        yield row("/api/v1/requests/r-1", "limit", limit=limit)
     yield row(f"/api/v1/requests/{'r' * 129}", "request_id")
     yield row("/api/v1/requests/r-1", "request_id", status=404, code="not_found")
     yield row("/api/v1/requests/%00%ED%A0%80", "request_id", status=404, code="not_found")
@@ -400,7 +429,7 @@ def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
     *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_entities(), *bad_bulks(), *bad_requests(),
     *bad_heartbeats(),
     *bad_completions(), *bad_tokens(),
-    *bad_questions(),
+    *bad_questions(), *bad_lists(), *bad_filters(),
 ])  # fmt: skip
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:
     check_refused(bare_api, bad, keyring[bad.token])

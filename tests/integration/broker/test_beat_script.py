@@ -1,6 +1,7 @@
 """A heartbeat, in one atomic step: the host is remembered, acks are taken, an unacked command is handed out."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,21 @@ def host(broker: Broker) -> PlayedHost:
     return PlayedHost(broker)
 
 
+def told(answer: Delivered) -> dict[str, Any]:
+    """The command without when it was installed, which agents are not told."""
+    command: dict[str, Any] = json.loads(answer.command)
+    assert command.pop("at") > 0
+    return command
+
+
 async def test_an_idle_host_is_remembered(host: PlayedHost, broker: Broker) -> None:
     assert await host.beat() == Idle(0)
     async with broker.guarded() as redis:
         facts = await redis.hgetall(keys.host(host.at))
         ttl = await redis.ttl(keys.host(host.at))
         beat = await redis.zscore(keys.beats(host.at.partition), host.at.path)
-    assert facts == {"last_beat": "1800000000000", "ip_address": "192.168.1.100"}
+    assert facts.pop("digest")
+    assert facts == {"last_beat": "1800000000000", "ip_address": "192.168.1.100", "agent_time": ""}
     assert 604_700 < ttl <= 604_800
     assert beat == NOW * 1000
     assert await host.results() == [], "a heartbeat that changes nothing tells nothing"
@@ -34,7 +43,7 @@ async def test_a_command_is_handed_out(host: PlayedHost) -> None:
     answer = await host.beat()
     assert isinstance(answer, Delivered)
     assert (answer.command_id, answer.generation, answer.attempt) == (record.command_id, 1, 1)
-    assert json.loads(answer.command) == {
+    assert told(answer) == {
         "command_type": "start",
         "combined_config": {
             "duration": 90, "frequency": 11, "profiling_mode": "cpu", "continuous": False, "pids": [1, 3],
@@ -153,7 +162,7 @@ async def a_stop_is_handed_out(host: PlayedHost) -> Delivered:
     await host.submit(command_type="stop")
     await host.settle()
     command = await host.take()
-    assert json.loads(command.command) == {"command_type": "stop", "combined_config": {"stop_level": "host"}}
+    assert told(command) == {"command_type": "stop", "combined_config": {"stop_level": "host"}}
     return command
 
 

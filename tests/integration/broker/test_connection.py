@@ -180,3 +180,22 @@ async def test_roles_start_in_any_order(tmp_path: Path) -> None:
 async def test_many_callers_share_the_connection(broker: Broker) -> None:
     answers = await asyncio.gather(*(broker.run(COUNT) for _ in range(300)))
     assert sorted(answers) == list(range(1, 301))
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_call_that_is_under_way_when_the_broker_is_closed_leaves_no_connection_open(
+    broker_settings: BrokerSettings, steps: int
+) -> None:
+    """Nobody waits for it any more: its connection may be on the way up, and comes after the end."""
+    broker = Broker(broker_settings)
+    calls = [asyncio.create_task(client.ping()) for client in (broker.redis, broker.blocking)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await broker.close()
+    await asyncio.gather(*calls, return_exceptions=True)
+    for client in (broker.redis, broker.blocking):
+        pool = client.connection_pool
+        assert [each for each in (*pool._available_connections, *pool._in_use_connections) if each.is_connected] == []

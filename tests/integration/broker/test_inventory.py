@@ -36,9 +36,8 @@ async def beat(broker: Broker, containers: list[dict[str, Any]] | None) -> Idle 
 
 
 async def kept(broker: Broker) -> tuple[list[dict[str, Any]], str | None]:
-    at = broker.place(a_host())
     (seen,) = [each async for each in Inventories(broker).seen([a_host()])]
-    digest = (await Inventories(broker).digests([at])).get(at)
+    digest = (await Inventories(broker).digests([a_host()])).get(a_host())
     return [container.model_dump(mode="json", exclude_defaults=True) for container in seen.containers], digest
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -23,7 +24,7 @@ from broker.request_store import RequestStore
 from broker.results import Results
 from broker.roster import Roster
 from broker.settings import BrokerSettings
-from broker.slot_map import slot_of
+from broker.slot_map import Node, SlotMap, slot_of
 from broker.token_store import TokenKind, TokenStore
 from protocol.names import DEFAULT_TENANT
 from tests.support.builders import NOW, a_host, submitted
@@ -307,6 +308,32 @@ async def test_a_slot_that_moves_is_followed_and_nothing_runs_twice(broker: Brok
     target.ask("FLUSHALL")
     for node in (source, target, *(node for node in cluster.serving if node not in (source, target))):
         node.ask("CLUSTER", "SETSLOT", slot, "NODE", source_id)
+
+
+async def test_a_look_that_the_end_cuts_short_leaves_no_connection_open(broker: Broker) -> None:
+    """Wherever it stands: at the call, or already at closing its own connections."""
+    made: list[Any] = []
+
+    def connect(node: Node) -> Any:
+        made.append(broker.redis.connect(node))
+        return made[-1]
+
+    for steps in range(40):
+        slots = SlotMap(broker.redis.slots.primaries, connect)
+        looking = asyncio.create_task(slots._look_again())
+        slots._looking = looking
+        for _ in range(steps):
+            time.sleep(0.0005)  # noqa: ASYNC251 - the answers of all nodes come while the loop does something else
+            await asyncio.sleep(0)
+        await slots.aclose()
+        assert looking.done()
+    pools = [client.connection_pool for client in made]
+    each = [connection for pool in pools for connection in (*pool._available_connections, *pool._in_use_connections)]
+    left_open = [connection for connection in each if connection.is_connected]
+    for connection in left_open:
+        await connection.disconnect()
+    assert left_open == []
+    assert len(each) > 40, "it hardly ever came to a connection: this test sees nothing"
 
 
 async def test_a_url_that_speaks_of_one_server_is_refused_on_a_node(cluster: RunningCluster) -> None:

@@ -8,6 +8,7 @@ import pytest
 from broker import keys
 from broker.connection import Broker
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
@@ -23,7 +24,9 @@ from workers.greeter import Greeter
 
 def a_greeter(broker: Broker) -> Greeter:
     """One greeter, wired as the role is."""
-    return Greeter(StandingRequests(broker), RequestStore(broker), HostRegistry(broker), RequestLog(broker))
+    return Greeter(
+        StandingRequests(broker), RequestStore(broker), HostRegistry(broker), RequestLog(broker), Inventories(broker)
+    )
 
 
 def a_played_host(broker: Broker, name: str, service: str = "web", tenant: str = DEFAULT_TENANT) -> PlayedHost:

@@ -19,6 +19,10 @@ class FlakyTokens:
         self.calls = 0
         self.enough = asyncio.Event()
 
+    async def find(self, secret: str) -> str:
+        """Each is there already: nothing is to be audited."""
+        return secret
+
     async def add(self, *_: object, **__: object) -> None:
         self.calls += 1
         if self.calls == 7:

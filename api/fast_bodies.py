@@ -1,0 +1,109 @@
+"""Reading the heartbeats that agents send all day: a body that is understood here reads as the ordinary route reads it.
+
+What is unusual is not read at all: the ordinary route is the contract, and finds the words for what is wrong.
+"""
+
+from typing import Annotated, Any, Final, cast
+
+from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType, ValidationError
+from msgspec.json import Decoder
+
+from api.bodies import unzipped
+from api.problems import Refusal
+from protocol.heartbeats import MAX_IDS, Heartbeat
+from protocol.names import MAX_NAME
+
+DEEPEST: Final = 16
+"""How deep a value may be nested to be read here; the ordinary route takes more."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Ids = Annotated[list[Id], Meta(max_length=MAX_IDS)]
+Text = Annotated[str, Meta(max_length=256)]
+
+
+class FastHeartbeat(Struct):
+    """The fields of `protocol.heartbeats.Heartbeat` and their bounds; a test holds the one against the other."""
+
+    ip_address: Annotated[str, Meta(min_length=1, max_length=64)]
+    hostname: Name
+    service_name: Name
+    last_command_id: Id | UnsetType | None = UNSET
+    status: Text | UnsetType | None = UNSET
+    timestamp: Text | UnsetType | None = UNSET
+    agent_version: Text | UnsetType | None = UNSET
+    run_mode: Text | UnsetType | None = UNSET
+    received_command_ids: Ids | UnsetType | None = UNSET
+    executed_command_ids: Ids | UnsetType | None = UNSET
+    perf_supported_events: Annotated[list[Text], Meta(max_length=MAX_IDS)] | UnsetType | None = UNSET
+    namespace: Text | UnsetType | None = UNSET
+    pod_name: Text | UnsetType | None = UNSET
+    containers: UnsetType | None = UNSET
+    """An inventory is sent when it changes, and takes a model of its own: for the ordinary route."""
+    capabilities: dict[str, Any] | UnsetType | None = UNSET
+
+
+FIELDS: Final = FastHeartbeat.__struct_fields__
+_decode: Final = Decoder(FastHeartbeat).decode
+
+
+class Unusual(Exception):
+    """Not for here: the ordinary route may read it, or say what is wrong."""
+
+
+def read(raw: bytes, *, zipped: bool = False) -> Heartbeat:
+    """A heartbeat, with the attributes of the model that the ordinary route makes of it.
+
+    Raises:
+        Unusual: it may not be one, or has something in it that two readers could read in two ways.
+    """
+    try:
+        if zipped:
+            raw = unzipped(raw)
+        said = _decode(raw)
+    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError, Refusal):
+        raise Unusual from None
+    # A key that stands twice, or that is none of ours (and may stand twice), shows in the number of texts: without
+    # escapes each has two quotes.
+    if b"\\" in raw or raw.count(b'"') != 2 * _texts(said):
+        raise Unusual
+    if not (_is_printable(said.hostname) and _is_printable(said.service_name)):
+        raise Unusual
+    return cast("Heartbeat", said)
+
+
+def _texts(said: FastHeartbeat) -> int:
+    """How many texts the body had, keys too, if nothing stands twice. What was left out becomes what it means."""
+    count = 0
+    for name in FIELDS:
+        value = getattr(said, name)
+        if value is UNSET:
+            setattr(said, name, None)
+        elif type(value) is str:
+            count += 2
+        elif value is None:
+            count += 1
+        else:
+            count += 1 + _texts_in(value)
+    said.received_command_ids = said.received_command_ids or []
+    said.executed_command_ids = said.executed_command_ids or []
+    return count
+
+
+def _texts_in(value: Any, level: int = 0) -> int:
+    """How many texts are in a value."""
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is float or level > DEEPEST:
+        raise Unusual
+    if kind is list:
+        return sum(_texts_in(item, level + 1) for item in value)
+    if kind is dict:
+        return len(value) + sum(_texts_in(item, level + 1) for item in value.values())
+    return 0
+
+
+def _is_printable(name: str) -> bool:
+    """Whether a name is good beyond doubt; `protocol.names.printable` decides about the others."""
+    return name.isprintable() and not name.isspace()

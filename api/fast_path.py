@@ -1,0 +1,203 @@
+"""The way of most heartbeats, before the framework's routing: decoded once, callers known, answers made before.
+
+It knows good heartbeats in the usual words. Whatever else comes, with every refusal, goes to the ordinary route, which
+is the contract: what both can read they answer alike, to the byte.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import fast_bodies
+from api.auth import may_beat
+from api.beats import heard_of, reply_of
+from api.dependencies import Studio
+from api.fast_bodies import Unusual
+from api.held import hold
+from api.limits import lane_of
+from api.preferences import preferred_wait
+from api.problems import Refusal, answer, turned_down
+from api.routes import heartbeats
+from broker.errors import BrokerUnavailable
+from broker.scripts import Beat, Idle
+
+PATH: Final = "/api/metrics/heartbeat"
+ROUTE: Final = heartbeats.router.routes[0]
+LANE: Final = lane_of("POST", PATH)
+MOST_BYTES: Final = 64 * 1024
+"""Larger bodies are read by the ordinary route."""
+MOST_DIGITS: Final = len(str(MOST_BYTES))
+MOST_ANSWERS: Final = 1_024
+"""Made answers that are kept: one for each generation that a command can have."""
+_JSON: Final = (b"application/json", b"application/json; charset=utf-8")
+
+
+class Made(NamedTuple):
+    """An answer as it goes out."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Head(NamedTuple):
+    """What the headers of a heartbeat say."""
+
+    authorization: bytes
+    is_zipped: bool
+    wait: int
+
+
+class ToHold(NamedTuple):
+    """A heartbeat that is ready to wait so many seconds."""
+
+    heard: Beat
+    wait: int
+
+
+class FastPath:
+    """Answers heartbeats; passes on everything else, and every heartbeat that it does not understand."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._idle: dict[tuple[int, bool, int], Made] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = ROUTE  # what is counted and audited is told by it
+        parts: Studio = scope["app"].state.studio
+        read: list[Message] = []
+        try:
+            if (asked := await self._beat(parts, scope, receive, send, read)) is not None:
+                read.clear()
+                # From here and not from further in: each frame that waits takes half a KiB, and what it read as well.
+                interval = parts.settings.heartbeat_interval
+                response = reply_of(await hold(scope, receive, *asked, parts), interval=interval)
+                response.headers["Preference-Applied"] = f"wait={asked.wait}"
+                await response(scope, receive, send)
+        except Unusual:
+            await self._app(scope, _again(read, receive), send)
+        except (Refusal, BrokerUnavailable) as error:
+            await answer(Request(scope), turned_down(error))(scope, receive, send)
+
+    async def _beat(
+        self, parts: Studio, scope: Scope, receive: Receive, send: Send, read: list[Message]
+    ) -> "ToHold | None":
+        """Answer one heartbeat, or give one that is to be held. What has come of its body is in `read`.
+
+        Raises:
+            Unusual: this is for the ordinary route; nothing was done.
+            BrokerUnavailable: the broker is away.
+        """
+        head = _head(scope)
+        known = parts.authenticator.recall(head.authorization)
+        if known is None:
+            try:
+                caller = await parts.authenticator.identify(Request(scope))
+            except Refusal:
+                raise Unusual from None
+        elif known.token is None:
+            raise Unusual  # refused without asking the broker, and told to log and audit there
+        else:
+            caller = known.token
+        heartbeat = fast_bodies.read(await _body(receive, read), zipped=head.is_zipped)
+        if not may_beat(caller, heartbeat.service_name):
+            raise Unusual
+        try:
+            if LANE is not None:
+                await parts.limits.check(scope, LANE, caller.token_id)
+        except Refusal:
+            raise Unusual from None
+        scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused while it is held
+        interval = parts.settings.heartbeat_interval
+        heard = heard_of(heartbeat, tenant=caller.tenant, interval=interval)
+        if head.wait:
+            return ToHold(heard, head.wait)
+        outcome = await parts.command_store.exchange(heard, now=time.time())
+        if isinstance(outcome, Idle):
+            await _send(send, self._idle.get(_key(outcome, interval)) or self._make(outcome, interval))
+        else:
+            await reply_of(outcome, interval=interval)(scope, receive, send)
+        return None
+
+    def _make(self, outcome: Idle, interval: int) -> Made:
+        response = reply_of(outcome, interval=interval)
+        made = Made(response.status_code, response.raw_headers, bytes(response.body))
+        if len(self._idle) < MOST_ANSWERS:
+            self._idle[_key(outcome, interval)] = made
+        return made
+
+
+def _key(outcome: Idle, interval: int) -> tuple[int, bool, int]:
+    """What tells one answer from another."""
+    return outcome.generation, outcome.inventory_wanted, interval
+
+
+def _head(scope: Scope) -> Head:
+    """What the headers say.
+
+    Raises:
+        Unusual: something that asks for a closer look.
+    """
+    authorization = kind = encoding = b""
+    waits: list[bytes] = []
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if authorization:
+                raise Unusual
+            authorization = value
+        elif name == b"content-type":
+            if kind or value not in _JSON:
+                raise Unusual
+            kind = value
+        elif name == b"content-encoding":
+            if encoding or value not in (b"gzip", b"identity"):
+                raise Unusual
+            encoding = value
+        elif name == b"content-length" and len(value) > MOST_DIGITS:
+            raise Unusual
+        elif name == b"prefer":
+            waits.append(value)
+    wait = preferred_wait([value.decode("latin-1") for value in waits]) if waits else 0
+    return Head(authorization, encoding == b"gzip", wait)
+
+
+async def _body(receive: Receive, read: list[Message]) -> bytes:
+    """The whole body, of a size that heartbeats have.
+
+    Raises:
+        Unusual: it is larger, or the client went away in the middle.
+    """
+    message = await receive()
+    read.append(message)
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= MOST_BYTES:
+        message = await receive()
+        read.append(message)
+        body += message.get("body", b"")
+    if message["type"] != "http.request" or len(body) > MOST_BYTES:
+        raise Unusual
+    return body
+
+
+def _again(read: Sequence[Message], receive: Receive) -> Receive:
+    """Gives once more what was read, and then what comes."""
+    messages = iter(read)
+
+    async def received() -> Message:
+        for message in messages:
+            return message
+        return await receive()
+
+    return received
+
+
+async def _send(send: Send, made: Made) -> None:
+    await send({"type": "http.response.start", "status": made.status, "headers": list(made.headers)})
+    await send({"type": "http.response.body", "body": made.body})

@@ -1,0 +1,197 @@
+"""The ordinary route of heartbeats, and the same behind the fast path: asked the same, without a socket."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Self
+
+from fastapi import FastAPI, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.auth import Authenticator
+from api.bodies import read_model
+from api.body_limit import BodyLimit
+from api.fast_path import FastPath
+from api.limits import Limits
+from api.routes import heartbeats
+from broker.errors import BrokerUnavailable
+from broker.limits import WindowLimits
+from broker.scripts import Beat, Delivered, Idle
+from broker.token_store import Token, TokenKind
+from protocol.heartbeats import Heartbeat
+
+PATH = "/api/metrics/heartbeat"
+COMMAND = '{"command_type":"start","combined_config":{"duration":60,"frequency":11,"profiling_mode":"cpu"}}'
+
+
+class KnownTokens:
+    """A store of tokens that counts how often it is asked."""
+
+    def __init__(self, **tokens: Token) -> None:
+        self.tokens = tokens
+        self.asked = 0
+
+    async def find(self, secret: str) -> Token | None:
+        self.asked += 1
+        return self.tokens.get(secret)
+
+
+def a_token(kind: TokenKind, *services: str) -> Token:
+    return Token(f"t-{kind}", kind, "default", services, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@dataclass
+class Recorded:
+    """Takes beats as the command store does, and answers what a test wants."""
+
+    outcome: Idle | Delivered | BrokerUnavailable = field(default_factory=lambda: Idle(0))
+    beats: list[Beat] = field(default_factory=list)
+
+    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:  # noqa: ARG002 - as the store has it
+        self.beats.append(heard)
+        if isinstance(self.outcome, BrokerUnavailable):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, without the order of the headers."""
+
+    status: int
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+class Counting:
+    """Counts what comes by here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.count = 0
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.count += 1
+        await self._app(scope, receive, send)
+
+
+class Way:
+    """One application with parts of its own."""
+
+    def __init__(self, *, is_fast: bool) -> None:
+        self.store = Recorded()
+        self.tokens = KnownTokens(
+            agent=a_token(TokenKind.AGENT, "*"), web=a_token(TokenKind.AGENT, "web*"),
+            viewer=a_token(TokenKind.VIEWER, "*"), admin=a_token(TokenKind.ADMIN, "*"),
+        )  # fmt: skip
+        self.app = FastAPI()
+        problems.install(self.app)
+        self.app.include_router(heartbeats.router)
+        self.app.add_middleware(BodyLimit)
+        self.app.add_middleware(Counting)
+        if is_fast:
+            self.app.add_middleware(FastPath)
+        self.app.state.studio = SimpleNamespace(
+            settings=SimpleNamespace(heartbeat_interval=30),
+            command_store=self.store,
+            refusals=SimpleNamespace(note=lambda kind, act: None),  # noqa: ARG005 - what is audited is not asked here
+            limits=Limits(WindowLimits(None), {}),  # type: ignore[arg-type]  # without quotas nobody is asked
+            authenticator=Authenticator(self.tokens),  # type: ignore[arg-type]  # as far as it is used
+        )
+
+    @property
+    def ordinary(self) -> int:
+        """How many calls came to the ordinary route."""
+        layer: Any = self.app.middleware_stack
+        while layer is not None and not isinstance(layer, Counting):
+            layer = getattr(layer, "app", None) or getattr(layer, "_app", None)
+        return layer.count if layer is not None else 0
+
+    async def ask(
+        self, chunks: Sequence[bytes], headers: Sequence[tuple[bytes, bytes]], *, is_cut: bool = False
+    ) -> Answer:
+        """Send a heartbeat in pieces, as they come from the network; `is_cut`: and go away before the last."""
+        messages: list[Message] = [
+            {"type": "http.request", "body": chunk, "more_body": is_cut or number < len(chunks)}
+            for number, chunk in enumerate(chunks, start=1)
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": PATH, "raw_path": PATH.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+        }  # fmt: skip
+        await self.app(scope, receive, send)
+        start, *rest = sent
+        body = b"".join(message.get("body", b"") for message in rest)
+        return Answer(start["status"], dict(start["headers"]), body)
+
+
+class TwoWays:
+    """Both of them, and how they compare."""
+
+    def __init__(self) -> None:
+        self.fast, self.ordinary = Way(is_fast=True), Way(is_fast=False)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+
+    def answer_with(self, outcome: Idle | Delivered | BrokerUnavailable) -> None:
+        """What the broker answers from now on."""
+        self.fast.store.outcome = self.ordinary.store.outcome = outcome
+
+    def compare(
+        self,
+        *chunks: bytes,
+        token: str | None = "agent",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        is_cut: bool = False,
+    ) -> tuple[Answer, bool]:
+        """Ask both the same; gives the answer, and whether the fast path gave it itself.
+
+        Raises:
+            AssertionError: they differ in the answer, or in what reached the broker.
+        """
+        given = [*([(b"authorization", f"Bearer {token}".encode())] if token is not None else []), *headers]
+        before = self.fast.ordinary
+        for way in (self.fast, self.ordinary):
+            way.store.beats.clear()
+        fast, ordinary = self._runner.run(self._both(chunks, given, is_cut=is_cut))
+        assert fast == ordinary
+        assert self.fast.store.beats == self.ordinary.store.beats
+        return fast, self.fast.ordinary == before
+
+    def ordinarily_read(self, raw: bytes) -> Heartbeat:
+        """A body as the ordinary route reads it.
+
+        Raises:
+            Refusal: it cannot be read.
+        """
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        request = Request({"type": "http", "method": "POST", "path": PATH, "headers": []}, receive)
+        return self._runner.run(read_model(request, Heartbeat))
+
+    async def _both(
+        self, chunks: Sequence[bytes], headers: Sequence[tuple[bytes, bytes]], *, is_cut: bool
+    ) -> tuple[Answer, Answer]:
+        return (
+            await self.fast.ask(chunks, headers, is_cut=is_cut),
+            await self.ordinary.ask(chunks, headers, is_cut=is_cut),
+        )
