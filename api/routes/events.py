@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from api.auth import require
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
+from api.limit_settings import Lane
 from api.live import (
     Ended,
     Event,
@@ -142,6 +143,7 @@ async def websocket(socket: WebSocket) -> None:
     try:
         caller = await _identify(parts, identity)
         identity.state.caller = caller
+        await parts.limits.check(socket.scope, Lane.READS, caller.token_id)
         wanted, after = _asked(socket, parts)
         _check_may_listen(caller, wanted)
         async with parts.live.listening(wants(caller, wanted), wanted.families, after=after) as listener:
