@@ -30,10 +30,6 @@ class FlakyTokens:
         if self.calls in {1, 4}:
             raise BrokerUnavailable("ConnectionError")
 
-    async def find(self, *_: object) -> object:
-        """It is there: nothing is to be recorded."""
-        return object()
-
 
 class Answers:
     async def wait_until_ready(self) -> None:
