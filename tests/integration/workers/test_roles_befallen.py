@@ -22,6 +22,7 @@ from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.events import Events
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.lease import Lease
 from broker.outbox import NOTIFIERS, Outbox
 from broker.request_log import RequestLog
@@ -158,7 +159,7 @@ async def test_the_greeter_gives_a_standing_request_to_each_joiner_once_and_ends
     record = await a_request(broker, 0, target_hostnames=None, target_scope="service", continuous=True)
     standing, hosts = StandingRequests(shaky), [PlayedHost(broker, a_host(f"new-{number}")) for number in range(8)]
     await repeated(lambda: standing.open(record))
-    greeter = Greeter(standing, RequestStore(shaky), HostRegistry(shaky), RequestLog(shaky))
+    greeter = Greeter(standing, RequestStore(shaky), HostRegistry(shaky), RequestLog(shaky), Inventories(shaky))
     for host in hosts:
         host.now = time.time()
         await host.beat()
