@@ -57,6 +57,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_set_up(parts, secrets), name="set up"),
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
+                asyncio.create_task(parts.authenticator.follow_changes(), name="tokens"),
             ]
             try:
                 yield

@@ -18,6 +18,7 @@ from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
+from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
 
 
@@ -42,7 +43,7 @@ class Studio:
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
-        self.authenticator = Authenticator(self.tokens, switched_off=settings.insecure_no_auth)
+        self.authenticator = Authenticator(self.tokens, TokenChanges(broker), switched_off=settings.insecure_no_auth)
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
@@ -62,7 +63,7 @@ async def caller(request: Request, parts: StudioDep) -> Token:
     Raises:
         Refusal: nobody we know.
     """
-    return await parts.authenticator.identify(request)
+    return await parts.authenticator.identify(request.headers)
 
 
 CallerDep = Annotated[Token, Depends(caller)]

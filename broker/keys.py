@@ -209,13 +209,28 @@ def idempotency(tenant: str, token_id: str, key: str) -> str:
 
 
 def token(digest: str) -> str:
-    """Hash, no TTL. A bearer token by the SHA-256 of its text; token_store."""
+    """Hash, no TTL. A bearer token by the SHA-256 of its text; token_store, rotate_token, revoke_token."""
     return f"{PREFIX}{{tokens}}:token:{digest}"
 
 
 def token_ids() -> str:
-    """Hash token id -> digest, no TTL. Which tokens there are; token_store."""
+    """Hash token id -> digest of its newest secret, no TTL. Which tokens there are; token_store, rotate_token."""
     return f"{PREFIX}{{tokens}}:ids"
+
+
+def tokens_of(tenant: str) -> str:
+    """Sorted set of `created (ms):id`, all of score 0, no TTL. A tenant's tokens by age; token_store."""
+    return f"{PREFIX}{{tokens}}:of:{quote(tenant, safe='')}"
+
+
+def token_changes() -> str:
+    """Stream capped at 10,000. Ids of tokens that were rotated or revoked; rotate_token, revoke_token."""
+    return f"{PREFIX}{{tokens}}:changes"
+
+
+def tokens_used() -> str:
+    """Hash token id -> last use (ms), no TTL. Told by each API process now and then; token_store."""
+    return f"{PREFIX}{{tokens}}:used"
 
 
 def asked_jobs() -> str:

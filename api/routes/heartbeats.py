@@ -18,7 +18,7 @@ from api.documented import json_body, problems
 from broker.codec import ms
 from broker.host_registry import facts_of
 from broker.scripts import Beat, Delivered, Idle
-from broker.token_store import TokenKind
+from broker.token_store import Token, TokenKind
 from protocol.commands import CommandReader
 from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
 from protocol.names import HostKey
@@ -63,15 +63,19 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
     wait = preferred_wait(request)
     if wait == 0:
         return _answer(await parts.command_store.exchange(heard, now=time.time()), parts)
-    response = _answer(await _hold(request, heard, wait, parts), parts)
+    response = _answer(await _hold(request, caller, heard, wait, parts), parts)
     response.headers["Preference-Applied"] = f"wait={wait}"
     return response
 
 
-async def _hold(request: Request, heard: Beat, wait: int, parts: Studio) -> Idle | Delivered:
-    """Ask, and ask again at each nudge, until there is a command, time is up, we go down, or the agent is gone."""
+async def _hold(request: Request, caller: Token, heard: Beat, wait: int, parts: Studio) -> Idle | Delivered:
+    """Ask, and ask again at each nudge, until there is a command, time is up, we go down, or the agent is gone.
+
+    Raises:
+        Refusal: the token has ended meanwhile.
+    """
     path = parts.broker.place(heard.host).path
-    with parts.nudges.waiter(path) as woken:
+    with parts.nudges.waiter(path) as woken, parts.authenticator.watch(caller, woken.set):
         # Registered first: a command that is installed after this question sets `woken`.
         outcome = await parts.command_store.exchange(heard, now=time.time())
         if isinstance(outcome, Delivered):
@@ -88,7 +92,7 @@ async def _hold(request: Request, heard: Beat, wait: int, parts: Studio) -> Idle
                 if gone.done() or not woken.is_set() or parts.nudges.closing:
                     break
                 woken.clear()
-                await parts.authenticator.identify(request)  # the token may have been revoked meanwhile
+                await parts.authenticator.identify(request.headers)  # refuses a token that has ended meanwhile
                 outcome = await parts.command_store.exchange(heard, now=time.time())
                 if isinstance(outcome, Delivered):
                     break

@@ -68,6 +68,12 @@ from broker.scripts.settling import (
     replay,
     settle,
 )
+from broker.scripts.tokens import (
+    REVOKE_TOKEN,
+    ROTATE_TOKEN,
+    revoke_token,
+    rotate_token,
+)
 
 __all__ = [
     "ADVANCE",
@@ -84,6 +90,8 @@ __all__ = [
     "PARK",
     "PROJECT",
     "REPLAY",
+    "REVOKE_TOKEN",
+    "ROTATE_TOKEN",
     "SAMPLE",
     "SAVE_SCHEDULE",
     "SETTLE",
@@ -118,6 +126,8 @@ __all__ = [
     "read_pace",
     "read_taken",
     "replay",
+    "revoke_token",
+    "rotate_token",
     "sample",
     "save_schedule",
     "settle",

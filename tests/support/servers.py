@@ -7,7 +7,7 @@ from pathlib import Path
 import redis
 
 from broker.connection import Broker
-from broker.keys import roles
+from broker.keys import roles, tokens_used
 from broker.settings import BrokerSettings
 from tests.support.processes import broker_role, eventually, started
 
@@ -45,10 +45,11 @@ async def emptied(settings: BrokerSettings) -> AsyncIterator[Broker]:
 def everything_in(settings: BrokerSettings) -> dict[str, bytes | None]:
     """Every key with its whole value, as the server would dump it: for "not one key changed".
 
-    But for the roster: every process at work signs it every few seconds, whatever is asked.
+    But for the roster, and the last use of tokens: every process at work writes them now and then, whatever is asked.
     """
+    aside = {roles(), tokens_used()}
     with redis.Redis.from_url(settings.url) as client, client.pipeline(transaction=False) as pipe:
-        keys: list[bytes] = sorted(key for key in client.scan_iter(count=1000) if key.decode() != roles())
+        keys: list[bytes] = sorted(key for key in client.scan_iter(count=1000) if key.decode() not in aside)
         for key in keys:
             pipe.dump(key)
         return {key.decode(): value for key, value in zip(keys, pipe.execute(), strict=True)}

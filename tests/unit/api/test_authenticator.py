@@ -1,21 +1,25 @@
 """How long a token is believed without asking again."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import Request
 
 from api import auth
 from api.auth import REMEMBERED_SECONDS, Authenticator, require, require_every_service, require_service
 from api.problems import Refusal
 from broker.errors import BrokerUnavailable
-from broker.token_store import Token, TokenKind
+from broker.token_store import Token, TokenKind, digest_of
 
-A_TOKEN = Token("t-1", TokenKind.AGENT, "default", ("web-*",), datetime.now(UTC))
+A_TOKEN = Token(
+    "t-1", TokenKind.AGENT, "default", ("web-*",), datetime.now(UTC), digest=digest_of("pcs_good")
+)  # fmt: skip
 
 
 class FakeStore:
@@ -25,12 +29,32 @@ class FakeStore:
         self.tokens: dict[str, Token] = {"pcs_good": A_TOKEN}
         self.asked = 0
         self.away = False
+        self.used: dict[str, float] = {}
 
-    async def find(self, secret: str) -> Token | None:
+    async def with_digest(self, digest: str) -> Token | None:
         self.asked += 1
         if self.away:
             raise BrokerUnavailable("ConnectionError")
-        return self.tokens.get(secret)
+        return next((token for secret, token in self.tokens.items() if digest_of(secret) == digest), None)
+
+    async def note_used(self, token_ids: dict[str, float]) -> None:
+        if self.away:
+            raise BrokerUnavailable("ConnectionError")
+        self.used |= token_ids
+
+
+class FakeChanges:
+    """Changes of tokens that a test tells of by hand."""
+
+    def __init__(self) -> None:
+        self.silence = 0.0
+        self.tell: Callable[[Collection[str] | None], None]
+        self.is_followed = asyncio.Event()
+
+    async def follow(self, heard: Callable[[Collection[str] | None], None]) -> None:
+        self.tell = heard
+        self.is_followed.set()
+        await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -41,13 +65,12 @@ def store() -> FakeStore:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     moment = [1_000.0]
-    monkeypatch.setattr("api.auth.time", SimpleNamespace(monotonic=lambda: moment[0]))
+    monkeypatch.setattr("api.auth.time", SimpleNamespace(monotonic=lambda: moment[0], time=time.time))
     return moment
 
 
-def calling(secret: str) -> Request:
-    headers = [(b"authorization", f"Bearer {secret}".encode())]
-    return Request({"type": "http", "method": "GET", "path": "/", "headers": headers})
+def calling(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
 
 
 def authenticator(store: Any) -> Authenticator:
@@ -87,7 +110,7 @@ async def test_an_expiry_bites_at_once(store: FakeStore, clock: list[float]) -> 
 async def test_unknown_tokens_are_remembered_too_and_the_memory_is_bounded(
     store: FakeStore, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REMEMBERED_TOKENS", 10)
+    monkeypatch.setattr(auth, "REMEMBERED_UNKNOWN", 10)
     found = authenticator(store)
     for _ in range(3):
         with pytest.raises(Refusal):
@@ -96,7 +119,7 @@ async def test_unknown_tokens_are_remembered_too_and_the_memory_is_bounded(
     for number in range(50):
         with pytest.raises(Refusal):
             await found.identify(calling(f"pcs_guess{number}"))
-    assert len(found._seen) == 10
+    assert len(found._unknown) == 10
 
 
 async def test_a_broker_that_is_away_is_no_answer_to_remember(store: FakeStore, clock: list[float]) -> None:
@@ -118,6 +141,117 @@ async def test_a_secret_beyond_all_measure_is_not_even_looked_up(store: FakeStor
     with pytest.raises(Refusal):
         await authenticator(store).identify(calling("x" * 513))
     assert store.asked == 0
+
+
+# --- while changes are heard ------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def listening(store: Any) -> AsyncIterator[tuple[Authenticator, FakeChanges]]:
+    """An authenticator that hears of changes."""
+    changes: Any = FakeChanges()
+    found = Authenticator(store, changes)
+    task = asyncio.create_task(found.follow_changes())
+    await changes.is_followed.wait()
+    try:
+        yield found, changes
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_while_changes_are_heard_a_token_is_remembered_for_long(store: FakeStore, clock: list[float]) -> None:
+    async with listening(store) as (found, changes):
+        await found.identify(calling("pcs_good"))
+        clock[0] += 10 * REMEMBERED_SECONDS
+        await found.identify(calling("pcs_good"))
+        assert store.asked == 1
+        changes.silence = 4.0
+        await found.identify(calling("pcs_good"))
+        assert store.asked == 2, "nobody listens any more: it is asked for as before"
+
+
+@pytest.mark.parametrize("told", [{"t-1"}, None])
+async def test_a_change_that_is_heard_is_known_at_once(
+    store: FakeStore, clock: list[float], told: set[str] | None
+) -> None:
+    async with listening(store) as (found, changes):
+        await found.identify(calling("pcs_good"))
+        store.tokens["pcs_good"] = replace(A_TOKEN, revoked_at=datetime.now(UTC))
+        changes.tell({"t-2"})
+        await found.identify(calling("pcs_good"))
+        changes.tell(told)
+        with pytest.raises(Refusal):
+            await found.identify(calling("pcs_good"))
+
+
+async def test_an_answer_that_a_change_overtook_is_not_remembered(store: FakeStore, clock: list[float]) -> None:
+    async with listening(store) as (found, changes):
+
+        async def slowly(digest: str) -> Token | None:
+            changes.tell({"t-1"})
+            return A_TOKEN
+
+        asking, store.with_digest = store.with_digest, slowly  # type: ignore[method-assign]  # for this one answer
+        await found.identify(calling("pcs_good"))
+        store.with_digest = asking  # type: ignore[method-assign]  # as it was
+        await found.identify(calling("pcs_good"))
+        assert store.asked == 1
+
+
+async def test_who_holds_a_connection_is_woken_when_its_token_is_revoked(store: FakeStore) -> None:
+    ended = asyncio.Event()
+    async with listening(store) as (found, changes):
+        token = await found.identify(calling("pcs_good"))
+        with found.watch(token, ended.set):
+            changes.tell({"t-1"})
+            await asyncio.sleep(0.05)
+            assert not ended.is_set(), "it was rotated, say, and is good"
+            store.tokens["pcs_good"] = replace(A_TOKEN, revoked_at=datetime.now(UTC))
+            changes.tell({"t-1"})
+            async with asyncio.timeout(5):
+                await ended.wait()
+        assert found._watches == {}, "nothing is left of it"
+
+
+async def test_a_watch_is_woken_when_the_broker_answers_again(store: FakeStore) -> None:
+    ended = asyncio.Event()
+    async with listening(store) as (found, changes):
+        with found.watch(await found.identify(calling("pcs_good")), ended.set):
+            del store.tokens["pcs_good"]
+            store.away = True
+            changes.tell({"t-1"})
+            await asyncio.sleep(0.05)
+            store.away = False
+            async with asyncio.timeout(5):
+                await ended.wait()
+
+
+@pytest.mark.parametrize("how", ["from the beginning", "by a rotation"])
+async def test_who_holds_a_connection_is_woken_when_its_secret_runs_out(store: FakeStore, how: str) -> None:
+    ended = asyncio.Event()
+    soon = datetime.now(UTC) + timedelta(seconds=0.4)
+    async with listening(store) as (found, changes):
+        if how == "from the beginning":
+            store.tokens["pcs_good"] = replace(A_TOKEN, expires_at=soon)
+        with found.watch(await found.identify(calling("pcs_good")), ended.set):
+            if how == "by a rotation":
+                store.tokens["pcs_good"] = replace(A_TOKEN, secret_until=soon)
+                changes.tell({"t-1"})
+            async with asyncio.timeout(5):
+                await ended.wait()
+        assert datetime.now(UTC) >= soon
+
+
+async def test_the_use_of_a_token_is_told_and_kept_until_it_is(store: FakeStore) -> None:
+    found = authenticator(store)
+    await found.identify(calling("pcs_good"))
+    store.away = True
+    with pytest.raises(BrokerUnavailable):
+        await found.tell_use()
+    store.away = False
+    await found.tell_use()
+    assert set(store.used) == {"t-1"}
 
 
 @pytest.mark.parametrize(("kind", "may"), [(TokenKind.AGENT, True), (TokenKind.ADMIN, True), (TokenKind.VIEWER, False)])

@@ -1,0 +1,41 @@
+"""What a token may do: rules on kinds, services and tenants, each a refusal or nothing."""
+
+from collections.abc import Collection
+
+from api.problems import Refusal
+from broker.token_store import Token, TokenKind
+from protocol.problems import FieldFault
+
+
+def require(token: Token, kinds: Collection[TokenKind]) -> None:
+    """Refuse a token that is not of these kinds; an admin's may do everything.
+
+    Raises:
+        Refusal: it may not.
+    """
+    if token.kind is not TokenKind.ADMIN and token.kind not in kinds:
+        needed = " or ".join(sorted({*kinds, TokenKind.ADMIN}))
+        fault = FieldFault(field="Authorization", message=f"a token of kind {needed} is needed", code="token_kind")
+        raise Refusal("forbidden", f"A token of kind {token.kind} may not do this.", errors=[fault])
+
+
+def require_every_service(token: Token) -> None:
+    """Refuse a token of some services alone: whoever makes tokens could grant itself the rest.
+
+    Raises:
+        Refusal: it covers not every service.
+    """
+    if "*" not in token.services:
+        fault = FieldFault(field="Authorization", message="a token of every service is needed", code="token_scope")
+        raise Refusal("forbidden", "Tokens are managed by an admin of every service.", errors=[fault])
+
+
+def require_service(token: Token, service: str, *, field: str = "service_name") -> None:
+    """Refuse a token whose patterns do not cover a service; `field` says where it was named.
+
+    Raises:
+        Refusal: they do not.
+    """
+    if not token.covers(service):
+        fault = FieldFault(field=field, message="this token does not cover the service", code="token_scope")
+        raise Refusal("forbidden", "This token does not cover the service.", errors=[fault])

@@ -1,0 +1,24 @@
+"""The scripts of tokens: rotate one, revoke one. All keys of tokens are of one slot."""
+
+from typing import Final
+
+from broker import keys
+from broker.connection import Call
+from broker.scripts._load import load_script
+
+ROTATE_TOKEN: Final = load_script("rotate_token")
+REVOKE_TOKEN: Final = load_script("revoke_token")
+
+
+def rotate_token(token_id: str, *, before: str, after: str, facts: str, now: str, until: str) -> Call:
+    """Give a token the secret of digest `after`; that of `before` is good until a moment (ISO 8601). 1 when it was."""
+    return Call(
+        ROTATE_TOKEN,
+        [keys.token_ids(), keys.token(before), keys.token(after), keys.token_changes()],
+        [token_id, before, after, facts, now, until],
+    )
+
+
+def revoke_token(token_id: str, *, digest: str, now: str) -> Call:
+    """Make a token worthless, also where it was rotated since it was found with this digest."""
+    return Call(REVOKE_TOKEN, [keys.token(digest), keys.token_ids(), keys.token_changes()], [token_id, digest, now])
