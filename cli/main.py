@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "schedules": "cli.schedules",
     "status": "cli.status",
     "token": "cli.show_token",
+    "tokens": "cli.tokens",
     "up": "cli.up",
 }
 """Command → the module that has it as `command`."""
@@ -27,6 +28,7 @@ SUMMARIES: Final = {
     "schedules": "Make and follow requests that are submitted by the clock.",
     "status": "List each role with its pid and its health.",
     "token": "Print a token of the state directory.",
+    "tokens": "Make, list, rotate and revoke tokens.",
     "up": "Start broker, API, workers and an agent; keep them running until Ctrl-C.",
 }
 
