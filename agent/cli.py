@@ -81,6 +81,8 @@ _later = _under("Accepted, without effect in this version")
          help=f"Authentication token; better in {TOKEN_VARIABLE} or --token-file. It is kept out of process lists.")
 @_server("--token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
          help="Read the token from a file, anew for each call.")
+@_server("--enrolment-token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+         help="Buy this host a credential of its own, once, with the enrolment token in this file.")
 @_server("--ca-bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
          help="Certificates to trust instead of the built-in ones.")
 @_server("--heartbeat-interval", type=click.IntRange(1, _MAX_INTERVAL), default=30, show_default=True,
@@ -148,6 +150,7 @@ def _agent_settings(given: dict[str, Any], notices: tuple[str, ...]) -> AgentSet
         state_dir=state.path,
         token=_token(given),
         token_file=given["token_file"],
+        enrolment_token_file=given["enrolment_token_file"],
         ca_bundle=given["ca_bundle"],
         interval=timedelta(seconds=given["heartbeat_interval"]),
         wait=timedelta(seconds=given["wait"]),

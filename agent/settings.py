@@ -47,6 +47,7 @@ class AgentSettings:
     state_dir: Path
     token: Secret | None = field(repr=False, default=None)
     token_file: Path | None = None
+    enrolment_token_file: Path | None = None
     ca_bundle: Path | None = None
     interval: timedelta = timedelta(seconds=30)
     wait: timedelta = timedelta(seconds=25)

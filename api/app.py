@@ -17,6 +17,7 @@ from api.documented import DocumentedApi
 from api.routes import (
     completions,
     dead_letters,
+    enrolment,
     health,
     heartbeats,
     hosts,
@@ -70,7 +71,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters, tokens, health,
+        profile_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles, dead_letters, tokens,
+        health,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -11,12 +11,13 @@ from broker.codec import Loaded
 from broker.connection import Broker
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
-from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
+NOBODY: Final = Credential()
 HISTORY: Final = 100
 """Ended commands of a host that are told; as many are kept."""
 HOSTS_PER_CALL: Final = 20
@@ -39,7 +40,7 @@ class CommandStore:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:
+    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered | Contested:
         """One heartbeat, in one atomic step. `now` is in seconds since the epoch.
 
         Raises:
@@ -63,7 +64,9 @@ class CommandStore:
             command, taken_up, new, history = await pipe.execute()
         return Standing(command if "id" in command else None, taken_up + new, [past for _, past in history])
 
-    async def complete(self, host: HostKey, completion: Completion, *, now: float) -> Recorded:
+    async def complete(
+        self, host: HostKey, completion: Completion, *, by: Credential = NOBODY, now: float
+    ) -> Recorded | Contested:
         """Record how a command ended on a host. `now` is in seconds since the epoch.
 
         Raises:
@@ -71,9 +74,10 @@ class CommandStore:
         """
         call = scripts.complete(
             self._broker.place(host), host, command_id=completion.command_id, outcome=completion.status,
-            only_started=completion.only_says_started, facts=_facts(completion), now=codec.ms(now),
+            only_started=completion.only_says_started, facts=_facts(completion), by=by,
+            now=codec.ms(now),
         )  # fmt: skip
-        return Recorded(await self._broker.run(call))
+        return scripts.read_complete(await self._broker.run(call))
 
     async def load_all(self, places: Sequence[Place]) -> dict[Place, Loaded]:
         """What compaction needs of these hosts, in their order. One that cannot be read is logged and left out.

@@ -62,6 +62,11 @@ def host(at: Place) -> str:
     return f"{PREFIX}{{{at.partition}}}:host:{at.path}"
 
 
+def conflict(at: Place) -> str:
+    """String, TTL 600 s. A token that may not speak for the host did, and the events were told; beat, complete."""
+    return f"{PREFIX}{{{at.partition}}}:conflict:{at.path}"
+
+
 def beats(partition: int) -> str:
     """Sorted set, path -> last beat (ms, server's clock). Forgotten by the janitor after 7 d; written by beat."""
     return f"{PREFIX}{{{partition}}}:beats"
@@ -221,6 +226,21 @@ def token_ids() -> str:
 def tokens_of(tenant: str) -> str:
     """Sorted set of `created (ms):id`, all of score 0, no TTL. A tenant's tokens by age; token_store."""
     return f"{PREFIX}{{tokens}}:of:{quote(tenant, safe='')}"
+
+
+def tenants() -> str:
+    """Hash tenant -> when it was made (ISO 8601), no TTL. Beside the default one, which is always there; tenants."""
+    return f"{PREFIX}{{tokens}}:tenants"
+
+
+def enrolments() -> str:
+    """Hash id of an enrolment token -> hosts that it has enrolled, no TTL; enrol."""
+    return f"{PREFIX}{{tokens}}:enrolments"
+
+
+def bound_tokens() -> str:
+    """Hash path of a host -> id of the credential that is its own, no TTL; enrol."""
+    return f"{PREFIX}{{tokens}}:bound"
 
 
 def token_changes() -> str:

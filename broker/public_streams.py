@@ -5,7 +5,7 @@ An entry is a flat record of texts, so these models say how each text reads. The
 """
 
 from collections.abc import Callable
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -72,6 +72,15 @@ class HostJoined(PublicEntry):
     kind: Literal["host_joined"]
 
 
+class CredentialConflict(PublicEntry):
+    """A token spoke for a host that it may not speak for, and was refused; told once in ten minutes for a host."""
+
+    kind: Literal["credential_conflict"]
+    credential: str = Field(description="The id of the token that was refused.")
+    owner: str = Field(description="The id of the token that the host belongs to; empty where it belongs to none.")
+    reason: str = Field(description="Why, in words: another owner, another host, another machine.")
+
+
 class HostReturned(PublicEntry):
     """A heartbeat after a silence of more than three intervals and a wait."""
 
@@ -96,8 +105,8 @@ class Stream(NamedTuple):
     entries: tuple[type[PublicEntry], ...]
 
 
-FleetEvent = Annotated[HostJoined | HostReturned | HostLost, Field(discriminator="kind")]
-FleetEventReader: Final[TypeAdapter[HostJoined | HostReturned | HostLost]] = TypeAdapter(FleetEvent)
+AnyFleetEvent: TypeAlias = HostJoined | HostReturned | HostLost | CredentialConflict
+FleetEventReader: Final[TypeAdapter[AnyFleetEvent]] = TypeAdapter(Annotated[AnyFleetEvent, Field(discriminator="kind")])
 """Reads an entry of `events` whose kind is known; a consumer skips the kinds that it does not know."""
 
 RESULTS: Final = Stream(
@@ -107,7 +116,8 @@ RESULTS: Final = Stream(
     (Result,),
 )
 EVENTS: Final = Stream(
-    "events", keys.events, "Facts of the fleet; `kind` says which.", (HostJoined, HostReturned, HostLost)
+    "events", keys.events, "Facts of the fleet; `kind` says which.",
+    (HostJoined, HostReturned, HostLost, CredentialConflict),
 )  # fmt: skip
 STREAMS: Final = (RESULTS, EVENTS)
 RESERVED: Final = ("audit",)

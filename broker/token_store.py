@@ -1,7 +1,7 @@
 """Bearer tokens in the broker: made, found, rotated, revoked, listed. The secrets themselves are stored nowhere."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -9,6 +9,7 @@ from uuid import uuid4
 from broker import codec, keys, scripts
 from broker.connection import Broker
 from broker.identity import ANYBODY_ID, PREFIX, Token, TokenKind, digest_of, new_secret
+from broker.scripts import Bought
 from protocol.names import HostKey
 
 __all__ = ["ANYBODY_ID", "PREFIX", "Token", "TokenKind", "TokenStore", "digest_of", "new_secret"]
@@ -110,6 +111,53 @@ class TokenStore:
             until=(now + overlap).isoformat(),
         )  # fmt: skip
         return await self.with_digest(digest) if await self._broker.run(call) else None
+
+    async def enrol(self, by: Token, host: HostKey, *, digest: str, host_id: str) -> tuple[Bought, Token | None]:
+        """Buy a host an agent's credential of its own, with an enrolment token.
+
+        Args:
+            by: the enrolment token.
+            host: which; the credential is good for it alone.
+            digest: the SHA-256 of the credential's secret.
+            host_id: what the host calls its machine, or empty; the credential is held to it.
+
+        Returns:
+            What became of it, and the credential where the host has it now.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; it may be repeated with the same digest.
+        """
+        token = Token(
+            str(uuid4()), TokenKind.AGENT, host.tenant, (host.service,), datetime.now(UTC), name=host.host,
+            description=f"bought with the enrolment token {by.token_id}", host=host, host_id=host_id,
+        )  # fmt: skip
+        call = scripts.enrol(
+            host.path, enrolment_id=by.token_id, max_uses=by.max_uses, tenant=host.tenant, token_id=token.token_id,
+            digest=digest, facts=facts_of(token), member=member_of(token),
+        )  # fmt: skip
+        bought = Bought(await self._broker.run(call))
+        return bought, await self.with_digest(digest) if bought in {Bought.ENROLLED, Bought.REPEATED} else None
+
+    async def enrolled(self, token_ids: Sequence[str]) -> list[int]:
+        """How many hosts each of these enrolment tokens has enrolled.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not token_ids:
+            return []
+        async with self._broker.guarded() as redis:
+            return [int(count or 0) for count in await redis.hmget(keys.enrolments(), list(token_ids))]
+
+    async def credential_of(self, host: HostKey) -> Token | None:
+        """The credential that was bought for a host, valid or not; None where there is none.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            token_id: str | None = await redis.hget(keys.bound_tokens(), host.path)
+        return await self.with_id(token_id) if token_id is not None else None
 
     async def revoke(self, token_id: str, *, tenant: str) -> Token | None:
         """Make a token of this tenant worthless, every secret of it; None where there is none.

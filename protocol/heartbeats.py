@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from protocol.commands import Command
-from protocol.names import Name
+from protocol.names import HostId, Name
 
 MAX_IDS: Final = 1_000
 MAX_CAPABILITY_BYTES: Final = 64 * 1024
@@ -41,6 +41,7 @@ class Heartbeat(BaseModel):
     pod_name: ShortText | None = None
     containers: list[Any] | None = None
     capabilities: dict[str, Any] | None = None
+    host_id: HostId | None = None
 
     @field_validator("received_command_ids", "executed_command_ids", mode="before")
     @classmethod

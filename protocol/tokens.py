@@ -81,7 +81,9 @@ class TokenView(BaseModel):
     rotated_at: AwareDatetime | None
     previous_valid_until: AwareDatetime | None
     last_used_at: AwareDatetime | None
-    max_uses: int | None
+    max_uses: int | None = Field(description="Of an enrolment token: how many hosts it may enrol")
+    uses: int | None = Field(description="Likewise: how many it has")
+    hostname: str | None = Field(description="Of a credential bought by enrolment: the host that it is for")
 
 
 class NewToken(TokenView):

@@ -1,6 +1,7 @@
 """`POST /api/metrics/command_completion`: how a command ended on a host."""
 
 import time
+from collections.abc import Awaitable
 
 import structlog
 from fastapi import APIRouter, Request
@@ -9,8 +10,9 @@ from api.auth import require, require_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from api.ownership import credential_of, spoken
 from api.problems import Refusal
-from broker.scripts import Recorded
+from broker.scripts import Contested, Credential, Recorded
 from broker.token_store import Token, TokenKind
 from protocol.completions import Completion, CompletionRecorded
 from protocol.names import HostKey
@@ -32,7 +34,11 @@ async def complete(request: Request, caller: CallerDep, parts: StudioDep) -> Com
     completion = await read_model(request, Completion)
     service = await _service_of(completion, caller, parts)
     host = HostKey(caller.tenant, service, completion.hostname)
-    recorded = await parts.command_store.complete(host, completion, now=time.time())
+
+    def say(by: Credential) -> Awaitable[Recorded | Contested]:
+        return parts.command_store.complete(host, completion, by=by, now=time.time())
+
+    recorded = await spoken(say, credential_of(caller, host), host, parts.tokens)
     log.info(
         "completion", outcome=recorded.value, status=completion.status, host=host.path,
         command_id=completion.command_id, samples=completion.samples,

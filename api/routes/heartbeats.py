@@ -3,6 +3,8 @@
 import asyncio
 import re
 import time
+from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -15,9 +17,10 @@ from api.auth import require, require_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from api.ownership import credential_of, spoken
 from broker.codec import ms
 from broker.host_registry import facts_of
-from broker.scripts import Beat, Delivered, Idle
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle
 from broker.token_store import Token, TokenKind
 from protocol.commands import CommandReader
 from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
@@ -51,18 +54,20 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
     require(caller, [TokenKind.AGENT])
     heartbeat = await read_model(request, Heartbeat)
     require_service(caller, heartbeat.service_name)
+    host = HostKey(caller.tenant, heartbeat.service_name, heartbeat.hostname)
     heard = Beat(
-        host=HostKey(caller.tenant, heartbeat.service_name, heartbeat.hostname),
+        host=host,
         last_command_id=heartbeat.last_command_id or "",
         has_begun=heartbeat.status == RUNNING,
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
         facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
         silent_after_ms=ms(stale_after(timedelta(seconds=parts.settings.heartbeat_interval)).total_seconds()),
+        by=credential_of(caller, host, host_id=heartbeat.host_id or ""),
     )
     wait = preferred_wait(request)
     if wait == 0:
-        return _answer(await parts.command_store.exchange(heard, now=time.time()), parts)
+        return _answer(await _exchange(heard, parts), parts)
     response = _answer(await _hold(request, caller, heard, wait, parts), parts)
     response.headers["Preference-Applied"] = f"wait={wait}"
     return response
@@ -77,7 +82,7 @@ async def _hold(request: Request, caller: Token, heard: Beat, wait: int, parts: 
     path = parts.broker.place(heard.host).path
     with parts.nudges.waiter(path) as woken, parts.authenticator.watch(caller, woken.set):
         # Registered first: a command that is installed after this question sets `woken`.
-        outcome = await parts.command_store.exchange(heard, now=time.time())
+        outcome = await _exchange(heard, parts)
         if isinstance(outcome, Delivered):
             return outcome
         # uvicorn does not cancel a handler when its client goes away, and a command must not go into a dead socket.
@@ -93,12 +98,26 @@ async def _hold(request: Request, caller: Token, heard: Beat, wait: int, parts: 
                     break
                 woken.clear()
                 await parts.authenticator.identify(request.headers)  # refuses a token that has ended meanwhile
-                outcome = await parts.command_store.exchange(heard, now=time.time())
+                outcome = await _exchange(heard, parts)
                 if isinstance(outcome, Delivered):
                     break
         finally:
             gone.cancel()
     return outcome
+
+
+async def _exchange(heard: Beat, parts: Studio) -> Idle | Delivered:
+    """One heartbeat, as far as its token may speak for the host.
+
+    Raises:
+        Refusal: it may not.
+        BrokerUnavailable: the server cannot be reached.
+    """
+
+    def say(by: Credential) -> Awaitable[Idle | Delivered | Contested]:
+        return parts.command_store.exchange(replace(heard, by=by), now=time.time())
+
+    return await spoken(say, heard.by, heard.host, parts.tokens)
 
 
 async def _disconnected(request: Request) -> None:

@@ -129,15 +129,17 @@ async def _get(token_id: str, caller: Token, parts: Studio) -> Token:
 
 
 async def _views(tokens: Sequence[Token], parts: Studio) -> list[TokenView]:
-    used = await parts.tokens.last_used([token.token_id for token in tokens])
+    ids = [token.token_id for token in tokens]
+    used, enrolled = await parts.tokens.last_used(ids), await parts.tokens.enrolled(ids)
     return [
         TokenView(
             id=token.token_id, kind=token.kind, name=token.name, description=token.description, tenant=token.tenant,
             services=list(token.services), created_at=token.created_at, expires_at=token.expires_at,
             revoked_at=token.revoked_at, rotated_at=token.rotated_at, previous_valid_until=token.previous_until,
-            last_used_at=at, max_uses=token.max_uses or None,
+            last_used_at=at, max_uses=token.max_uses or None, uses=count if token.max_uses else None,
+            hostname=token.host.host if token.host is not None else None,
         )
-        for token, at in zip(tokens, used, strict=True)
+        for token, at, count in zip(tokens, used, enrolled, strict=True)
     ]  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from broker.scripts.commands import (
     SUBMIT,
     Appended,
     Beat,
+    Contested,
+    Credential,
     Delivered,
     Idle,
     Recorded,
@@ -20,6 +22,7 @@ from broker.scripts.commands import (
     complete,
     lose,
     read_beat,
+    read_complete,
     submit,
 )
 from broker.scripts.readers import (
@@ -69,8 +72,11 @@ from broker.scripts.settling import (
     settle,
 )
 from broker.scripts.tokens import (
+    ENROL,
     REVOKE_TOKEN,
     ROTATE_TOKEN,
+    Bought,
+    enrol,
     revoke_token,
     rotate_token,
 )
@@ -81,6 +87,7 @@ __all__ = [
     "CANCEL",
     "COMPLETE",
     "DUE",
+    "ENROL",
     "HOLD",
     "JOIN",
     "LOAD",
@@ -101,6 +108,9 @@ __all__ = [
     "TAKE_FIRING",
     "Appended",
     "Beat",
+    "Bought",
+    "Contested",
+    "Credential",
     "Delivered",
     "Idle",
     "Paced",
@@ -114,6 +124,7 @@ __all__ = [
     "cancel",
     "complete",
     "due",
+    "enrol",
     "hold",
     "join",
     "load",
@@ -122,6 +133,7 @@ __all__ = [
     "park",
     "project",
     "read_beat",
+    "read_complete",
     "read_load",
     "read_pace",
     "read_taken",

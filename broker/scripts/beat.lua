@@ -1,11 +1,13 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
 -- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken, 11 events, 12 dead letters
+--        10 taken, 11 events, 12 dead letters, 13 conflict told
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
---        8 last command id, 9 number of received ids, then those, then the number of executed ids, then those,
+--        8 last command id, 9 to 13 the credential: token id, claim, fault, "1" when its owner was asked, ended owner
+--        (see contest), 14 number of received ids, then those, then the number of executed ids, then those,
 --        then what to remember of the host: name, value, name, value; last, after how much silence (ms) a beat
 --        is a return
 -- Gives  {"idle", generation} | {"deliver", command id, generation, attempt, command (JSON)}
+--        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
 
 local now = ARGV[1]
 local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
@@ -14,8 +16,15 @@ local at = {
 }
 local has_begun, last_id = ARGV[7] == '1', ARGV[8]
 
+local by = { id = ARGV[9], claim = ARGV[10], fault = ARGV[11], asked = ARGV[12], ended = ARGV[13] }
+local owner = by.id ~= '' and redis.call('HGET', KEYS[1], 'owner')
+local reason, new_owner = contest(owner, by, who, now, KEYS[11], KEYS[13])
+if reason then
+  return { 'contested', string.sub(owner or '', 3), reason }
+end
+
 local received, executed = {}, {}
-local next_arg = 9
+local next_arg = 14
 for _, into in ipairs({ received, executed }) do
   local count = tonumber(ARGV[next_arg])
   for i = 1, count do
@@ -27,6 +36,10 @@ end
 local facts = { 'last_beat', now }
 for i = next_arg, #ARGV - 1 do
   facts[#facts + 1] = ARGV[i]
+end
+if new_owner then
+  facts[#facts + 1] = 'owner'
+  facts[#facts + 1] = new_owner
 end
 redis.call('HSET', KEYS[1], unpack(facts))
 redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from broker import codec, keys
 from broker.connection import Call
@@ -62,6 +62,39 @@ def submit(
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """The token that speaks for a host; as it stands here, nobody asks whose the host is.
+
+    Attributes:
+        token_id: empty: not asked.
+        claim: what it makes of itself at its first beat: `s` an owner among other hosts, `e` the host's own credential,
+            empty: it owns nothing, as an admin's.
+        fault: why it may not speak for this host, whoever owns it; empty: nothing is wrong with it.
+        was_asked: whether the owner that the script named was looked up; then a conflict is reported.
+        ended_owner: that owner, if its token has ended: it no longer owns the host.
+    """
+
+    token_id: str = ""
+    claim: Literal["s", "e", ""] = ""
+    fault: str = ""
+    was_asked: bool = False
+    ended_owner: str = ""
+
+    @property
+    def args(self) -> tuple[str | int, ...]:
+        """As scripts take it."""
+        return self.token_id, self.claim, self.fault, int(self.was_asked), self.ended_owner
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """This credential may not speak for the host; nothing was done. `owner`: the token it belongs to, or empty."""
+
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """Nothing new for this host."""
 
@@ -90,6 +123,7 @@ class Beat:
     facts: Mapping[str, str] = field(default_factory=dict)
     silent_after_ms: int = codec.ms(stale_after(DEFAULT_INTERVAL).total_seconds())
     """After so much silence a beat is a return, and the events stream tells of it."""
+    by: Credential = Credential()
 
 
 def beat(at: Place, heard: Beat, *, now: int) -> Call:
@@ -99,19 +133,21 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
-            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition),
+            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition), keys.conflict(at),
         ],
         [
-            now, at.path, *who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id,
+            now, at.path, *who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id, *heard.by.args,
             len(heard.received_ids), *heard.received_ids, len(heard.executed_ids), *heard.executed_ids,
             *flat(heard.facts), heard.silent_after_ms,
         ],
     )  # fmt: skip
 
 
-def read_beat(answer: Any) -> Idle | Delivered:
+def read_beat(answer: Any) -> Idle | Delivered | Contested:
     """What `beat` gives."""
     match answer:
+        case ["contested", owner, reason]:
+            return Contested(owner, reason)
         case ["idle", generation]:
             return Idle(int(generation))
         case ["deliver", command_id, generation, attempt, command]:
@@ -141,18 +177,28 @@ def complete(
     outcome: str,
     only_started: bool,
     facts: Mapping[str, str],
+    by: Credential,
     now: int,
 ) -> Call:
-    """End a command by the agent's word. The answer reads as `Recorded`. `now` is in ms."""
+    """End a command by the agent's word. `now` is in ms."""
     return Call(
         COMPLETE,
         [
             keys.command(at), keys.open_requests(at), keys.history(at), keys.results(at.partition),
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
-            keys.taken(at.partition),
+            keys.taken(at.partition), keys.host(at), keys.events(at.partition), keys.conflict(at),
         ],
-        [now, at.path, *who(host), command_id, outcome, int(only_started), *flat(facts)],
+        [now, at.path, *who(host), command_id, outcome, int(only_started), *by.args, *flat(facts)],
     )  # fmt: skip
+
+
+def read_complete(answer: Any) -> Recorded | Contested:
+    """What `complete` gives."""
+    match answer:
+        case ["contested", owner, reason]:
+            return Contested(owner, reason)
+        case _:
+            return Recorded(answer)
 
 
 # --- cancel and lose -------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def to_other_tenants(path: str) -> tuple[int, str, str] | None:
     return (404, "not_found", named[-1]) if named else None
 
 
+ANOTHER_EACH_TIME: Final = "another-each-time"
+"""In place of a value of which each call needs another one."""
 HIDDEN: Final = (404, "not_found", "request_id")
 NO_SCHEDULE: Final = (404, "not_found", "schedule_id")
 A_SCHEDULE: Final = {
@@ -48,11 +50,15 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), body={"service_name": "web", "target_hostnames": ["web-01"]}
     ),
     ("POST", HEARTBEAT): Route(
-        ("agent", "admin"), body={"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web"}
+        ("agent", "admin"),
+        body={"ip_address": "10.0.0.1", "hostname": ANOTHER_EACH_TIME, "service_name": "web"},
     ),
     ("POST", COMPLETION): Route(
         ("agent", "admin"), status=404,
         body={"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"},
+    ),
+    ("POST", "/api/v1/enrol"): Route(
+        ("enrolment",), status=201, body={"service_name": "web", "hostname": ANOTHER_EACH_TIME}
     ),
     ("GET", "/api/v1/requests/{request_id}"): Route(TELLING, to_others=HIDDEN),
     ("GET", "/api/v1/requests"): Route(TELLING, to_others=None),
@@ -68,6 +74,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
+    ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): Route(
+        ("admin",), to_others=(404, "not_found", "hostname")
+    ),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
     ("GET", f"{TOKENS}/self"): Route(EVERYBODY, to_others=None),

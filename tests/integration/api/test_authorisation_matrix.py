@@ -1,6 +1,7 @@
 """Who may do what: every route by every kind of token, of its own service or another, of its own tenant or another."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,10 +20,11 @@ from broker.token_store import TokenKind, TokenStore, new_secret
 from protocol.names import DEFAULT_TENANT, HostKey
 from tests.support.api import SCHEDULES, Api, PlayedAgent
 from tests.support.refusals import check_problem, check_tells_no_secret
-from tests.support.routes import A_SCHEDULE, KEY, ROUTES, Route, to_other_tenants
+from tests.support.routes import A_SCHEDULE, ANOTHER_EACH_TIME, KEY, ROUTES, Route, to_other_tenants
 from tests.support.servers import everything_in
 
 OTHER_TENANT: Final = "elsewhere"
+_numbers = itertools.count(1)
 STRANGER: Final = (401, "unauthenticated", "Authorization")
 
 
@@ -125,7 +127,12 @@ class Called(NamedTuple):
             given["token_id"] = self.api.make_token("viewer", "web")[1]
         if anew and "{schedule_id}" in path:
             given["schedule_id"] = a_schedule(self.api)
-        return self.api.call(method, path.format(**given), token=caller.secret, json=ROUTES[self.at].body)
+        another = f"h-{next(_numbers)}"
+        body = {
+            name: another if value == ANOTHER_EACH_TIME else value
+            for name, value in (ROUTES[self.at].body or {}).items()
+        }  # fmt: skip
+        return self.api.call(method, path.format(**given), token=caller.secret, json=body)
 
 
 @pytest.mark.parametrize("at", ROUTES, ids=" ".join)

@@ -9,7 +9,15 @@ from broker import keys
 from broker.connection import Broker
 from broker.events import KEPT_FOR, Events
 from broker.host_registry import HostRegistry
-from broker.public_streams import EVENTS, STATES, FleetEventReader, HostJoined, HostLost, HostReturned, Result
+from broker.public_streams import (
+    EVENTS,
+    STATES,
+    AnyFleetEvent,
+    FleetEventReader,
+    HostJoined,
+    HostReturned,
+    Result,
+)
 from broker.scripts import MOST_ATTEMPTS
 from protocol.pacing import DEFAULT_INTERVAL, stale_after
 from tests.support.builders import a_host
@@ -24,7 +32,7 @@ def host(broker: Broker) -> PlayedHost:
     return PlayedHost(broker)
 
 
-async def told(host: PlayedHost) -> list[HostJoined | HostReturned | HostLost]:
+async def told(host: PlayedHost) -> list[AnyFleetEvent]:
     """The events of a host, each read by its model."""
     async with host.broker.guarded() as redis:
         entries = await redis.xrange(keys.events(host.at.partition))

@@ -50,6 +50,7 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.open_rollouts(), keys.standing_requests(), keys.sampled("t", "s"), keys.withdrawn(3, "r")]
     built += [keys.schedule("s"), keys.schedule_firings("s"), keys.schedules_of("t"), keys.schedules_due()]
     built += [keys.firings_taken(), keys.tokens_of("t"), keys.token_changes(), keys.tokens_used()]
+    built += [keys.tenants(), keys.enrolments(), keys.bound_tokens(), keys.conflict(at)]
     built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver"), keys.replayed(3, "1-1")]
     built += [keys.request_ended("r"), keys.request_notified("r"), keys.outbox("h"), keys.request_rebuilt("r")]
     assert len(set(built)) == len(built)
