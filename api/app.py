@@ -60,6 +60,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.authenticator.follow_changes(), name="tokens"),
             ]
+            if parts.people is not None:
+                tasks.append(asyncio.create_task(parts.people.keys.follow(), name="issuer's keys"))
             try:
                 yield
             finally:

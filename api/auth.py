@@ -10,15 +10,16 @@ from typing import Final, TypeVar
 
 import structlog
 
+from api.people import People, looks_signed
 from api.problems import Refusal
-from api.rights import require, require_every_service, require_service
+from api.rights import require, require_every_service, require_lasting, require_service
 from broker.errors import BrokerUnavailable
 from broker.token_changes import TokenChanges
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
 
-__all__ = ["ANYBODY", "Authenticator", "require", "require_every_service", "require_service"]
+__all__ = ["ANYBODY", "Authenticator", "require", "require_every_service", "require_lasting", "require_service"]
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,9 @@ HEARD_WITHIN_SECONDS: Final = 2.5
 """Changes that were heard so long ago still count as heard; a look is due every second."""
 REMEMBERED_TOKENS: Final = 100_000
 REMEMBERED_UNKNOWN: Final = 10_000
+REMEMBERED_PEOPLE: Final = 10_000
+PERSON_REMEMBERED_SECONDS: Final = 60.0
+"""A key that the issuer withdraws ends the sign-ins made with it within this, once we have heard of it."""
 LONGEST_SECRET: Final = 512
 TELL_USE_EVERY_SECONDS: Final = 60.0
 
@@ -51,16 +55,26 @@ class _Watch:
 class Authenticator:
     """Finds the token of a call. Found and unknown ones are remembered, each in a bounded memory of its own."""
 
-    def __init__(self, store: TokenStore, changes: TokenChanges | None = None, *, switched_off: bool = False) -> None:
+    def __init__(
+        self,
+        store: TokenStore,
+        changes: TokenChanges | None = None,
+        people: People | None = None,
+        *,
+        switched_off: bool = False,
+    ) -> None:
         """Remember nothing yet.
 
         Args:
             store: where tokens are.
             changes: where their changes are heard, once `follow_changes` runs; None: nobody listens.
+            people: who signs in elsewhere; None: nobody.
             switched_off: whether everybody may do everything.
         """
         self._store = store
         self._changes = changes
+        self._people = people
+        self._persons: OrderedDict[str, tuple[float, Token]] = OrderedDict()
         self._switched_off = switched_off
         self._seen: OrderedDict[str, tuple[float, Token]] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
@@ -147,6 +161,8 @@ class Authenticator:
     # --- looking up ---------------------------------------------------------------------------------------------------
 
     async def _look_up(self, secret: str) -> Token | None:
+        if self._people is not None and looks_signed(secret):
+            return await self._person(secret, self._people)
         if len(secret) > LONGEST_SECRET:
             return None
         digest = digest_of(secret)
@@ -167,6 +183,21 @@ class Authenticator:
         if asking == self._changes_heard:
             _remember(self._seen, digest, (now, token), most=REMEMBERED_TOKENS)
         return token
+
+    async def _person(self, text: str, people: People) -> Token | None:
+        digest, now = digest_of(text), time.monotonic()
+        known = self._persons.get(digest)
+        if known is not None and now - known[0] < PERSON_REMEMBERED_SECONDS:
+            return known[1]
+        since = self._unknown.get(digest)
+        if since is not None and now - since < REMEMBERED_SECONDS:
+            return None
+        person = await people.token_of(text)
+        if person is None:
+            _remember(self._unknown, digest, now, most=REMEMBERED_UNKNOWN)
+        else:
+            _remember(self._persons, digest, (now, person), most=REMEMBERED_PEOPLE)
+        return person
 
     def _patience(self) -> float:
         is_heard = self._changes is not None and self._changes.silence < HEARD_WITHIN_SECONDS

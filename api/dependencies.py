@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Authenticator
+from api.people import People
 from api.settings import ApiSettings
 from broker.command_store import CommandStore
 from broker.connection import Broker
@@ -43,7 +44,10 @@ class Studio:
         self.tokens = TokenStore(broker)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
-        self.authenticator = Authenticator(self.tokens, TokenChanges(broker), switched_off=settings.insecure_no_auth)
+        self.people = People(settings.oidc) if settings.oidc.issuer else None
+        self.authenticator = Authenticator(
+            self.tokens, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
+        )
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 

@@ -39,3 +39,15 @@ def require_service(token: Token, service: str, *, field: str = "service_name") 
     if not token.covers(service):
         fault = FieldFault(field=field, message="this token does not cover the service", code="token_scope")
         raise Refusal("forbidden", "This token does not cover the service.", errors=[fault])
+
+
+def require_lasting(token: Token) -> None:
+    """Refuse a sign-in: what works on with its owner's rights looks them up when it does, and a sign-in is gone then.
+
+    Raises:
+        Refusal: it is one.
+    """
+    if token.is_person:
+        why = "A schedule outlives a sign-in: make it with a token."
+        fault = FieldFault(field="Authorization", message="a token is needed, not a sign-in", code="token_kind")
+        raise Refusal("forbidden", why, errors=[fault])

@@ -1,10 +1,49 @@
 """How the API runs, from environment and flags."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.jwks import is_private
+from protocol.names import DEFAULT_TENANT, Name
+
+
+class Grant(BaseModel):
+    """What people are here whose `claim` has this value. `claim` may be a path, as `realm_access.roles`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    claim: Annotated[str, Field(min_length=1, max_length=256)]
+    value: Annotated[str, Field(min_length=1, max_length=256)]
+    kind: Literal["viewer", "operator", "admin"]
+    services: Annotated[list[Name], Field(min_length=1, max_length=100)] = ["*"]
+    tenant: Name = DEFAULT_TENANT
+
+
+class OidcSettings(BaseSettings):
+    """Sign-ins of people by OpenID Connect; without an issuer there are none. Prefix `PCS_OIDC_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PCS_OIDC_", extra="ignore")
+
+    issuer: str = ""
+    """Its address, as it stands in `iss`."""
+    audience: str = ""
+    """What has to stand in `aud`: the name that the issuer has for this API."""
+    jwks_url: str = ""
+    """Where its keys are; by default where its discovery document says."""
+    grants: list[Grant] = []
+    """What people may do, by their claims: the first that fits counts. JSON."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer and not (self.audience and self.grants):
+            raise ValueError("PCS_OIDC_ISSUER needs PCS_OIDC_AUDIENCE and PCS_OIDC_GRANTS beside it")
+        for name, url in (("ISSUER", self.issuer), ("JWKS_URL", self.jwks_url)):
+            if url and not is_private(url):
+                raise ValueError(f"PCS_OIDC_{name} must be an https:// address")
+        return self
 
 
 class ApiSettings(BaseSettings):
@@ -20,5 +59,7 @@ class ApiSettings(BaseSettings):
     """Requests for more hosts than this are appended by a job."""
     expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
+    """Sign-ins of people, see there."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""

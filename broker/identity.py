@@ -15,6 +15,8 @@ PREFIX: Final = "pcs_"
 
 ANYBODY_ID: Final = "anybody"
 """Stands for the token where authentication is switched off; no token has it."""
+PERSON: Final = "oidc:"
+"""What the id of somebody begins with who signed in elsewhere; the issuer's subject follows. It is not stored."""
 
 
 class TokenKind(StrEnum):
@@ -65,6 +67,11 @@ class Token:
         if self.host is not None:
             return service == self.host.service  # a name, whatever it would match as a pattern
         return any(fnmatchcase(service, pattern) for pattern in self.services)
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is somebody's sign-in, which ends soon and is stored nowhere."""
+        return self.token_id.startswith(PERSON)
 
     @property
     def ends_at(self) -> datetime | None:

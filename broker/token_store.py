@@ -8,11 +8,11 @@ from uuid import uuid4
 
 from broker import codec, keys, scripts
 from broker.connection import Broker
-from broker.identity import ANYBODY_ID, PREFIX, Token, TokenKind, digest_of, new_secret
+from broker.identity import ANYBODY_ID, PERSON, PREFIX, Token, TokenKind, digest_of, new_secret
 from broker.scripts import Bought
 from protocol.names import HostKey
 
-__all__ = ["ANYBODY_ID", "PREFIX", "Token", "TokenKind", "TokenStore", "digest_of", "new_secret"]
+__all__ = ["ANYBODY_ID", "PERSON", "PREFIX", "Token", "TokenKind", "TokenStore", "digest_of", "new_secret"]
 
 PAGE: Final = 500
 
