@@ -301,7 +301,7 @@ def _command_view(fields: Mapping[str, str]) -> CommandView:
         generation=int(fields["generation"]),
         command_type=fields["type"],
         state=State(fields["state"]),
-        attempts=int(fields["attempts"]),
+        attempts=int(fields.get("attempts", 0)),
         request_ids=fields["request_ids"].split(),
         combined_config=json.loads(fields["reply"])["combined_config"],
     )

@@ -10,11 +10,12 @@ from protocol.commands import CommandReader, StartCommand, StartConfig, StopComm
 from protocol.lifecycle import State
 from protocol.requests import ProfileRequest
 
-REQUIRED: Final = ("request_id", "command_id", "command_type", "accepted_at", "expires_at")
 DEFAULTS: Final = {
-    name: value for name, value in asdict(OpenRequest("", "", "start", 0.0, 0.0)).items() if name not in REQUIRED
+    name: value
+    for name, value in asdict(OpenRequest("", "", "start", 0.0, 0.0)).items()
+    if name not in {"request_id", "command_id", "accepted_at", "expires_at"}
 }
-"""What an open request is where its record says nothing."""
+"""What a request is where its record says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +115,60 @@ def open_request(
 
 
 def write_request(request: OpenRequest) -> str:
-    """One open request as JSON, without what stands at its default: it is stored once for each of its hosts."""
-    body = {name: value for name, value in asdict(request).items() if name in REQUIRED or value != DEFAULTS[name]}
-    for name in ("pids", "exclude_pids"):
-        if name in body:
-            body[name] = sorted(body[name])
-    return json.dumps(body, separators=(",", ":"))
+    """A request that has come, as JSON, without what stands at its default: it is stored once for each of its hosts."""
+    return _written(request, DEFAULTS | _usual_expiry(request.accepted_at, request.not_before, request.start_within))
 
 
 def read_request(text: str) -> OpenRequest:
     """What `write_request` wrote."""
+    return _read(json.loads(text), DEFAULTS)
+
+
+def write_open(request: OpenRequest) -> str:
+    """An open request of a host as JSON, stored under its id: without that, and without what most have alike."""
+    usual = DEFAULTS | _as_taken_up(request.duration) | {"request_id": request.request_id}
+    return _written(request, usual | _usual_expiry(request.accepted_at, request.not_before, request.start_within))
+
+
+def read_open(request_id: str, text: str) -> OpenRequest:
+    """What `write_open` wrote under this id."""
     body = json.loads(text)
+    usual = DEFAULTS | _as_taken_up(body.get("duration", DEFAULTS["duration"])) | {"request_id": request_id}
+    return _read(body, usual)
+
+
+def _as_taken_up(duration: int) -> dict[str, Any]:
+    """A host's only request, once compaction has made a command of it."""
+    return {"seq": 0, "led": True, "state": State.PENDING, "remaining": float(duration)}
+
+
+def _usual_expiry(accepted_at: float, not_before: float | None, start_within: float) -> dict[str, Any]:
+    return {"expires_at": (accepted_at if not_before is None else not_before) + start_within}
+
+
+def _written(request: OpenRequest, usual: Mapping[str, Any]) -> str:
+    body = {name: value for name, value in asdict(request).items() if name not in usual or value != usual[name]}
+    for name in ("pids", "exclude_pids"):
+        if body.get(name) is not None:
+            body[name] = sorted(body[name])
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _read(body: dict[str, Any], usual: Mapping[str, Any]) -> OpenRequest:
     for name in ("pids", "exclude_pids"):
         if body.get(name) is not None:
             body[name] = frozenset(body[name])
     if "state" in body:
         body["state"] = State(body["state"])
-    return OpenRequest(**body)
+    whole = {**usual, **body}
+    return OpenRequest(**_usual_expiry(whole["accepted_at"], whole["not_before"], whole["start_within"]) | whole)
 
 
 def requests_of(loaded: Loaded) -> list[OpenRequest]:
     """All open requests of a host, new ones last; an entry that was taken up before is left out."""
-    known = [read_request(text) for text in loaded.open_requests.values()]
-    ids = {request.request_id for request in known}
+    known = [read_open(request_id, text) for request_id, text in loaded.open_requests.items()]
     new = [read_request(text) for text in loaded.entries.values()]
-    return [*known, *(request for request in new if request.request_id not in ids)]
+    return [*known, *(request for request in new if request.request_id not in loaded.open_requests)]
 
 
 def write_cancel(request_id: str, reason: str) -> str:
@@ -161,10 +191,9 @@ def write_reply(command: StartCommand | StopCommand) -> str:
 
 
 def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
-    """A command to install, as the fields of its hash."""
+    """A command to install, as the fields of its hash: what is empty, or stands at its beginning, is left out."""
     config = effective.command.combined_config
-    limited = isinstance(config, StartConfig) and not config.continuous
-    duration_ms = int(config.duration * 1000) if isinstance(config, StartConfig) and limited else -1
+    limit = config.duration + GRACE_SECONDS if isinstance(config, StartConfig) and not config.continuous else None
     return {
         "id": effective.command_id,
         "generation": str(effective.generation),
@@ -172,11 +201,9 @@ def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
         "state": effective.state,
         "reply": write_reply(effective.command),
         "request_ids": " ".join(effective.request_ids),
-        "stop_ids": " ".join(effective.stop_ids),
-        "attempts": "0",
         "installed_at": str(ms(now)),
-        "duration_ms": str(duration_ms),
-        "run_for_ms": str(duration_ms + ms(GRACE_SECONDS) if limited else -1),
+        **({"stop_ids": " ".join(effective.stop_ids)} if effective.stop_ids else {}),
+        **({"run_for_ms": str(ms(limit))} if limit is not None else {}),
         **({"displaces": "1"} if effective.displaces else {}),
     }
 
@@ -192,10 +219,11 @@ def read_effective(fields: Mapping[str, str]) -> Effective | None:
         command=CommandReader.validate_json(fields["reply"]),
         state=State(fields["state"]),
         request_ids=tuple(fields["request_ids"].split()),
-        stop_ids=tuple(fields["stop_ids"].split()),
+        stop_ids=tuple(fields.get("stop_ids", "").split()),
         started_at=int(started_at) / 1000 if started_at else None,
         closed_by_clock=fields.get("closed_by_clock") == "1",
         displaces=fields.get("displaces") == "1",
+        back_at_work=fields.get("back_at_work") == "1",
     )
 
 
@@ -209,7 +237,7 @@ def ms(seconds: float) -> int:
 
 def decision_of(compacted: Compacted, loaded: Loaded, now: float) -> Decision:
     """What to store, given what was loaded: only what differs, and the events that tell of it. Names no host."""
-    texts = {request.request_id: write_request(request) for request in compacted.open_requests}
+    texts = {request.request_id: write_open(request) for request in compacted.open_requests}
     events: list[dict[str, str]] = []
 
     def tell(state: str, command_id: str, generation: int, request_ids: Sequence[str], reason: str = "") -> None:
@@ -237,7 +265,7 @@ def decision_of(compacted: Compacted, loaded: Loaded, now: float) -> Decision:
         if compacted.joined:
             tell(kept.state, kept.command_id, kept.generation, compacted.joined, "joined a command that covers it")
         fields = {"request_ids": " ".join(kept.request_ids), "stop_ids": " ".join(kept.stop_ids)}
-        update = {name: text for name, text in fields.items() if loaded.command.get(name) != text}
+        update = {name: text for name, text in fields.items() if loaded.command.get(name, "") != text}
     installed_id = compacted.install.command_id if compacted.install is not None else None
     return Decision(
         keep={key: text for key, text in texts.items() if loaded.open_requests.get(key) != text},

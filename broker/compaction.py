@@ -48,8 +48,9 @@ def compact(
     active = previous if previous is not None and previous.is_open else None
     known = _Known(_numbered(open_requests))
     close = known.end_by_the_clocks(active, now)
+    last = previous
     if close is not None:
-        active = None
+        active = last = None  # over: the agent is at work on it no more, or at its own risk
     standing = Standing(previous, active, now)
     known.cancel(cancelled or {}, active)
     known.keep_within_bounds()
@@ -60,12 +61,11 @@ def compact(
     ready, waiting = _ready(known.requests, now)
     stops = [request for request in known.requests if request.command_type == "stop"]
     mode = _mode_to_run(ready, active)
-    others = [request for request in ready if request.profiling_mode != mode]
-    put_off = known.put_off(others, standing)
-    members = [request for request in ready if request.profiling_mode == mode]
+    members, others = _of_mode(mode, ready)
     if known.has_left_the_run and not _wants_more(members, standing):
-        known.end_served(members, standing)
-        members = []
+        known.end_served(members, standing)  # and it is another mode's turn
+        members, others = _of_mode(_mode_to_run(others, active), others)
+    put_off = known.put_off(others, standing)
 
     if members:
         folded = fold_starts(
@@ -75,16 +75,17 @@ def compact(
         folded = fold_stops(stops, standing)
     elif active is not None and not active.request_ids and isinstance(active.command, StopCommand):
         folded = Folded(keep=active)
-    elif active is not None and _must_be_stopped(active):
-        folded = stop_for_nobody(active, standing)
+    elif (unwanted := _at_work_for_nobody(last)) is not None:
+        folded = stop_for_nobody(unwanted, standing)
     else:
         folded = Folded()
         if active is not None:
             close = (known.endings[-1].outcome if known.endings else State.CANCELLED, "no request is left in it")
 
-    if folded.install is not None and active is not None:
-        close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
-        folded = replace(folded, install=replace(folded.install, displaces=_must_be_stopped(active)))
+    if folded.install is not None and last is not None:
+        if active is not None:
+            close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
+        folded = replace(folded, install=replace(folded.install, displaces=_may_be_at_work(last)))
     waiting = [*put_off, *waiting]
     still_open = (*folded.members, *(replace(request, state=State.QUEUED) for request in waiting))
     return Compacted(
@@ -265,13 +266,34 @@ def _mode_to_run(starts: Sequence[OpenRequest], active: Effective | None) -> Pro
     return best.profiling_mode
 
 
+def _of_mode(mode: ProfilingMode | None, starts: Sequence[OpenRequest]) -> tuple[list[OpenRequest], list[OpenRequest]]:
+    """The starts of a mode, and the others."""
+    of_mode: list[OpenRequest] = []
+    others: list[OpenRequest] = []
+    for start in starts:
+        (of_mode if start.profiling_mode == mode else others).append(start)
+    return of_mode, others
+
+
 def _wants_more(members: Iterable[OpenRequest], standing: Standing) -> bool:
     return not standing.runs or any(seconds_left(request, standing) > 0 for request in members)
 
 
-def _must_be_stopped(active: Effective) -> bool:
-    """Whether the agent may be at work on it, or on what it displaced and the agent was not yet told of."""
-    return active.displaces or (isinstance(active.command, StartCommand) and active.state in MAYBE_AT_WORK)
+def _at_work_for_nobody(last: Effective | None) -> Effective | None:
+    """What is to be followed by a stop, now that no request is left."""
+    if last is None:
+        return None
+    return last if (_may_be_at_work(last) if last.is_open else last.back_at_work) else None
+
+
+def _may_be_at_work(effective: Effective) -> bool:
+    """Whether the agent may be at work on it, or on what it displaced and the agent was not yet told of.
+
+    Of what has ended, on what is lost alone: other ends are the agent's word, or it was told.
+    """
+    if not effective.is_open:
+        return effective.state is State.LOST
+    return effective.displaces or (isinstance(effective.command, StartCommand) and effective.state in MAYBE_AT_WORK)
 
 
 def _what_for(request: OpenRequest, now: float) -> str:

@@ -67,6 +67,8 @@ class Effective:
     """An older agent reported only the start: the clock ends it, as completed."""
     displaces: bool = False
     """It was installed over a run that the agent may be at work on until it takes this one."""
+    back_at_work: bool = False
+    """It is `lost`, and the agent has been heard of since: it is at work, by its own word, and nobody wants that."""
 
     @property
     def is_open(self) -> bool:

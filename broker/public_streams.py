@@ -43,7 +43,7 @@ class PublicEntry(BaseModel):
     v: Literal["1"] = Field(description="Version of the stream's fields; see the rules of versioning.")
     tenant: str = Field(description="The tenant that the host belongs to.")
     service: str = Field(description="The service that the host belongs to.")
-    hostname: str = Field(description="The host's name, as its agent says it.")
+    hostname: str = Field(description="The host's name, as its agent says it; empty where it is about the service.")
     at: Moment = Field(description="When it happened: ms since 1970, by the server's clock.")
 
 
@@ -96,6 +96,23 @@ class HostLost(PublicEntry):
     command_id: str = Field(description="The command it held.")
 
 
+class ServiceSilent(PublicEntry):
+    """More than half of a service's hosts, of three or more, are silent at once: they are given more time."""
+
+    kind: Literal["service_silent"]
+    known_hosts: Count = Field(description="Its hosts that are known.")
+    silent_hosts: Count = Field(description="Those of them that are silent.")
+
+
+class ServiceHeard(PublicEntry):
+    """A silent service is heard again, or so little of it is left to hear that its hosts are judged one by one."""
+
+    kind: Literal["service_heard"]
+    silent_since: Moment = Field(description="When `service_silent` was told: ms since 1970.")
+    known_hosts: Count = Field(description="Its hosts that are known.")
+    silent_hosts: Count = Field(description="Those of them that are silent.")
+
+
 class Stream(NamedTuple):
     """One public stream: its name, the builder of its key, what it tells, and the models of its entries."""
 
@@ -105,8 +122,9 @@ class Stream(NamedTuple):
     entries: tuple[type[PublicEntry], ...]
 
 
-AnyFleetEvent: TypeAlias = HostJoined | HostReturned | HostLost | CredentialConflict
-FleetEventReader: Final[TypeAdapter[AnyFleetEvent]] = TypeAdapter(Annotated[AnyFleetEvent, Field(discriminator="kind")])
+AnyEvent: TypeAlias = HostJoined | HostReturned | HostLost | ServiceSilent | ServiceHeard | CredentialConflict
+FleetEvent = Annotated[AnyEvent, Field(discriminator="kind")]
+FleetEventReader: Final[TypeAdapter[AnyEvent]] = TypeAdapter(FleetEvent)
 """Reads an entry of `events` whose kind is known; a consumer skips the kinds that it does not know."""
 
 RESULTS: Final = Stream(
@@ -116,8 +134,10 @@ RESULTS: Final = Stream(
     (Result,),
 )
 EVENTS: Final = Stream(
-    "events", keys.events, "Facts of the fleet; `kind` says which.",
-    (HostJoined, HostReturned, HostLost, CredentialConflict),
+    "events",
+    keys.events,
+    "Facts of the fleet; `kind` says which.",
+    (HostJoined, HostReturned, HostLost, ServiceSilent, ServiceHeard, CredentialConflict),
 )  # fmt: skip
 STREAMS: Final = (RESULTS, EVENTS)
 RESERVED: Final = ("audit",)

@@ -1,9 +1,9 @@
 """Submitted requests on their way to the merger: appended per host, announced by the partition's doorbell."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from broker import codec, keys, scripts
 from broker.connection import Broker, Call
@@ -18,6 +18,13 @@ MERGERS: Final = "mergers"
 WITHDRAWN_FOR: Final = timedelta(days=7)
 HOSTS_PER_CALL: Final = 200
 """One script call appends this many: larger ones hold the server up for others."""
+
+
+class Ring(NamedTuple):
+    """One doorbell entry and the hosts that it rings for."""
+
+    entry: Entry
+    places: tuple[Place, ...]
 
 
 class RequestLog:
@@ -105,19 +112,19 @@ class RequestLog:
         """A merger's end of the doorbells of all partitions."""
         return GroupReader(self._broker, list(self._doorbells), group=MERGERS, consumer=consumer or consumer_name())
 
-    def places(self, entries: Iterable[Entry]) -> dict[Place, list[Entry]]:
-        """The hosts that were rung for, each with its doorbell entries.
+    def rings(self, entries: Iterable[Entry]) -> list[Ring]:
+        """The hosts that each doorbell entry rings for.
 
-        Nothing is read out of the path here: an entry that names no host fails alone, later, and is parked.
+        Nothing is read out of the paths here: one that names no host fails alone, later, and is parked.
         """
-        rung: dict[Place, list[Entry]] = {}
-        for entry in entries:
-            at = Place(self._doorbells[entry.stream], entry.fields.get("host", ""))
-            rung.setdefault(at, []).append(entry)
-        return rung
+        return [
+            Ring(entry, tuple(Place(self._doorbells[entry.stream], path) for path in paths.split(" ")))
+            for entry in entries
+            for paths in [entry.fields.get("hosts", "")]
+        ]
 
-    async def park(self, at: Place, entries: Sequence[Entry], *, reason: str, now: int) -> None:
-        """Make dead letters of doorbell entries that cannot be worked off. `now` is in ms.
+    async def park(self, rings: Iterable[Ring], *, reason: str, now: int) -> None:
+        """Make dead letters of doorbell entries, one for each host that cannot be worked off. `now` is in ms.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
@@ -125,11 +132,12 @@ class RequestLog:
         await self._broker.run_all(
             [
                 scripts.park(
-                    at, group=MERGERS, entry_id=entry.entry_id, reason=reason, deliveries=entry.deliveries, now=now
+                    self._doorbells[entry.stream], [at.path for at in places], group=MERGERS, entry_id=entry.entry_id,
+                    reason=reason, deliveries=entry.deliveries, now=now,
                 )
-                for entry in entries
+                for entry, places in rings
             ]
-        )
+        )  # fmt: skip
 
     async def ring_due(self, *, now: int, again_in_ms: int, most: int = 500) -> int:
         """Ring for the hosts whose next deadline has come; gives how many. `now` is in ms.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -12,14 +12,17 @@ from broker.codec import Decision, Loaded, cancelled_of, decision_of, read_effec
 from broker.command_store import CommandStore
 from broker.compaction import compact
 from broker.keys import Place
-from broker.request_log import RequestLog
+from broker.request_log import RequestLog, Ring
 from broker.scripts import Settled
-from broker.streams import Entry, GroupReader
+from broker.streams import GroupReader
 
 log = structlog.get_logger(__name__)
 
-BATCH: Final = 256
-MANY: Final = 500
+BATCH: Final = 64
+"""Entries of each partition that are read at once; one rings for up to 50 hosts."""
+AT_ONCE: Final = 4_000
+"""Hosts that are worked off before the entries that rang for them are acked."""
+MANY: Final = 100
 CHUNK: Final = 200
 """Hosts that are loaded, decided on and stored together."""
 SIDE_BY_SIDE: Final = 4
@@ -48,18 +51,19 @@ class Merger:
         entries = await self._reader.read(count=BATCH, block=BLOCK)
         if not entries:
             return 0
-        if len(entries) >= MANY:
+        rings = self._log.rings(entries)
+        if sum(len(ring.places) for ring in rings) >= MANY:
             self.caught_up.clear()
         try:
-            return await self.work_off(self._log.places(entries))
+            return sum([await self.work_off(some) for some in _pieces(rings)])
         finally:
             self.caught_up.set()
 
-    async def work_off(self, rung: Mapping[Place, Sequence[Entry]]) -> int:
-        """Compact these hosts; ack the entries of those that are done. Gives how many are."""
-        done = await self.compact_hosts(list(rung))
+    async def work_off(self, rings: Sequence[Ring]) -> int:
+        """Compact the hosts that were rung for; ack the entries whose hosts are done. Gives how many hosts are."""
+        done = set(await self.compact_hosts(list(dict.fromkeys(at for ring in rings for at in ring.places))))
         # Last: an entry is acked only once its effect is stored. A crash before this repeats the compaction.
-        acked = [entry for at in done for entry in rung[at]]
+        acked = [ring.entry for ring in rings if done.issuperset(ring.places)]
         if acked:
             await self._reader.ack(acked, delete=True)
         return len(done)
@@ -85,6 +89,20 @@ class Merger:
         async with room:
             now = time.time()
             return await self._store.settle_all(decide(await self._store.load_all(places), now), now=now)
+
+
+def _pieces(rings: Sequence[Ring]) -> Iterator[list[Ring]]:
+    """In their order, so many together that they ring for `AT_ONCE` hosts."""
+    piece: list[Ring] = []
+    hosts = 0
+    for ring in rings:
+        piece.append(ring)
+        hosts += len(ring.places)
+        if hosts >= AT_ONCE:
+            yield piece
+            piece, hosts = [], 0
+    if piece:
+        yield piece
 
 
 def decide(loaded: Mapping[Place, Loaded], now: float) -> list[Settled]:

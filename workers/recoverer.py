@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from broker.codec import ms
-from broker.request_log import RequestLog
+from broker.request_log import RequestLog, Ring
 from broker.streams import GroupReader
 from workers.merger import Merger
 
@@ -36,17 +36,20 @@ class Recoverer:
         if not entries:
             return 0
         log.info("entries claimed", entries=len(entries))
-        rung = self._log.places(entries)
+        rings = self._log.rings(entries)
         # A broker that comes and goes wears out nobody's tries: what cannot be worked off now, with the broker there,
         # is parked, and nothing else.
-        done = set(await self._merger.compact_hosts(list(rung)))
-        acked = [entry for at in done for entry in rung[at]]
+        places = dict.fromkeys(at for ring in rings for at in ring.places)
+        left = places.keys() - await self._merger.compact_hosts(list(places))
+        undone = [Ring(entry, tuple(at for at in rung_for if at in left)) for entry, rung_for in rings]
+        acked = [entry for entry, not_done in undone if not not_done]
         if acked:
             await self._reader.ack(acked, delete=True)
-        for at, held in rung.items():
-            hopeless = [entry for entry in held if entry.deliveries > MOST_DELIVERIES and at not in done]
-            if hopeless:
-                reason = "could not be compacted; the merger's log says why"
-                await self._log.park(at, hopeless, reason=reason, now=ms(time.time()))
-                log.error("entry parked", host=at.path, entries=len(hopeless))
+        hopeless = [ring for ring in undone if ring.places and ring.entry.deliveries > MOST_DELIVERIES]
+        if hopeless:
+            await self._log.park(
+                hopeless, reason="could not be compacted; the merger's log says why", now=ms(time.time())
+            )
+        for entry, not_done in hopeless:
+            log.error("entry parked", entry_id=entry.entry_id, hosts=[at.path for at in not_done])
         return len(entries)

@@ -1,22 +1,23 @@
 """The watch: gives up on the commands of hosts that have fallen silent, so that no request waits for them for ever."""
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from broker.command_store import CommandStore
-from broker.host_registry import HostRegistry
-from broker.liveness import Service, judge, service_of, silent
+from broker.host_registry import HostRegistry, Silence
+from broker.liveness import LATELY, Service, Verdict, hearing_since, judge, service_of, silent
 from broker.roster import API, Roster
+from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY: Final = timedelta(seconds=5)
 LOOKED_AWAY_AFTER: Final = timedelta(seconds=15)
 """A watch that was stopped for longer cannot tell silence from its own absence: it begins anew."""
-LATELY: Final = timedelta(hours=1)
 
 
 class Watch:
@@ -28,7 +29,6 @@ class Watch:
         self._roster = roster
         self._listening_since: float | None = None
         self._looked_at = 0.0
-        self._spared: frozenset[Service] = frozenset()
 
     async def look(self) -> int:
         """One pass, at most every few seconds. Gives how many commands are lost now.
@@ -47,13 +47,15 @@ class Watch:
         if since is None:
             return 0
         candidates = silent(await self._registry.holders(), listening_since=since, now=now)
-        if not candidates:
-            self._say_who_is_spared(frozenset())
+        told = await self._registry.silent_services()
+        services = {service_of(each.host) for each in candidates} | told.keys()
+        if not services:
             return 0
-        services = {service_of(each.host) for each in candidates}
-        beats = await self._registry.last_beats(services, since=now - LATELY.total_seconds())
-        verdict = judge(candidates, beats, listening_since=since, now=now)
-        self._say_who_is_spared(verdict.spared)
+        lately = min([now, *(silence.since for silence in told.values())]) - LATELY.total_seconds()
+        beats = await self._registry.last_beats(services, since=lately)
+        recent = {host: beat for host, beat in beats.items() if beat >= now - LATELY.total_seconds()}
+        verdict = judge(candidates, recent, listening_since=since, now=now)
+        await self._tell_who_is_silent(verdict, told, beats, now=now)
         lost = 0
         for host, last_beat in verdict.lost.items():
             reason = f"no heartbeat for {now - last_beat:.0f} s"
@@ -73,9 +75,19 @@ class Watch:
             self._listening_since = now
         return self._listening_since
 
-    def _say_who_is_spared(self, spared: frozenset[Service]) -> None:
-        for tenant, service in spared - self._spared:
-            log.warning("more than half of a service is silent; giving it time", tenant=tenant, service=service)
-        for tenant, service in self._spared - spared:
-            log.info("service is judged host by host again", tenant=tenant, service=service)
-        self._spared = spared
+    async def _tell_who_is_silent(
+        self, verdict: Verdict, told: Mapping[Service, Silence], beats: Mapping[HostKey, float], *, now: float
+    ) -> None:
+        """Others may look, too, and any of them may have begun just now: what was told is in the broker."""
+        for service, hearing in verdict.spared.items():
+            if service not in told and await self._registry.tell_silent(service, hearing, now=now):
+                log.warning(
+                    "more than half of a service is silent; giving it time", tenant=service[0], service=service[1],
+                    known=hearing.known, silent=hearing.quiet,
+                )  # fmt: skip
+        for service, silence in told.items():
+            if service in verdict.spared:
+                continue
+            hearing = hearing_since(service, beats, silent_since=silence.since, grace=silence.grace, now=now)
+            if not hearing.is_silent and await self._registry.tell_heard(service, hearing, now=now):
+                log.info("service is judged host by host again", tenant=service[0], service=service[1])

@@ -56,6 +56,12 @@ local state, id = command.state, command.id
 local generation = tonumber(command.generation or 0)
 local is_open = state == 'pending' or state == 'delivered' or state == 'received' or state == 'running'
 if not is_open then
+  -- Given up on, and at work all the same, by its own word: compaction is to see that it is told to stop.
+  if state == 'lost' and has_begun and not command.back_at_work then
+    redis.call('HSET', at.command, 'back_at_work', '1')
+    redis.call('HINCRBY', at.command, 'revision', 1)
+    redis.call('XADD', KEYS[8], '*', 'host', who.path)
+  end
   return { 'idle', generation }
 end
 
@@ -94,11 +100,11 @@ elseif is_named or state == 'received' or state == 'running' then
   return { 'idle', generation }
 end
 
-local attempt = tonumber(command.attempts) + 1
+local attempt = tonumber(command.attempts or 0) + 1
 if attempt > tonumber(ARGV[6]) then
   local reason = 'handed out ' .. ARGV[6] .. ' times without an ack'
   redis.call('XADD', KEYS[12], 'MAXLEN', 10000, '*', 'v', '1', 'kind', 'command', 'host', who.path, 'reason', reason,
-    'attempts', command.attempts, 'at', now, 'command_id', id, 'generation', generation,
+    'attempts', attempt - 1, 'at', now, 'command_id', id, 'generation', generation,
     'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
   close(at, who, command, 'undeliverable', now, { 'reason', reason })
   ring_if_open(at.open, KEYS[9], KEYS[8], who.path)

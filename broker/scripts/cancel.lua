@@ -7,6 +7,6 @@
 redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[3]) -- the first reason stands
 for i = 3, #KEYS do
   redis.call('XADD', KEYS[i], '*', 'cancel', ARGV[2])
-  redis.call('XADD', KEYS[2], '*', 'host', ARGV[i + 1])
 end
+ring(KEYS[2], { unpack(ARGV, 4) })
 return #KEYS - 2

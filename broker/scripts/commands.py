@@ -1,4 +1,4 @@
-"""The scripts that move a host's command: submit, beat, complete, cancel, lose."""
+"""The scripts that move a host's command: submit, beat, complete, cancel, lose; and hush, for a whole service."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from broker import codec, keys
 from broker.connection import Call
+from broker.effective import GRACE_SECONDS
 from broker.keys import Place
 from broker.scripts._load import flat, load_script, who
 from protocol.names import HostKey
@@ -18,8 +19,9 @@ MOST_ATTEMPTS: Final = 10
 SUBMIT: Final = load_script("submit", shared=True)
 BEAT: Final = load_script("beat", shared=True)
 COMPLETE: Final = load_script("complete", shared=True)
-CANCEL: Final = load_script("cancel")
+CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
+HUSH: Final = load_script("hush", shared=True)
 
 
 # --- submit -----------------------------------------------------------------------------------------------------------
@@ -188,7 +190,10 @@ def complete(
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
             keys.taken(at.partition), keys.host(at), keys.events(at.partition), keys.conflict(at),
         ],
-        [now, at.path, *who(host), command_id, outcome, int(only_started), *by.args, *flat(facts)],
+        [
+            now, at.path, *who(host), command_id, outcome, int(only_started), codec.ms(GRACE_SECONDS), *by.args,
+            *flat(facts),
+        ],
     )  # fmt: skip
 
 
@@ -226,3 +231,21 @@ def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
         ],
         [now, at.path, *who(at.host_key), silent_since, reason],
     )  # fmt: skip
+
+
+def hush(of_service: Place, *, grace: int | None, known: int, quiet: int, now: int) -> Call:
+    """Note that a service is silent, or with no `grace` that it is heard again. The answer is 1 when this told of it.
+
+    Args:
+        of_service: where what is told of a service lies: the place of a host without a name.
+        grace: after how much silence (ms) its hosts count as silent.
+        known: how many of its hosts are known.
+        quiet: how many of them are silent.
+        now: in ms.
+    """
+    tenant, service, _ = of_service.host_key
+    return Call(
+        HUSH,
+        [keys.silent_services(of_service.partition), keys.events(of_service.partition)],
+        [now, of_service.path, tenant, service, "" if grace is None else grace, known, quiet],
+    )

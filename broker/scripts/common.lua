@@ -1,7 +1,8 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, for_one_host, words, host_of, forget, emit, tell, contest, begin, close, ring_if_open
+-- Gives  local functions: as_map, for_one_host, words, host_of, forget, emit, tell, contest, begin, close, ring,
+--        ring_if_open
 
 local WEEK_SECONDS = 604800
 
@@ -104,27 +105,36 @@ local function contest(owner, by, who, now, events, told)
   return reason
 end
 
--- The run of the effective command has begun; limit (ms): how long it may take until compaction looks, -1 for ever.
+-- The run of the effective command has begun; limit (ms): how long it may take until compaction looks, nil for ever.
 -- The stops that it carries have taken effect with it: their pids are no longer profiled.
 local function begin(at, who, command, now, limit)
-  redis.call('HSET', at.command, 'state', 'running', 'running_at', now, 'stop_ids', '')
+  redis.call('HSET', at.command, 'state', 'running', 'running_at', now)
   redis.call('HINCRBY', at.command, 'revision', 1)
   redis.call('ZADD', at.taken, now, who.path)
-  if tonumber(limit) > 0 then
+  if limit then
     redis.call('ZADD', at.deadlines, 'LT', tonumber(now) + tonumber(limit), who.path)
   end
   emit(at.results, who, 'running', now, command.id, command.generation, command.request_ids)
   local stops = words(command.stop_ids)
   if #stops > 0 then
+    redis.call('HDEL', at.command, 'stop_ids')
     forget(at.open, stops)
     emit(at.results, who, 'completed', now, command.id, command.generation, command.stop_ids)
+  end
+end
+
+-- Ring for some hosts, by their paths: a few share an entry, as reading and acking each costs as much as the host itself.
+local function ring(doorbell, paths)
+  for first = 1, #paths, 50 do
+    local some = table.concat(paths, ' ', first, math.min(first + 49, #paths))
+    redis.call('XADD', doorbell, '*', 'hosts', some)
   end
 end
 
 -- Compaction has more to do for this host: requests that wait for another mode, or came meanwhile.
 local function ring_if_open(open, requests, doorbell, path)
   if redis.call('HLEN', open) > 0 or redis.call('EXISTS', requests) == 1 then
-    redis.call('XADD', doorbell, '*', 'host', path)
+    ring(doorbell, { path })
   end
 end
 
@@ -134,7 +144,8 @@ end
 local function close(at, who, command, outcome, now, extras, served)
   local ids = words((command.request_ids or '') .. ' ' .. (command.stop_ids or ''))
   forget(at.open, ids)
-  redis.call('HSET', at.command, 'state', outcome, 'ended_at', now, 'request_ids', '', 'stop_ids', '')
+  redis.call('HSET', at.command, 'state', outcome, 'ended_at', now, 'request_ids', '')
+  redis.call('HDEL', at.command, 'stop_ids')
   redis.call('HINCRBY', at.command, 'revision', 1)
   redis.call('EXPIRE', at.command, WEEK_SECONDS)
   redis.call('ZREM', at.deadlines, who.path)

@@ -2,8 +2,8 @@
 -- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 late, 9 taken,
 --        10 host, 11 events, 12 conflict told
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 command id, 7 outcome ("completed" | "failed"),
---        8 "1" when it only says that a profiler started, 9 to 13 the credential, as in a beat,
---        then what to record: name, value, name, value
+--        8 "1" when it only says that a profiler started, 9 the grace (ms) in run_for_ms, 10 to 14 the credential, as in a
+--        beat, then what to record: name, value, name, value
 -- Gives  "recorded" | "started" | "repeated" | "late" | "unknown" | {"contested", owner, reason}
 
 local now = ARGV[1]
@@ -12,14 +12,14 @@ local id, outcome, only_started = ARGV[6], ARGV[7], ARGV[8] == '1'
 local at = {
   command = KEYS[1], open = KEYS[2], history = KEYS[3], results = KEYS[4], deadlines = KEYS[5], taken = KEYS[9],
 }
-local by = { id = ARGV[9], claim = ARGV[10], fault = ARGV[11], asked = ARGV[12], ended = ARGV[13] }
+local by = { id = ARGV[10], claim = ARGV[11], fault = ARGV[12], asked = ARGV[13], ended = ARGV[14] }
 local owner = by.id ~= '' and redis.call('HGET', KEYS[10], 'owner')
 local reason = contest(owner, by, who, now, KEYS[11], KEYS[12]) -- a completion makes nobody the owner
 if reason then
   return { 'contested', string.sub(owner or '', 3), reason }
 end
 local extras = {}
-for i = 14, #ARGV do
+for i = 15, #ARGV do
   extras[#extras + 1] = ARGV[i]
 end
 
@@ -55,7 +55,8 @@ if command.id == id then
       return 'repeated'
     end
     redis.call('HSET', at.command, 'closed_by_clock', '1')
-    begin(at, who, command, now, command.duration_ms)
+    local limit = command.run_for_ms and command.run_for_ms - ARGV[9]
+    begin(at, who, command, now, limit)
     return 'started'
   end
   close(at, who, command, outcome, now, extras)

@@ -4,8 +4,8 @@
 -- Gives  the number of hosts rung for
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+ring(KEYS[2], due)
 for _, path in ipairs(due) do
-  redis.call('XADD', KEYS[2], '*', 'host', path)
   redis.call('ZADD', KEYS[1], tonumber(ARGV[1]) + tonumber(ARGV[3]), path)
 end
 return #due

@@ -26,6 +26,6 @@ if ARGV[4] == 'ring' then
     end
   end
   redis.call('XDEL', KEYS[1], ARGV[1])
-  redis.call('XADD', KEYS[3], '*', 'host', path)
+  redis.call('XADD', KEYS[3], '*', 'hosts', path)
 end
 return ARGV[2]

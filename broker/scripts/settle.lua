@@ -27,7 +27,7 @@ local function settle(at, who, revision, drained, decision)
       redis.call('DEL', at.requests) -- an empty stream would keep its memory
     else
       redis.call('XDEL', at.requests, unpack(drained))
-      redis.call('XADD', KEYS[3], '*', 'host', who.path) -- more has come, or there was more than one bite
+      ring(KEYS[3], { who.path }) -- more has come, or there was more than one bite
     end
   end
 
@@ -35,7 +35,7 @@ local function settle(at, who, revision, drained, decision)
     local command = as_map(redis.call('HGETALL', at.command))
     -- Its requests are told apart by compaction: some end here, some go on in the next command.
     local served = command.request_ids
-    command.request_ids, command.stop_ids = '', ''
+    command.request_ids, command.stop_ids = '', nil
     close(at, who, command, decision.close.outcome, now, { 'reason', decision.close.reason }, served)
   end
   forget(at.open, decision.drop)

@@ -14,7 +14,7 @@ from protocol.names import HostKey
 
 LOAD: Final = load_script("load", shared=True)
 SETTLE: Final = load_script("settle", shared=True)
-DUE: Final = load_script("due")
+DUE: Final = load_script("due", shared=True)
 PARK: Final = load_script("park")
 REPLAY: Final = load_script("replay")
 
@@ -89,12 +89,17 @@ def due(partition: int, *, now: int, most: int, again_in_ms: int) -> Call:
     return Call(DUE, [keys.deadlines(partition), keys.doorbell(partition)], [now, most, again_in_ms])
 
 
-def park(at: Place, *, group: str, entry_id: str, reason: str, deliveries: int, now: int) -> Call:
-    """Make a dead letter of a doorbell entry. The answer is 1, or 0 when somebody had acked it. `now` is in ms."""
+def park(
+    partition: int, paths: Sequence[str], *, group: str, entry_id: str, reason: str, deliveries: int, now: int
+) -> Call:
+    """Make dead letters of a doorbell entry, one for each of these hosts.
+
+    The answer is 1, or 0 when somebody had acked it. `now` is in ms.
+    """
     return Call(
         PARK,
-        [keys.doorbell(at.partition), keys.dead_letters(at.partition)],
-        [now, group, entry_id, at.path, reason, deliveries],
+        [keys.doorbell(partition), keys.dead_letters(partition)],
+        [now, group, entry_id, reason, deliveries, *paths],
     )
 
 

@@ -9,7 +9,7 @@ if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', 86400) then
   return 0
 end
 local withdrawn = redis.call('GET', KEYS[2])
-local requests, hosts = cjson.decode(ARGV[6]), cjson.decode(ARGV[7])
+local requests, hosts, rung = cjson.decode(ARGV[6]), cjson.decode(ARGV[7]), {}
 for i, host in ipairs(hosts) do
   local who = host_of(host[1], ARGV[4], ARGV[5], host[2])
   emit(KEYS[4], who, 'submitted', ARGV[1], ARGV[3], 0, ARGV[2])
@@ -17,7 +17,8 @@ for i, host in ipairs(hosts) do
     emit(KEYS[4], who, 'cancelled', ARGV[1], ARGV[3], 0, ARGV[2], { 'reason', withdrawn })
   else
     redis.call('XADD', KEYS[4 + i], '*', 'request', requests[host[3]])
-    redis.call('XADD', KEYS[3], '*', 'host', who.path)
+    rung[#rung + 1] = who.path
   end
 end
+ring(KEYS[3], rung)
 return #hosts

@@ -12,8 +12,11 @@ agent that has forgotten it; and statuses that the projector wrote in the last m
 `python -m workers.rebuild_status`. Masters are killed, not frozen: one that wakes up may answer before it learns that
 it was voted off, and what it accepts then is lost with it.
 
-`PCS_CHAOS_ROUNDS` (how many), `PCS_CHAOS_SEED` (which) and `PCS_CHAOS_REPORT` (a file to append the report to) come
-from the environment.
+Under faults, every call of the APIs and the workers to Redis may be refused, or executed and never answered, on top of
+the kills: two of three befallen calls have had their effect, and whoever made them does not know.
+
+`PCS_CHAOS_ROUNDS` (how many), `PCS_CHAOS_SEED` (which), `PCS_CHAOS_FAULTS` (share of the calls that are executed and
+never answered, on the cluster too) and `PCS_CHAOS_REPORT` (a file to append the report to) come from the environment.
 """
 
 import collections
@@ -26,6 +29,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.failovers import Failovers
+from tests.support.faults import LATE
 from tests.support.fleet import HOSTS, SERVICE, Fleet, Outcomes, running_fleet
 from tests.support.fleet_journal import Evidence, evidence_of
 from tests.support.fleet_load import Load
@@ -34,7 +38,10 @@ from tests.support.redis_cluster import redis_cluster
 
 ROUNDS = int(os.environ.get("PCS_CHAOS_ROUNDS", "5"))
 ROUNDS_ON_A_CLUSTER = int(os.environ.get("PCS_CHAOS_ROUNDS", "2"))
+ROUNDS_UNDER_FAULTS = int(os.environ.get("PCS_CHAOS_ROUNDS", "2"))
 FAILOVER_EVERY = 3
+FAULTS = float(os.environ.get("PCS_CHAOS_FAULTS", "0"))
+FAULTS_WHERE_ASKED_FOR = FAULTS or 0.02
 SEED = int(os.environ.get("PCS_CHAOS_SEED", str(random.SystemRandom().randrange(10**6))))
 REPORT = os.environ.get("PCS_CHAOS_REPORT")
 ALL_ENDED_WITHIN = 60.0
@@ -54,11 +61,18 @@ def story() -> Iterator[list[str]]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-def test_on_one_server_every_request_of_a_fleet_ends_once_whatever_is_killed(tmp_path: Path, story: list[str]) -> None:
-    with running_fleet(tmp_path) as fleet:
+@pytest.mark.parametrize(
+    ("rounds", "share"),
+    [(ROUNDS, 0.0), (ROUNDS_UNDER_FAULTS, FAULTS_WHERE_ASKED_FOR)],
+    ids=["kills", "kills and faults"],
+)
+def test_on_one_server_every_request_of_a_fleet_ends_once_whatever_is_killed(
+    tmp_path: Path, story: list[str], rounds: int, share: float
+) -> None:
+    with running_fleet(tmp_path, share_of_faults=share, seed=SEED) as fleet:
         load = Load(fleet.urls, fleet.as_admin, SERVICE, HOSTS, SEED)
         havoc = Havoc(fleet.roles, fleet.forget, fleet.is_up, story=story)
-        wreak(havoc, plan(SEED, ROUNDS, tuple(fleet.roles), fleet.hosts), load)
+        wreak(havoc, plan(SEED, rounds, tuple(fleet.roles), fleet.hosts), load)
         outcomes, evidence = the_end(fleet, load, story)
         assert_each_ended_once(load, outcomes)
         assert evidence.twice == []
@@ -72,7 +86,7 @@ def test_on_one_server_every_request_of_a_fleet_ends_once_whatever_is_killed(tmp
 def test_on_a_cluster_every_request_of_a_fleet_ends_once_whatever_is_killed(tmp_path: Path, story: list[str]) -> None:
     with (
         redis_cluster(tmp_path / "nodes", replicas=True) as cluster,
-        running_fleet(tmp_path, cluster=cluster.settings) as fleet,
+        running_fleet(tmp_path, cluster=cluster.settings, share_of_faults=FAULTS, seed=SEED) as fleet,
     ):
         load = Load(fleet.urls, fleet.as_admin, SERVICE, HOSTS, SEED)
         failovers = Failovers(cluster, SEED)
@@ -122,10 +136,13 @@ def the_end(
         f"offered after the word: {len(evidence.offered_after_the_word)}",
         f"excused, a failover had taken the word: {len(evidence.excused)}",
         f"completions: {dict(evidence.completions)}",
+        *(f"calls of {name} that were befallen: {dict(met)}" for name, met in fleet.faults_met().items()),
     ]
     assert load.refused == []
     assert load.accepted, "nothing was accepted: this test sees nothing"
     assert evidence.begun, "nothing was begun: this test sees nothing"
+    faults = fleet.faults_met()
+    assert not faults or any(met[LATE] for met in faults.values()), "no fault was met: this test sees nothing"
     return outcomes, evidence
 
 

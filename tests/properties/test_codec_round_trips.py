@@ -11,9 +11,11 @@ from broker.codec import (
     decision_of,
     open_request,
     read_effective,
+    read_open,
     read_request,
     requests_of,
     write_effective,
+    write_open,
     write_request,
 )
 from broker.compaction import compact
@@ -42,6 +44,7 @@ OPEN_REQUESTS = st.builds(
 @given(OPEN_REQUESTS)
 def test_an_open_request_reads_back_as_it_was_written(request_: OpenRequest) -> None:
     assert read_request(write_request(request_)) == request_
+    assert read_open(request_.request_id, write_open(request_)) == request_
 
 
 @ENOUGH
@@ -59,7 +62,7 @@ def test_what_was_stored_and_loaded_again_is_left_alone(wishes: list[OpenRequest
     assert first.install is not None
     loaded = Loaded(
         write_effective(first.install, now=NOW),
-        {request.request_id: write_request(request) for request in first.open_requests},
+        {request.request_id: write_open(request) for request in first.open_requests},
         {},
     )
     again = decision_of(compact(requests_of(loaded), read_effective(loaded.command), NOW), loaded, NOW)

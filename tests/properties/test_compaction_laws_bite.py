@@ -142,6 +142,13 @@ def nobody_tells_the_agent(_active: Any) -> bool:
     return False
 
 
+_may_be_at_work = compaction._may_be_at_work
+
+
+def what_was_lost_is_forgotten(effective: Any) -> bool:
+    return bool(effective.is_open) and _may_be_at_work(effective)
+
+
 def a_cancel_takes_everybody_along(known: Any, cancelled: Any, active: Any) -> None:
     if any(request.request_id in cancelled for request in known.requests):
         for request in list(known.requests):
@@ -171,7 +178,8 @@ MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
     (PUT_OFF, "compaction._Known.put_off", what_was_put_off_begins_anew),
     (STORY, "compaction._ready", what_starts_together_starts_at_once),
     (WITHDRAWN, "folding._is_needed", a_cancelled_run_goes_on),
-    (STORY, "compaction._must_be_stopped", nobody_tells_the_agent),
+    (STORY, "compaction._may_be_at_work", nobody_tells_the_agent),
+    (STORY, "compaction._may_be_at_work", what_was_lost_is_forgotten),
     (STORY, "compaction._Known.cancel", a_cancel_takes_everybody_along),
 ]
 

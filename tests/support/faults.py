@@ -34,7 +34,7 @@ class Faults:
             to some command have certainly been executed; those behind it may have been.
     """
 
-    def __init__(self, seed: int, *, refused: float = 0.1, late: float = 0.1) -> None:
+    def __init__(self, seed: int | str, *, refused: float = 0.1, late: float = 0.1) -> None:
         self.is_on = True
         self.counts: Counter[str] = Counter()
         self._random = Random(seed)
@@ -65,13 +65,18 @@ class Faults:
 @contextlib.asynccontextmanager
 async def befallen(broker: Broker, faults: Faults) -> AsyncIterator[Broker]:
     """The same broker, every connection of which meets these faults; a fresh one that nobody has used yet."""
+    befall(broker, faults)
+    yield broker
+    faults.is_on = False
+
+
+def befall(broker: Broker, faults: Faults) -> None:
+    """Let every connection of a broker meet these faults from now on; it must be a fresh one."""
     for client in (broker.redis, broker.blocking):
         if isinstance(client, ClusterClient):
             _befall_nodes(client, faults)
         else:
             _befall(client, faults)
-    yield broker
-    faults.is_on = False
 
 
 def _befall_nodes(cluster: ClusterClient, faults: Faults) -> None:

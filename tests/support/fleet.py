@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,12 +20,16 @@ from broker import keys
 from broker.connection import Broker
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
+from tests.support.befallen_roles import BEGUN, LOG, SEED, SHARE, lines_of
 from tests.support.fleet_journal import Journal, last_up
-from tests.support.processes import LOOPED_ROLES, ROOT, Role, api_role, broker_role, eventually, free_port, started
+from tests.support.processes import LOOPED_ROLES, ROOT, Role, broker_role, eventually, free_port, started
 from tests.support.servers import wait_for_broker
 
 HOSTS: Final = tuple(f"host-{number:02}" for number in range(50))
 SERVICE: Final = "shop"
+PLAIN: Final = {"api": "api", "workers": "tests.support.hurried_workers"}
+TRIES: Final = 20
+"""How often a reader asks again that is told 503: under faults, one call in some dozens meets one."""
 
 Outcomes = dict[tuple[str, str], list[str]]
 """(request id, host) -> every outcome that the results streams tell of it, in order."""
@@ -41,6 +46,8 @@ class Fleet:
     tokens: Mapping[str, str]
     hosts: Mapping[str, Sequence[str]]
     env: Mapping[str, str]
+    faults: Mapping[str, Path]
+    """Where each role that has to bear them writes the faults it met; none where there are none."""
     client: httpx.Client
     """One for all calls: httpx makes a TLS context for each, and that takes longer than any call here."""
 
@@ -89,9 +96,16 @@ class Fleet:
 
     def statuses(self, request_id: str) -> dict[str, str]:
         """A request's status on each host, as the API shows it."""
-        answer = self.client.get(f"{self.urls[0]}/api/v1/requests/{request_id}", headers=self.as_admin)
+        for _ in range(TRIES):
+            answer = self.client.get(f"{self.urls[0]}/api/v1/requests/{request_id}", headers=self.as_admin)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
         assert answer.status_code == HTTPStatus.OK, answer.text
         return {host["hostname"]: host["status"] for host in answer.json()["hosts"]}
+
+    def faults_met(self) -> dict[str, Counter[str]]:
+        """What befell the calls of each role, over all its lives."""
+        return {name: Counter(line for line in lines_of(path) if line != BEGUN) for name, path in self.faults.items()}
 
     def rebuild_statuses(self) -> None:
         """As an operator does after a failover took what the projector had just written."""
@@ -105,14 +119,31 @@ def journal_of(state_dir: Path, agents: str) -> Path:
 
 
 @contextlib.contextmanager
-def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> Iterator[Fleet]:
-    """A server (or none, where there is a cluster), two APIs, two workers' processes, two of agents."""
+def running_fleet(
+    state_dir: Path, *, cluster: BrokerSettings | None = None, share_of_faults: float = 0.0, seed: int = 0
+) -> Iterator[Fleet]:
+    """A server (or none, where there is a cluster), two APIs, two workers' processes, two of agents.
+
+    With a share of faults, so many calls of the APIs and the workers are executed and never answered, by the seed.
+    """
     settings = cluster or BrokerSettings(state_dir=state_dir)
     own = BrokerSettings(state_dir=state_dir)
     env = {"PCS_STATE_DIR": str(state_dir), "PCS_HEARTBEAT_INTERVAL": "1"}
     if cluster is not None:
         env |= {"PCS_REDIS_URL": cluster.url, "PCS_RQ_URL": own.url}
     roles: dict[str, Role] = {}
+    faults: dict[str, Path] = {}
+
+    def started_role(name: str, kind: str, *arguments: str) -> Role:
+        """One of ours, as it is, or with every call of it to Redis befallen."""
+        its, module = env, [PLAIN[kind]]
+        if share_of_faults:
+            faults[name] = state_dir / f"{name}.faults"
+            its = env | {SHARE: str(share_of_faults), SEED: str(seed), LOG: str(faults[name])}
+            module = ["tests.support.befallen_roles", kind]
+        argv = [sys.executable, "-m", *module, *arguments]
+        return stack.enter_context(started(Role(name, argv, env=its, log=state_dir / f"{name}.log")))
+
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(httpx.Client(timeout=10, trust_env=False))
         server = stack.enter_context(started(broker_role(state_dir)))  # rq's own, where there is a cluster
@@ -120,14 +151,12 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
         if cluster is None:
             roles["broker"] = server
         for name, does in (("merger", LOOPED_ROLES), ("projector", ("projector",))):
-            argv = [sys.executable, "-m", "tests.support.hurried_workers", *does]
-            roles[name] = stack.enter_context(started(Role(name, argv, env=env, log=state_dir / f"{name}.log")))
+            roles[name] = started_role(name, "workers", *does)
         urls = []
         for number in (1, 2):
             port = free_port()
             urls.append(f"http://127.0.0.1:{port}")
-            api = api_role(state_dir, port, env=env, log=f"api-{number}.log")
-            roles[f"api-{number}"] = stack.enter_context(started(api))
+            roles[f"api-{number}"] = started_role(f"api-{number}", "api", "--port", str(port))
         for url in urls:
             eventually(lambda url=url: _is_ready(client, url), within=30, what="a ready API")  # type: ignore[misc]  # bound now
         tokens = json.loads((state_dir / "tokens.json").read_text())
@@ -139,7 +168,7 @@ def running_fleet(state_dir: Path, *, cluster: BrokerSettings | None = None) -> 
             ]  # fmt: skip
             role = Role(name, argv, env={"GPROFILER_TOKEN": tokens["agent"]}, log=state_dir / f"{name}.log")
             roles[name] = stack.enter_context(started(role))
-        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env, client)
+        fleet = Fleet(state_dir, settings, roles, urls, tokens, hosts, env, faults, client)
         eventually(lambda: all(fleet.is_up(name, 0) for name in hosts), within=30, what="agents at work")
         yield fleet
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker import compaction
-from broker.codec import read_effective, read_request, write_effective, write_request
+from broker.codec import read_effective, read_open, write_effective, write_open
 from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
 from broker.folding import JOIN_TOLERANCE_SECONDS
 from protocol.commands import StartCommand
@@ -20,6 +20,7 @@ from protocol.lifecycle import OPEN, State
 from tests.support.builders import NOW
 from tests.support.wishes import UNIVERSE, own_keys, starts, stops, wants
 
+TAKEN = (State.DELIVERED, State.RECEIVED, State.RUNNING)
 MODES = ("cpu", "cpu", "cpu", "wall")
 
 
@@ -39,6 +40,7 @@ class HostStory(RuleBasedStateMachine):
         self.withdrawn: dict[str, str] = {}
         self.void: set[str] = set()
         self.agent_holds: str | None = None
+        self.is_away = False
         self.is_settled = True
 
     # --- what happens ---
@@ -88,6 +90,7 @@ class HostStory(RuleBasedStateMachine):
     @rule(state=st.sampled_from([State.DELIVERED, State.RECEIVED]))
     def a_heartbeat_takes_the_command(self, state: State) -> None:
         assert self.effective is not None
+        self.is_away = False
         if OPEN.index(state) > OPEN.index(self.effective.state):
             self.effective = replace(self.effective, state=state)
             if isinstance(self.effective.command, StartCommand):
@@ -98,6 +101,7 @@ class HostStory(RuleBasedStateMachine):
     def the_agent_acts(self, only_started: bool) -> None:
         """It begins the run, or carries out the stop."""
         assert self.effective is not None
+        self.is_away = False
         if not isinstance(self.effective.command, StartCommand):
             self._close(State.COMPLETED)
             self.agent_holds = None
@@ -114,6 +118,23 @@ class HostStory(RuleBasedStateMachine):
         """By the agent's word on it, for which it has left whatever it held before; or by giving up on the agent."""
         self.agent_holds = None
         self._close(outcome)
+
+    @precondition(lambda self: self.effective is not None and self.effective.state in TAKEN)
+    @rule()
+    def the_host_is_lost(self) -> None:
+        """It is silent, and what it was at work on goes on there."""
+        self.is_away = True
+        self._close(State.LOST)
+
+    @precondition(lambda self: self.is_away)
+    @rule()
+    def the_agent_is_heard_again(self) -> None:
+        """By the next beat it says what it is at work on."""
+        assert self.effective is not None
+        self.is_away = False
+        if self.agent_holds is not None and self.effective.state is State.LOST:
+            self.effective = replace(self.effective, back_at_work=True)
+            self.is_settled = False
 
     def _close(self, outcome: State) -> None:
         assert self.effective is not None
@@ -215,7 +236,7 @@ class HostStory(RuleBasedStateMachine):
     @invariant()
     def an_agent_at_work_for_nobody_is_told(self) -> None:
         """What it holds is the effective command, or there is a newer one that it will be given."""
-        if self.is_settled and self.agent_holds is not None:
+        if self.is_settled and self.agent_holds is not None and not self.is_away:
             assert self.effective is not None
             assert self.effective.is_open
             assert self.agent_holds == self.effective.command_id or self.effective.state in OPEN
@@ -305,6 +326,6 @@ class HostStory(RuleBasedStateMachine):
 
 
 def _stored(request: OpenRequest) -> OpenRequest:
-    again = read_request(write_request(request))
+    again = read_open(request.request_id, write_open(request))
     assert again == request, "what is stored is not what was decided"
     return again

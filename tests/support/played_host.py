@@ -139,7 +139,7 @@ class PlayedHost:
         """How often this host was rung for and nobody has worked it off yet."""
         async with self.broker.guarded() as redis:
             entries = await redis.xrange(keys.doorbell(self.at.partition))
-        return sum(fields.get("host") == self.at.path for _, fields in entries)
+        return sum(self.at.path in fields.get("hosts", "").split(" ") for _, fields in entries)
 
     async def deadline(self) -> float | None:
         """When compaction is to look at this host next, in seconds."""

@@ -30,6 +30,8 @@ class StoryAgent:
     held: str = ""
     """The start that it has written down and not begun."""
     last: str = ""
+    said_at_work: str = ""
+    """The start that it has told the server to be at work on, since the server gave up on it last."""
     received: set[str] = field(default_factory=set)
     executed: set[str] = field(default_factory=set)
     unsent: dict[str, str] = field(default_factory=dict)
@@ -48,6 +50,8 @@ class StoryAgent:
             received=received,
             executed=executed,
         )
+        if last and self.last == self.at_work:
+            self.said_at_work = self.at_work
         if not is_reply_lost:
             self.received -= set(received)
             self.executed -= set(executed)

@@ -64,7 +64,7 @@ class StoryRecord:
                 self._read_to[partition] = f"({entry_id}"
                 self.entries.append(Entry(keys.results(partition), entry_id, fields))
                 self._hear(fields)
-            rung |= {fields["host"] for _, fields in next(rows)}
+            rung |= {path for _, fields in next(rows) for path in fields["hosts"].split()}
             self.deadlines |= dict(next(rows))
         for at in self._places:
             self.open[at.path] = set(next(rows))

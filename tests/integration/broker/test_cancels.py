@@ -132,3 +132,54 @@ async def test_what_was_never_handed_out_is_not_lost(host: PlayedHost) -> None:
     host.now += 300
     assert not await host.lose()
     assert await outcomes_of(host, again.request_id) == []
+
+
+async def test_an_agent_back_at_work_on_what_was_lost_is_told_to_stop(host: PlayedHost) -> None:
+    record = await host.submit(continuous=True)
+    await host.settle()
+    taken = await host.begin()
+    host.now += 300
+    assert await host.lose()
+    await host.settle()
+    assert await host.rings() == 1, "of the submission: nobody looks after a host that is silent"
+    assert isinstance(await host.beat(last=taken.command_id), Idle)
+    assert await host.rings() == 1, "it does not say that it is at work"
+    for _ in range(3):
+        assert isinstance(await host.beat(last=taken.command_id, begun=True), Idle)
+    assert await host.rings() == 2, "once"
+    await host.settle()
+    stop = await host.beat(last=taken.command_id, begun=True)
+    assert isinstance(stop, Delivered)
+    assert '"stop"' in stop.command
+    assert isinstance(await host.beat(last=stop.command_id, executed=[stop.command_id]), Idle)
+    assert await host.state() == "completed"
+    assert await outcomes_of(host, record.request_id) == ["lost"]
+
+
+async def test_an_agent_back_at_work_is_given_what_came_meanwhile_and_no_stop(host: PlayedHost) -> None:
+    await host.submit(continuous=True)
+    await host.settle()
+    taken = await host.begin()
+    host.now += 300
+    await host.lose()
+    newer = await host.submit()
+    await host.settle()
+    answer = await host.beat(last=taken.command_id, begun=True)
+    assert isinstance(answer, Delivered)
+    assert answer.command_id == newer.command_id
+
+
+async def test_a_stop_that_was_lost_on_its_way_is_followed_by_another(host: PlayedHost) -> None:
+    record = await host.submit(continuous=True)
+    await host.settle()
+    taken = await host.begin()
+    await host.cancel(record.request_id)
+    await host.settle()
+    lost = await host.take()
+    host.now += 300
+    assert await host.lose()
+    assert isinstance(await host.beat(last=taken.command_id, begun=True), Idle)
+    await host.settle()
+    again = await host.take()
+    assert again.generation == lost.generation + 1
+    assert '"stop"' in again.command

@@ -36,17 +36,16 @@ async def never_acked(host: PlayedHost) -> None:
 async def parked(broker: Broker, path: str, partition: int = 0) -> None:
     async with broker.guarded() as redis:
         await redis.xgroup_create(keys.doorbell(partition), MERGERS, id="0", mkstream=True)
-        entry_id = await redis.xadd(keys.doorbell(partition), {"host": path})
+        entry_id = await redis.xadd(keys.doorbell(partition), {"hosts": path})
         await redis.xreadgroup(MERGERS, "m", {keys.doorbell(partition): ">"})
-    at = keys.Place(partition, path)
-    call = scripts.park(at, group=MERGERS, entry_id=entry_id, reason="broken", deliveries=11, now=7_000)
+    call = scripts.park(partition, [path], group=MERGERS, entry_id=entry_id, reason="broken", deliveries=11, now=7_000)
     assert await broker.run(call) == 1
     assert await broker.run(call) == 0
 
 
 async def rings(broker: Broker, partition: int = 0) -> list[str]:
     async with broker.guarded() as redis:
-        return [fields["host"] for _, fields in await redis.xrange(keys.doorbell(partition))]
+        return [fields["hosts"] for _, fields in await redis.xrange(keys.doorbell(partition))]
 
 
 async def test_a_command_that_was_never_acked_is_a_dead_letter(broker: Broker, letters: DeadLetters) -> None:

@@ -139,7 +139,9 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
         now, partition = int(host.now * 1000), host.at.partition
         calls = [
             scripts.due(partition, now=now, most=5, again_in_ms=1000),
-            scripts.park(host.at, group=MERGERS, entry_id=entry, reason="a test", deliveries=1, now=now),
+            scripts.park(
+                partition, [host.at.path], group=MERGERS, entry_id=entry, reason="a test", deliveries=1, now=now
+            ),
             scripts.cancel(partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60),
             scripts.lose(host.at, silent_since=now, reason="a test", now=now),
             scripts.replay(partition, "1-1", how="done", remember="x", ttl_s=60),

@@ -12,7 +12,7 @@ from broker.host_registry import HostRegistry
 from broker.public_streams import (
     EVENTS,
     STATES,
-    AnyFleetEvent,
+    AnyEvent,
     FleetEventReader,
     HostJoined,
     HostReturned,
@@ -32,7 +32,7 @@ def host(broker: Broker) -> PlayedHost:
     return PlayedHost(broker)
 
 
-async def told(host: PlayedHost) -> list[AnyFleetEvent]:
+async def told(host: PlayedHost) -> list[AnyEvent]:
     """The events of a host, each read by its model."""
     async with host.broker.guarded() as redis:
         entries = await redis.xrange(keys.events(host.at.partition))

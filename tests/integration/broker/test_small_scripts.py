@@ -10,7 +10,7 @@ import pytest
 from broker import keys, scripts
 from broker.connection import Broker
 from broker.keys import Place
-from broker.request_log import MERGERS, RequestLog
+from broker.request_log import MERGERS, RequestLog, Ring
 from broker.request_store import RequestStore
 from broker.results import Change, Results
 from broker.streams import Entry
@@ -172,7 +172,7 @@ async def a_pending_entry(broker: Broker) -> tuple[Place, Entry]:
 
 async def test_an_entry_that_cannot_be_worked_off_becomes_a_dead_letter(broker: Broker) -> None:
     at, entry = await a_pending_entry(broker)
-    await RequestLog(broker).park(at, [entry], reason="bad data", now=NOW_MS)
+    await RequestLog(broker).park([Ring(entry, (at,))], reason="bad data", now=NOW_MS)
     async with broker.guarded() as redis:
         ((_, letter),) = await redis.xrange(keys.dead_letters(at.partition))
         assert letter == {
@@ -185,7 +185,9 @@ async def test_an_entry_that_cannot_be_worked_off_becomes_a_dead_letter(broker: 
 async def test_what_somebody_has_acked_meanwhile_is_no_dead_letter(broker: Broker) -> None:
     at, entry = await a_pending_entry(broker)
     await RequestLog(broker).reader("merger").ack([entry])
-    call = scripts.park(at, group=MERGERS, entry_id=entry.entry_id, reason="bad data", deliveries=11, now=NOW_MS)
+    call = scripts.park(
+        at.partition, [at.path], group=MERGERS, entry_id=entry.entry_id, reason="bad data", deliveries=11, now=NOW_MS
+    )
     assert await broker.run(call) == 0
     async with broker.guarded() as redis:
         assert await redis.xlen(keys.dead_letters(at.partition)) == 0

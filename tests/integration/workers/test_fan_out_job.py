@@ -63,7 +63,8 @@ async def check_that_each_host_stands_once(broker: Broker, record: RequestRecord
     told: Counter[str] = Counter()
     async with broker.guarded() as redis:
         for partition in range(broker.partitions):
-            rung.update(fields["host"] for _, fields in await redis.xrange(keys.doorbell(partition)))
+            for _, fields in await redis.xrange(keys.doorbell(partition)):
+                rung.update(fields["hosts"].split())
             told.update(fields["hostname"] for _, fields in await redis.xrange(keys.results(partition)))
         async with redis.pipeline(transaction=False) as pipe:
             for host in record.wishes():

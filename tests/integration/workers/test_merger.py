@@ -81,7 +81,7 @@ async def test_a_pass_without_work_waits_and_does_nothing(broker: Broker, merger
 async def test_a_ring_for_nothing_is_acked(broker: Broker, merger: Merger) -> None:
     host = a_host_now(broker)
     async with broker.guarded() as redis:
-        await redis.xadd(keys.doorbell(host.at.partition), {"host": host.at.path})
+        await redis.xadd(keys.doorbell(host.at.partition), {"hosts": host.at.path})
     assert await merger.merge() == 1
     assert await unread_or_unacked(broker) == 0
     assert await host.command() == {}
@@ -148,7 +148,7 @@ async def test_one_hosts_bad_data_does_not_hold_up_the_others(broker: Broker, me
     assert await unacked(broker) == 1, "it comes again until it is mended, or parked"
 
 
-@pytest.mark.parametrize("fields", [{"colour": "red"}, {"host": "default/web"}, {"host": ""}])
+@pytest.mark.parametrize("fields", [{"colour": "red"}, {"hosts": "default/web"}, {"hosts": ""}])
 async def test_an_entry_that_names_no_host_does_not_hold_up_the_others(
     broker: Broker, merger: Merger, fields: dict[str, str]
 ) -> None:

@@ -121,11 +121,11 @@ async def test_what_nobody_can_work_off_is_parked_after_ten_tries(
     async with broker.guarded() as redis:
         if poison == "bad data":
             await redis.hset(keys.open_requests(bad.at), "r", "{not JSON")
-        named = {"bad data": {"host": bad.at.path}, "no host": {"colour": "red"}, "no path": {"host": "a/b"}}
+        named = {"bad data": {"hosts": bad.at.path}, "no host": {"colour": "red"}, "no path": {"hosts": "a/b"}}
         await redis.xadd(keys.doorbell(bad.at.partition), named[poison])
     log = RequestLog(broker)
     merger = Merger(log, CommandStore(broker), reader := log.reader("m"))
-    assert await merger.work_off(log.places(await reader.read(count=10, block=SHORTLY))) == 0
+    assert await merger.work_off(log.rings(await reader.read(count=10, block=SHORTLY))) == 0
     recoverer = a_recoverer(broker)
     for _ in range(MOST_DELIVERIES - 1):
         assert await recoverer.recover() == 1
@@ -140,6 +140,6 @@ async def test_what_nobody_can_work_off_is_parked_after_ten_tries(
     assert await good.state() == "pending"
     async with broker.guarded() as redis:
         ((_, letter),) = await redis.xrange(keys.dead_letters(bad.at.partition))
-    assert letter["host"] == named[poison].get("host", "")
+    assert letter["host"] == named[poison].get("hosts", "")
     assert (letter["attempts"], letter["reason"]) == ("11", "could not be compacted; the merger's log says why")
     assert await recoverer.recover() == 0

@@ -1,8 +1,10 @@
 """The watch, on the real server: who is lost, and when silence counts."""
 
+from broker import keys
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.host_registry import HostRegistry
+from broker.public_streams import AnyEvent, FleetEventReader, ServiceHeard, ServiceSilent
 from broker.roster import API, Roster
 from protocol.pacing import DEFAULT_INTERVAL, stale_after
 from tests.support.builders import NOW, a_host
@@ -41,6 +43,16 @@ class WatchedFleet:
             lost += await self.watch.look_at(self.now)
         return lost
 
+    async def told(self) -> list[AnyEvent]:
+        """What the events tell of the service as a whole, oldest first."""
+        broker = self.hosts[0].broker
+        of_service = broker.place(a_host(""))
+        async with broker.guarded() as redis:
+            entries = await redis.xrange(keys.events(of_service.partition))
+        events = [FleetEventReader.validate_python(fields) for _, fields in entries]
+        assert all(event.model_extra == {} for event in events), "a field that no model has"
+        return [event for event in events if not event.hostname]
+
     async def states(self) -> list[str | None]:
         return [await host.state() for host in self.hosts]
 
@@ -69,3 +81,35 @@ async def test_a_service_that_falls_silent_at_once_is_given_time(broker: Broker)
     await fleet.begin()
     assert await fleet.pass_time(2 * GRACE, beating=2) == 0
     assert set(await fleet.states()) == {"running"}
+
+
+async def test_the_events_tell_once_that_a_service_is_silent_and_heard_again(broker: Broker) -> None:
+    fleet = WatchedFleet(broker, 5)
+    await fleet.begin()
+    await fleet.pass_time(GRACE, beating=2)
+    assert await fleet.told() == []
+    await fleet.pass_time(60, beating=2)
+    (silent,) = await fleet.told()
+    assert isinstance(silent, ServiceSilent)
+    assert (silent.tenant, silent.service, silent.hostname) == ("default", "web", "")
+    assert (silent.known_hosts, silent.silent_hosts) == ("5", "3")
+    fleet.watch = Watch(HostRegistry(broker), CommandStore(broker), fleet.roster)
+    await fleet.pass_time(30, beating=2)
+    assert await fleet.told() == [silent], "a watch that has just begun takes its own absence for nothing"
+    await fleet.pass_time(30, beating=3)
+    _, heard = await fleet.told()
+    assert isinstance(heard, ServiceHeard)
+    assert (heard.silent_since, heard.known_hosts, heard.silent_hosts) == (silent.at, "5", "2")
+    await fleet.pass_time(30, beating=3)
+    assert len(await fleet.told()) == 2
+
+
+async def test_a_silent_service_of_which_nothing_is_left_is_told_of_once_and_forgotten(broker: Broker) -> None:
+    fleet = WatchedFleet(broker, 3)
+    await fleet.begin()
+    await fleet.pass_time(2 * GRACE, beating=0)
+    fleet.now += 8 * 86_400
+    assert await HostRegistry(broker).forget_silent(now=fleet.now) == 3
+    await fleet.pass_time(20, beating=0)
+    assert [event.kind for event in await fleet.told()] == ["service_silent", "service_heard"]
+    assert await HostRegistry(broker).silent_services() == {}

@@ -112,3 +112,12 @@ def test_an_agent_at_work_on_what_was_displaced_is_told_though_it_never_took_the
     assert isinstance(stop.command, StopCommand)
     assert (stop.request_ids, stop.generation) == ((), 3)
     assert kept(compact(after.open_requests, stop, NOW + 2)) == stop
+
+
+def test_when_the_last_who_wants_more_leaves_a_run_the_next_mode_has_its_turn_at_once() -> None:
+    long, brief, waiting = a_start(duration=3_600), a_start(duration=1), a_start(profiling_mode="wall")
+    first = compact([long, brief, waiting], None, NOW)
+    after = without(first, long, running(installed(first)), NOW + 60)
+    assert config_of(installed(after)).profiling_mode == "wall"
+    assert outcomes_of(after) == {long.request_id: State.CANCELLED, brief.request_id: State.COMPLETED}
+    assert kept(compact(after.open_requests, installed(after), NOW + 60)) == installed(after)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from broker.liveness import PATIENCE, Holder, judge, silent
+from broker.liveness import LATELY, PATIENCE, Hearing, Holder, hearing_since, judge, silent
 from protocol.names import HostKey
 from protocol.pacing import stale_after
 from tests.support.builders import NOW
@@ -37,7 +37,7 @@ def test_one_silent_host_is_lost() -> None:
     gone = a_holder("gone", silent_for=GRACE + 1)
     verdict = judge([gone], beats(gone), listening_since=LONG_AGO, now=NOW)
     assert verdict.lost == {gone.host: gone.last_beat}
-    assert verdict.spared == frozenset()
+    assert verdict.spared == {}
 
 
 def test_half_of_a_service_is_lost_and_more_than_half_is_spared() -> None:
@@ -46,7 +46,7 @@ def test_half_of_a_service_is_lost_and_more_than_half_is_spared() -> None:
     assert set(half.lost) == {each.host for each in gone}
     more = judge(gone, beats(*gone, healthy=4), listening_since=LONG_AGO, now=NOW)
     assert more.lost == {}
-    assert more.spared == {("default", "web")}
+    assert more.spared == {("default", "web"): Hearing(known=9, quiet=5, grace=GRACE)}
 
 
 def test_nobody_is_spared_for_ever() -> None:
@@ -66,3 +66,18 @@ def test_a_service_of_one_or_two_is_judged_host_by_host() -> None:
     both = [a_holder("a", silent_for=GRACE + 1), a_holder("b", silent_for=GRACE + 1)]
     verdict = judge(both, beats(*both, healthy=0), listening_since=LONG_AGO, now=NOW)
     assert len(verdict.lost) == 2
+
+
+def test_a_silent_service_is_heard_once_half_of_those_it_had_beat() -> None:
+    gone = [a_holder(f"gone-{number}", silent_for=300) for number in range(5)]
+    long_gone = a_holder("long-gone", silent_for=300 + LATELY.total_seconds())
+
+    def heard(healthy: int) -> Hearing:
+        last_beats = beats(*gone, long_gone, healthy=healthy)
+        return hearing_since(("default", "web"), last_beats, silent_since=NOW - 200, grace=GRACE, now=NOW)
+
+    assert heard(4) == Hearing(known=9, quiet=5, grace=GRACE)
+    assert heard(4).is_silent
+    assert not heard(5).is_silent
+    other = hearing_since(("default", "db"), beats(*gone), silent_since=NOW - 200, grace=GRACE, now=NOW)
+    assert other == Hearing(known=0, quiet=0, grace=GRACE)
