@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -69,7 +70,7 @@ def serve(settings: AgentSettings) -> int:
 def _run(settings: AgentSettings, state: StateDir, ledger: Ledger) -> int:
     try:
         return asyncio.run(_Daemon(settings, state, ledger).run())
-    except BadToken as error:
+    except (BadToken, ssl.SSLError) as error:  # a credential, or a file of --ca-bundle and --client-cert
         raise StateDirUnusable(str(error)) from error
 
 
@@ -118,6 +119,8 @@ class _Daemon:
             token=self._token_source(_token_source(settings)),
             user_agent=f"gprofiler/{agent_version()}",
             ca_bundle=settings.ca_bundle,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
             send_timeout=settings.send_timeout,
         )
         self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)

@@ -64,12 +64,14 @@ class Transport:
         token: Callable[[], Secret | None],
         user_agent: str,
         ca_bundle: Path | None,
+        client_cert: Path | None = None,
+        client_key: Path | None = None,
         send_timeout: timedelta,
     ) -> None:
         """Open nothing yet.
 
         Raises:
-            OSError: the CA bundle cannot be read.
+            OSError: the CA bundle or the client's certificate cannot be read.
         """
         self._server = server
         self._token = token
@@ -77,6 +79,9 @@ class Transport:
         verify: ssl.SSLContext | bool = False  # an http:// address needs no certificates, whose loading costs memory
         if urlsplit(server).scheme == "https":
             verify = ssl.create_default_context(cafile=str(ca_bundle)) if ca_bundle else True
+            if client_cert is not None:
+                verify = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context()
+                verify.load_cert_chain(client_cert, client_key)
         self._client = httpx.AsyncClient(verify=verify, headers={"User-Agent": user_agent})
 
     async def aclose(self) -> None:

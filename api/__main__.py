@@ -3,9 +3,11 @@
 import argparse
 import ipaddress
 import signal
+import ssl
 import sys
+from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -46,10 +48,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int) -> uvicorn.Config:
-    """How we run an application; the benchmark runs a constant answer just so."""
+def config_of(app: ASGIApp, *, host: str, port: int, settings: ApiSettings | None = None) -> uvicorn.Config:
+    """How we run an application, by https where settings say so; the benchmark runs a constant answer just so."""
+    tls: dict[str, Any] = {}
+    if settings is not None and settings.tls_cert is not None:
+        tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
+    if settings is not None and settings.tls_client_ca is not None:
+        # Not required of everybody: people come with tokens alone. Whoever shows one must show a good one.
+        tls |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return uvicorn.Config(
-        app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
+        app, **tls, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
     )  # fmt: skip
 
@@ -62,9 +70,16 @@ def main() -> None:
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
+    for name, told in (
+        ("--tls-cert", "serve https with this certificate (PEM)"),
+        ("--tls-key", "its key"),
+        ("--tls-client-ca", "agents must show a certificate that one of these vouches for, with their host's name"),
+    ):
+        parser.add_argument(name, type=Path, default=None, metavar="FILE", help=told)
     given = parser.parse_args()
+    tls = {name: value for name, value in vars(given).items() if name.startswith("tls_") and value is not None}
     try:
-        settings, broker_settings = ApiSettings(), BrokerSettings()
+        settings, broker_settings = ApiSettings(**tls), BrokerSettings()
     except ValueError as error:
         sys.exit(f"api: {error}")
     settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
@@ -75,8 +90,11 @@ def main() -> None:
         app = create_app(settings, broker_settings)
     except (OSError, ValueError) as error:
         sys.exit(f"api: {error}")
-    server = Server(config_of(app, host=given.host, port=given.port))
-    server.run()
+    server = Server(config_of(app, host=given.host, port=given.port, settings=settings))
+    try:
+        server.run()
+    except (OSError, ssl.SSLError) as error:  # the files of --tls-…, which are read now
+        sys.exit(f"api: {error}")
     if not server.started:
         sys.exit(1)
 

@@ -4,6 +4,7 @@ Without them one connection without a token fills the memory with headers, or st
 """
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
 ARRIVES_WITHIN: Final = timedelta(seconds=30)
 """From the connection, or the first byte of a later call, to the end of its body."""
+PEER: Final = "studio.peer"
+"""The extension of a call's scope that says whose certificate its connection has: `{"common_name": …}`."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,10 +29,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._beside_the_body = 0
         self._is_arriving = False
         self._patience: asyncio.TimerHandle | None = None
+        self._peer: dict[object, object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
         super().connection_made(transport)
+        # The TLS layer has verified it, or there is none: uvicorn does not hand it on.
+        name = common_name(transport.get_extra_info("peercert"))
+        self._peer = {"common_name": name} if name is not None else None
         self._is_arriving = True
         self._be_patient()
 
@@ -49,6 +56,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_the_head()
         elif self._patience is None:
             self._be_patient()
+
+    def on_message_begin(self) -> None:
+        """A call begins; say whose certificate its connection has."""
+        super().on_message_begin()
+        if self._peer is not None:
+            self.scope["extensions"] = {**(self.scope.get("extensions") or {}), PEER: self._peer}
 
     def on_body(self, body: bytes) -> None:
         """The body has a bound of its own."""
@@ -79,3 +92,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._patience = None
         self.transport.close()
+
+
+def common_name(certificate: Mapping[str, Any] | None) -> str | None:
+    """The common name of a certificate's subject, as `ssl.SSLSocket.getpeercert` tells it; None: none or several."""
+    subject = (certificate or {}).get("subject", ())
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    return names[0] if len(names) == 1 else None
+
+
+def peer_of(scope: Mapping[str, Any]) -> str | None:
+    """The common name of the certificate that a call's client has shown; None: it has shown none."""
+    peer = (scope.get("extensions") or {}).get(PEER)
+    return peer["common_name"] if peer is not None else None

@@ -1,11 +1,14 @@
 """What a route is given: everything long-lived in one place, and the caller."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from api.auth import Authenticator
+from api.connections import peer_of
+from api.ownership import Peer
 from api.people import People
 from api.settings import ApiSettings
 from broker.command_store import CommandStore
@@ -71,3 +74,9 @@ async def caller(request: Request, parts: StudioDep) -> Token:
 
 
 CallerDep = Annotated[Token, Depends(caller)]
+
+
+def peer_in(scope: Mapping[str, Any], parts: Studio) -> Peer:
+    """Whose certificate the connection of a call has."""
+    is_required = parts.settings.tls_client_ca is not None
+    return Peer(peer_of(scope) if is_required else None, is_required)

@@ -1,9 +1,9 @@
 """Who may speak for a host: the first token that beats for it owns it, a credential bought for it is its own."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import structlog
 
@@ -16,27 +16,50 @@ from protocol.problems import FieldFault
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whose certificate a connection has, and whether agents must have one."""
+
+    common_name: str | None
+    is_required: bool
+
+    def fault_for(self, host: HostKey) -> str:
+        """Why this connection may not speak for a host; empty: it may."""
+        if not self.is_required or self.common_name == host.host:
+            return ""
+        if self.common_name is None:
+            return "the connection has no client certificate of one common name"
+        return f"the client certificate is that of {self.common_name}"
+
+
 UNCHECKED: Final = Credential()
 
 
-def credential_of(token: Token, host: HostKey, *, host_id: str | None = None) -> Credential:
+def credential_of(token: Token, host: HostKey, peer: Peer, *, host_id: str | None = None) -> Credential:
     """What the broker is to know of a token that speaks for a host.
 
     Args:
         token: the caller's.
         host: for which it speaks.
+        peer: whose certificate the connection has.
         host_id: what the caller calls its machine; None where a call does not say.
     """
     if token.token_id == ANYBODY_ID:
         return UNCHECKED
-    if token.host is None:
-        return Credential(token.token_id, "" if token.kind is TokenKind.ADMIN else "s")
+    claim: Literal["s", "e", ""] = "e" if token.host is not None else "" if token.kind is TokenKind.ADMIN else "s"
+    return Credential(token.token_id, claim, peer.fault_for(host) or _fault_of(token, host, host_id))
+
+
+def _fault_of(token: Token, host: HostKey, host_id: str | None) -> str:
+    """Why a host's own credential may not speak for a host; empty: it may, or it is of no host alone."""
     fault = ""
-    if token.host != host:
+    if token.host is not None and token.host != host:
         fault = f"the credential is that of {token.host.service}/{token.host.host}"
     elif host_id is not None and token.host_id not in {"", host_id}:
         fault = "the credential is that of another machine"
-    return Credential(token.token_id, "e", fault)
+    return fault
 
 
 async def spoken(

@@ -59,7 +59,20 @@ class ApiSettings(BaseSettings):
     """Requests for more hosts than this are appended by a job."""
     expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
+    tls_cert: Path | None = None
+    """The certificate to serve https with, PEM, and below it those that vouch for it; with `tls_key`."""
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """Who vouches for agents' certificates: an agent's call must come with one, whose common name is its host's."""
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     """Sign-ins of people, see there."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("PCS_TLS_CERT and PCS_TLS_KEY go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("PCS_TLS_CLIENT_CA needs PCS_TLS_CERT and PCS_TLS_KEY")
+        return self

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from api.auth import require, require_service
 from api.bodies import read_model
-from api.dependencies import CallerDep, Studio, StudioDep
+from api.dependencies import CallerDep, Studio, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.ownership import credential_of, spoken
 from api.problems import Refusal
@@ -38,7 +38,7 @@ async def complete(request: Request, caller: CallerDep, parts: StudioDep) -> Com
     def say(by: Credential) -> Awaitable[Recorded | Contested]:
         return parts.command_store.complete(host, completion, by=by, now=time.time())
 
-    recorded = await spoken(say, credential_of(caller, host), host, parts.tokens)
+    recorded = await spoken(say, credential_of(caller, host, peer_in(request.scope, parts)), host, parts.tokens)
     log.info(
         "completion", outcome=recorded.value, status=completion.status, host=host.path,
         command_id=completion.command_id, samples=completion.samples,

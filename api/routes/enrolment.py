@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from api.auth import require_service
 from api.bodies import read_model
-from api.dependencies import CallerDep, StudioDep
+from api.dependencies import CallerDep, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.problems import Refusal
 from broker.scripts import Bought
@@ -37,6 +37,9 @@ async def enrol(request: Request, caller: CallerDep, parts: StudioDep) -> Enroll
     wish = await read_model(request, EnrolmentWish)
     require_service(caller, wish.service_name)
     host = HostKey(caller.tenant, wish.service_name, wish.hostname)
+    if peer_in(request.scope, parts).fault_for(host):
+        why = "The connection must have a client certificate with the host's name."
+        raise _refused("hostname", "credential_conflict", why)
     secret = None if wish.credential_sha256 is not None else new_secret()
     digest = wish.credential_sha256 or digest_of(secret or "")
     bought, token = await parts.tokens.enrol(caller, host, digest=digest, host_id=wish.host_id or "")

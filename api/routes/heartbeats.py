@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 
 from api.auth import require, require_service
 from api.bodies import read_model
-from api.dependencies import CallerDep, Studio, StudioDep
+from api.dependencies import CallerDep, Studio, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.ownership import credential_of, spoken
 from broker.codec import ms
@@ -63,7 +63,7 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
         executed_ids=heartbeat.executed_command_ids,
         facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
         silent_after_ms=ms(stale_after(timedelta(seconds=parts.settings.heartbeat_interval)).total_seconds()),
-        by=credential_of(caller, host, host_id=heartbeat.host_id or ""),
+        by=credential_of(caller, host, peer_in(request.scope, parts), host_id=heartbeat.host_id or ""),
     )
     wait = preferred_wait(request)
     if wait == 0:
