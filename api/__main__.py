@@ -19,6 +19,8 @@ from broker.logs import configure_logging
 from broker.settings import BrokerSettings
 
 DRAIN_SECONDS: Final = 10
+MOST_SOCKET_BYTES: Final = 4_096
+"""Of a message by a websocket's client: nobody has anything to say there."""
 
 
 class Server(uvicorn.Server):
@@ -34,6 +36,7 @@ class Server(uvicorn.Server):
         parts = getattr(getattr(app, "state", None), "studio", None)
         if parts is not None:
             parts.nudges.close()
+            parts.live.close()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -48,8 +51,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int, settings: ApiSettings | None = None) -> uvicorn.Config:
-    """How we run an application, by https where settings say so; the benchmark runs a constant answer just so."""
+def config_of(
+    app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "", settings: ApiSettings | None = None
+) -> uvicorn.Config:
+    """How we run an application, by https where settings say so; the benchmark runs a constant answer just so.
+
+    By itself uvicorn believes whoever calls from this machine when they say where they come from.
+    """
     tls: dict[str, Any] = {}
     if settings is not None and settings.tls_cert is not None:
         tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
@@ -59,6 +67,8 @@ def config_of(app: ASGIApp, *, host: str, port: int, settings: ApiSettings | Non
     return uvicorn.Config(
         app, **tls, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
+        proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip
 
 
@@ -90,7 +100,9 @@ def main() -> None:
         app = create_app(settings, broker_settings)
     except (OSError, ValueError) as error:
         sys.exit(f"api: {error}")
-    server = Server(config_of(app, host=given.host, port=given.port, settings=settings))
+    server = Server(
+        config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies, settings=settings)
+    )
     try:
         server.run()
     except (OSError, ssl.SSLError) as error:  # the files of --tls-…, which are read now

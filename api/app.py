@@ -15,9 +15,12 @@ from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.routes import (
+    audit,
+    bulk_requests,
     completions,
     dead_letters,
     enrolment,
+    events,
     health,
     heartbeats,
     hosts,
@@ -59,6 +62,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.authenticator.follow_changes(), name="tokens"),
+                asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
             if parts.people is not None:
                 tasks.append(asyncio.create_task(parts.people.keys.follow(), name="issuer's keys"))
@@ -66,15 +70,17 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 yield
             finally:
                 parts.nudges.close()
+                parts.live.close()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await parts.refusals.close()
 
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles, dead_letters, tokens,
-        health,
+        profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
+        dead_letters, tokens, health, audit, events,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
@@ -98,7 +104,7 @@ async def _set_up(parts: Studio, secrets: dict[str, str] | None) -> None:
             await parts.broker.wait_until_ready()
             try:
                 if secrets is not None:
-                    await first_tokens.register(secrets, parts.tokens)
+                    await first_tokens.register(secrets, parts.tokens, parts.audit)
             except BrokerUnavailable:
                 await asyncio.sleep(0.5)  # it went away again between the two: wait for it again
                 continue

@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from api.audit import Refusals
 from api.auth import Authenticator
 from api.connections import peer_of
 from api.ownership import Peer
 from api.people import People
 from api.settings import ApiSettings
+from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
@@ -45,8 +48,11 @@ class Studio:
         self.rollouts = Rollouts(broker)
         self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
+        self.audit = AuditTrail(broker)
+        self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
         self.nudges = Nudges(broker)
+        self.live = LiveFeed(broker)
         self.people = People(settings.oidc) if settings.oidc.issuer else None
         self.authenticator = Authenticator(
             self.tokens, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
@@ -70,7 +76,8 @@ async def caller(request: Request, parts: StudioDep) -> Token:
     Raises:
         Refusal: nobody we know.
     """
-    return await parts.authenticator.identify(request.headers)
+    request.state.caller = await parts.authenticator.identify(request.headers)
+    return request.state.caller  # type: ignore[no-any-return]  # a state holds anything; this one was set a line above
 
 
 CallerDep = Annotated[Token, Depends(caller)]

@@ -3,13 +3,16 @@
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
 import structlog
 
+from broker.audit import Act, AuditTrail
 from broker.token_store import TokenKind, TokenStore, new_secret
+from protocol.audit import AuditOutcome
 from protocol.names import DEFAULT_TENANT
 
 log = structlog.get_logger(__name__)
@@ -71,11 +74,18 @@ def _is_secret(found: object) -> bool:
     return isinstance(found, str) and bool(found.strip())
 
 
-async def register(secrets: dict[str, str], store: TokenStore) -> None:
+async def register(secrets: dict[str, str], store: TokenStore, trail: AuditTrail) -> None:
     """Make the first tokens valid, unless they were revoked. They cover every service of the default tenant.
 
     Raises:
         BrokerUnavailable: the server cannot be reached.
     """
     for kind in KINDS:
+        if await store.find(secrets[kind]) is None:
+            facts = {"kind": kind.value, "services": ["*"]}
+            act = Act(
+                at=time.time(), action="token.create", outcome=AuditOutcome.ACCEPTED, tenant=DEFAULT_TENANT,
+                actor_kind="first start", after=facts,
+            )  # fmt: skip
+            await trail.write(act)
         await store.add(secrets[kind], kind=kind, tenant=DEFAULT_TENANT, services=("*",))

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from api import audit
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
@@ -26,11 +27,15 @@ LONGEST_KEY: Final = 100
 class Refusal(Exception):
     """A request that is turned down: facts for the table below. Never carries a secret."""
 
-    def __init__(self, code: str, detail: str, *, errors: Sequence[FieldFault] = ()) -> None:
+    def __init__(
+        self, code: str, detail: str, *, errors: Sequence[FieldFault] = (), objects: Sequence[str] = ()
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+        self.objects = objects
+        """Ids of what was to be acted upon, for the audit trail; by default those of the path."""
 
 
 class Row(NamedTuple):
@@ -111,7 +116,24 @@ def answer(request: Request, refused: Refusal) -> Response:
     say = getattr(log, TABLE[refused.code].level)
     fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
     say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
+    audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
     return problem(refused.code, refused.detail, refused.errors)
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """What an error comes to where it is one item's of several; None for one that nobody counted on."""
+    match error:
+        case Refusal():
+            return error
+        case IdempotencyConflict():
+            fault = FieldFault(field="Idempotency-Key", message=str(error), code="idempotency_conflict")
+            return Refusal("idempotency_conflict", str(error), errors=[fault])
+        case NotSubmittable():
+            return Refusal("invalid", error.detail, errors=error.faults)
+        case BrokerUnavailable():
+            return Refusal("broker_unavailable", str(error))
+        case _:
+            return None
 
 
 async def _refusal(request: Request, error: Any) -> Response:
@@ -129,7 +151,7 @@ async def _conflict(request: Request, error: Any) -> Response:
 
 
 async def _not_submittable(request: Request, error: Any) -> Response:
-    return answer(request, Refusal("invalid", error.detail, errors=[error.fault]))
+    return answer(request, Refusal("invalid", error.detail, errors=error.faults))
 
 
 async def _too_many(request: Request, error: Any) -> Response:
@@ -156,6 +178,7 @@ async def _http(_: Request, error: Any) -> Response:
 
 async def _broken(request: Request, error: Exception) -> Response:
     log.error("unexpected", path=request.url.path, exc_info=error)
+    audit.note_refusal(request, "internal", TABLE["internal"].status)
     return problem("internal", "The log of the API says more.")
 
 

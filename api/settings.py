@@ -1,9 +1,10 @@
 """How the API runs, from environment and flags."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.jwks import is_private
@@ -46,6 +47,12 @@ class OidcSettings(BaseSettings):
         return self
 
 
+def _addresses(value: str) -> str:
+    for each in filter(None, value.split(",")):
+        ipaddress.ip_network(each.strip(), strict=False)
+    return value
+
+
 class ApiSettings(BaseSettings):
     """Read from the environment with the prefix `PCS_`."""
 
@@ -66,6 +73,8 @@ class ApiSettings(BaseSettings):
     """Who vouches for agents' certificates: an agent's call must come with one, whose common name is its host's."""
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     """Sign-ins of people, see there."""
+    trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
+    """Addresses or networks, with commas, whose X-Forwarded-For says where a call comes from. Nobody else's does."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""
 

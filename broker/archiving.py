@@ -11,7 +11,8 @@ from broker.lag import Lag, lag_of
 from broker.streams import Entry, GroupReader
 
 ARCHIVERS: Final = "archivers"
-FAMILIES: Final[Mapping[str, Callable[[int], str]]] = {"results": keys.results}
+AUDIT: Final = "audit"
+FAMILIES: Final[Mapping[str, Callable[[int], str]]] = {"results": keys.results, AUDIT: keys.audit}
 """Family of streams, one for each partition -> the key of one. A further family is a line here."""
 PAGE: Final = 1_000
 

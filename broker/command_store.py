@@ -1,7 +1,7 @@
 """The effective command of each host: delivered and completed by the API, loaded and settled by the merger."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from broker import codec, keys, scripts
 from broker.codec import Loaded
 from broker.connection import Broker
+from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
 from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
@@ -41,13 +42,19 @@ class CommandStore:
         self._broker = broker
 
     async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered | Contested:
-        """One heartbeat, in one atomic step. `now` is in seconds since the epoch.
+        """One heartbeat, in one atomic step; and a second one where it carries another inventory than is kept.
+
+        `now` is in seconds since the epoch.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         at = self._broker.place(heard.host)
-        return scripts.read_beat(await self._broker.run(scripts.beat(at, heard, now=codec.ms(now))))
+        outcome = scripts.read_beat(await self._broker.run(scripts.beat(at, heard, now=codec.ms(now))))
+        if isinstance(outcome, Contested) or not outcome.inventory_wanted or heard.inventory is None:
+            return outcome
+        await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))
+        return replace(outcome, inventory_wanted=False)
 
     async def standing(self, host: HostKey) -> Standing:
         """What a host is to do, what was done, and how many of its requests are open.

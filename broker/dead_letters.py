@@ -46,6 +46,17 @@ class LetterId:
         partition, _, entry_id = text.partition("-")
         return cls(int(partition), entry_id)
 
+    @classmethod
+    def at(cls, partition: int, moment: int, number: int) -> "LetterId":
+        """Put together what `numbers` took apart."""
+        return cls(partition, f"{moment}-{number}")
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """Its partition, and its entry's moment (ms) and number: they sort as the stream does, a text does not."""
+        moment, _, number = self.entry_id.partition("-")
+        return self.partition, int(moment), int(number)
+
     def __str__(self) -> str:
         return f"{self.partition}-{self.entry_id}"
 

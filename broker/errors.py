@@ -84,10 +84,10 @@ class IdempotencyConflict(BrokerError):
 class NotSubmittable(BrokerError):
     """A request that is valid in itself and cannot be submitted as things are."""
 
-    def __init__(self, detail: str, fault: FieldFault) -> None:
+    def __init__(self, detail: str, *faults: FieldFault) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.fault = fault
+        self.faults = faults
 
 
 class TooManySchedules(BrokerError):

@@ -1,7 +1,7 @@
 """Who is in the fleet: what each agent said of itself at its last beat."""
 
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -19,6 +19,8 @@ from protocol.pacing import DEFAULT_INTERVAL
 log = structlog.get_logger(__name__)
 
 FORGOTTEN_AFTER: Final = timedelta(days=7)
+PAGE: Final = 500
+"""Hosts that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,6 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "pod_name": heartbeat.pod_name,
         "capabilities": heartbeat.capabilities,
         "perf_supported_events": heartbeat.perf_supported_events,
-        "containers": heartbeat.containers,
     }
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)
@@ -80,6 +81,15 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
     if too_large:
         log.warning("facts not kept", service=heartbeat.service_name, host=heartbeat.hostname, characters=too_large)
     return facts | {name: text for name, text in texts.items() if name not in too_large}
+
+
+def _prefix_of(tenant: str, service: str | None) -> str:
+    """How the paths of a tenant's hosts begin, or of those of one service."""
+    return HostKey(tenant, service, "").path if service is not None else HostKey(tenant, "", "").path[:-1]
+
+
+def _known(at: Place, beat: float, facts: dict[str, str]) -> KnownHost:
+    return KnownHost(at.host_key, datetime.fromtimestamp(beat / 1000, UTC), facts)
 
 
 def _service_path(path: str) -> str:
@@ -232,33 +242,71 @@ class HostRegistry:
         call = scripts.hush(of_service, grace=grace, known=hearing.known, quiet=hearing.quiet, now=codec.ms(now))
         return bool(await self._broker.run(call))
 
-    def cursor_of(self, host: KnownHost) -> str:
-        """Where a list of hosts stands after this one."""
-        at = self._broker.place(host.key)
-        return f"{at.partition}:{at.path}"
+    def place_of(self, host: KnownHost) -> Place:
+        """Where a list of hosts stands at this one."""
+        return self._broker.place(host.key)
 
-    async def all_of(self, tenant: str, *, after: str | None = None) -> AsyncIterator[KnownHost]:
-        """Every known host of a tenant, partition by partition, by path, from a cursor on.
+    async def all_of(
+        self, tenant: str, *, service: str | None = None, after: Place | None = None, first_page: int = PAGE
+    ) -> AsyncIterator[KnownHost]:
+        """Every known host of a tenant, or of one service of it, by partition and path, from behind a place on.
+
+        Args:
+            tenant: whose.
+            service: of this service alone.
+            after: the last host that is known already.
+            first_page: how many hosts are read at first; then `PAGE` at a time.
 
         Raises:
-            ValueError: the cursor is none of ours.
             BrokerUnavailable: the server cannot be reached.
         """
-        first_partition, _, last_path = (after or "0:").partition(":")
-        start = int(first_partition)
-        for partition in range(start, self._broker.partitions):
+        prefix = _prefix_of(tenant, service)
+        start = after or Place(0, "")
+        size = min(first_page, PAGE)
+        for partition in range(start.partition, self._broker.partitions):
             async with self._broker.guarded() as redis:
                 scored: list[tuple[str, float]] = await redis.zrange(keys.beats(partition), 0, -1, withscores=True)
-            places = {Place(partition, path): beat for path, beat in scored if HostKey.from_path(path).tenant == tenant}
-            ordered = sorted(at for at in places if partition > start or at.path > last_path)
-            for first in range(0, len(ordered), 500):
-                chunk = ordered[first : first + 500]
-                async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
-                    for at in chunk:
-                        pipe.hgetall(keys.host(at))
-                    rows: list[dict[str, str]] = await pipe.execute()
-                for at, facts in zip(chunk, rows, strict=True):
-                    yield KnownHost(at.host_key, datetime.fromtimestamp(places[at] / 1000, UTC), facts)
+            last = start.path if partition == start.partition else ""
+            ordered = sorted(
+                (Place(partition, path), int(beat)) for path, beat in scored if path.startswith(prefix) and path > last
+            )
+            while ordered:
+                chunk, ordered = ordered[:size], ordered[size:]
+                for host in await self.known(chunk):
+                    yield host
+                size = PAGE
+
+    async def beats_of(self, tenant: str, *, service: str | None = None) -> list[tuple[Place, int]]:
+        """Where each known host of a tenant is, or of one service of it, and its last beat (ms).
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        prefix = _prefix_of(tenant, service)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for partition in range(self._broker.partitions):
+                pipe.zrange(keys.beats(partition), 0, -1, withscores=True)
+            of_partitions: list[list[tuple[str, float]]] = await pipe.execute()
+        return [
+            (Place(partition, path), int(beat))
+            for partition, scored in enumerate(of_partitions)
+            for path, beat in scored
+            if path.startswith(prefix)
+        ]
+
+    async def known(self, beats: Sequence[tuple[Place, int]]) -> list[KnownHost]:
+        """These hosts with what they said of themselves.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        if not beats:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for at, _ in beats:
+                pipe.hgetall(keys.host(at))
+            rows: list[dict[str, str]] = await pipe.execute()
+        return [_known(at, beat, facts) for (at, beat), facts in zip(beats, rows, strict=True)]
 
     async def forget_silent(self, *, now: float) -> int:
         """Take hosts that have been silent for a week from the fleet; gives how many.

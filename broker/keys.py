@@ -58,13 +58,18 @@ def late(at: Place) -> str:
 
 
 def host(at: Place) -> str:
-    """Hash, TTL 7 d. What the agent said of itself at its last beat, by the server's clock; beat."""
+    """Hash, TTL 7 d. What the agent said of itself at its last beat, by the server's clock; beat, keep_inventory."""
     return f"{PREFIX}{{{at.partition}}}:host:{at.path}"
 
 
 def conflict(at: Place) -> str:
     """String, TTL 600 s. A token that may not speak for the host did, and the events were told; beat, complete."""
     return f"{PREFIX}{{{at.partition}}}:conflict:{at.path}"
+
+
+def inventory(at: Place) -> str:
+    """String (base64 of zlib of JSON), TTL 7 d as its host. What runs there, as the agent said last; keep_inventory."""
+    return f"{PREFIX}{{{at.partition}}}:inventory:{at.path}"
 
 
 def beats(partition: int) -> str:
@@ -95,6 +100,16 @@ def results(partition: int) -> str:
 def events(partition: int) -> str:
     """Stream, trimmed after 7 d behind its slowest group. Facts of hosts and services; beat, lose, hush."""
     return f"{PREFIX}{{{partition}}}:events"
+
+
+def audit(partition: int) -> str:
+    """Stream, trimmed after 7 d behind its slowest group. Every act, in a hash chain; append_audit."""
+    return f"{PREFIX}{{{partition}}}:audit"
+
+
+def audit_chain(partition: int) -> str:
+    """Hash, no TTL. Where the chain of `audit` begins, after trimming, and where it ends; append_audit, trim_audit."""
+    return f"{PREFIX}{{{partition}}}:audit_chain"
 
 
 def silent_services(partition: int) -> str:

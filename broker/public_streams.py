@@ -30,17 +30,23 @@ def _a_decimal(text: str) -> str:
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{1,16}$")]
 """Milliseconds since 1970 by the server's clock."""
 Count = Annotated[str, StringConstraints(pattern=r"^\d{1,19}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[str, AfterValidator(_a_decimal)]
 Ids = Annotated[str, StringConstraints(pattern=r"^\S*( \S+)*$")]
 StateName = Annotated[str, AfterValidator(_a_state), Field(json_schema_extra={"enum": list(STATES)})]
 
 
-class PublicEntry(BaseModel):
+class AnyEntry(BaseModel):
     """What every entry of a public stream has. A field that a consumer does not know is to be ignored."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     v: Literal["1"] = Field(description="Version of the stream's fields; see the rules of versioning.")
+
+
+class PublicEntry(AnyEntry):
+    """What every entry on a host has."""
+
     tenant: str = Field(description="The tenant that the host belongs to.")
     service: str = Field(description="The service that the host belongs to.")
     hostname: str = Field(description="The host's name, as its agent says it; empty where it is about the service.")
@@ -96,6 +102,39 @@ class HostLost(PublicEntry):
     command_id: str = Field(description="The command it held.")
 
 
+class AuditRecord(AnyEntry):
+    """One act of somebody, accepted, refused or failed; a link of the chain of its partition."""
+
+    id: str = Field(description="Random, of this record. What is told again after a failure has the same.")
+    tenant: str = Field(description="The tenant of who called; empty where nobody knows who called.")
+    service: str = Field(description="The service that was acted upon; empty where it is about none.")
+    at: Moment = Field(description="When: ms since 1970, by the server's clock.")
+    action: str = Field(description="What, as `request.submit`; `call` for refused calls that are no act.")
+    outcome: Literal["accepted", "refused", "failed"] = Field(
+        description="`accepted` is written before the effect, and `failed` follows it where the effect did not come."
+    )
+    code: str | None = Field(None, description="Of a refusal or failure: the code that was answered.")
+    actor: str | None = Field(None, description="The id of the token; absent where nobody knows who called.")
+    actor_kind: str | None = Field(None, description="The kind of the token, or `schedule`.")
+    objects: Ids | None = Field(None, description="Ids of what was acted upon, percent-encoded, parted by blanks.")
+    hosts: Count | None = Field(None, description="How many hosts it was for.")
+    targets: Digest | None = Field(None, description="SHA-256 of their names, sorted, one a line.")
+    before: str | None = Field(None, description="What was, where there is such a thing: JSON.")
+    after: str | None = Field(None, description="What was to be: JSON.")
+    details: str | None = Field(None, description="What else there is to say: JSON.")
+    address: str | None = Field(None, description="The network address that the call came from.")
+    route: str | None = Field(None, description="Method and path of the route.")
+    http_request_id: str | None = Field(None, description="The id of the HTTP call.")
+    act: str | None = Field(None, description="Of a failure: the id of the accepted record before it.")
+    count: Count | None = Field(None, description="How many refused calls it stands for, where that is not one.")
+    last_at: Moment | None = Field(None, description="When the last of them came.")
+    number: Count = Field(description="Its place in the chain of its partition, from 1 on, without a gap.")
+    prev: Digest = Field(description="`hash` of the record before; 64 zeros for the first.")
+    hash: Digest = Field(
+        description="SHA-256 of `number`, `prev` and the digest of all other fields; see protocol/audit_chain.py."
+    )
+
+
 class ServiceSilent(PublicEntry):
     """More than half of a service's hosts, of three or more, are silent at once: they are given more time."""
 
@@ -119,7 +158,7 @@ class Stream(NamedTuple):
     name: str
     key: Callable[[int], str]
     about: str
-    entries: tuple[type[PublicEntry], ...]
+    entries: tuple[type[AnyEntry], ...]
 
 
 AnyEvent: TypeAlias = HostJoined | HostReturned | HostLost | ServiceSilent | ServiceHeard | CredentialConflict
@@ -139,9 +178,10 @@ EVENTS: Final = Stream(
     "Facts of the fleet; `kind` says which.",
     (HostJoined, HostReturned, HostLost, ServiceSilent, ServiceHeard, CredentialConflict),
 )  # fmt: skip
-STREAMS: Final = (RESULTS, EVENTS)
-RESERVED: Final = ("audit",)
-"""Names that will be public streams; nothing writes them yet."""
+AUDIT: Final = Stream(
+    "audit", keys.audit, "Every act of somebody: who, what, when, from where, and what came of it.", (AuditRecord,)
+)  # fmt: skip
+STREAMS: Final = (RESULTS, EVENTS, AUDIT)
 
 READABLE: Final = frozenset(
     {"results", "events", "host", "beats", "request", "request_hosts", "request_counts", "layout"}

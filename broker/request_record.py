@@ -11,6 +11,7 @@ from broker.effective import OpenRequest
 from protocol.lifecycle import OUTCOMES, State
 from protocol.names import HostKey
 from protocol.requests import ProfileRequest
+from protocol.targets import TargetEntity
 
 STATES: Final = frozenset(state.value for state in State)
 
@@ -49,6 +50,11 @@ class RequestRecord:
         """Whether it stops everything on every host of its service."""
         asked = self.asked
         return asked.command_type == "stop" and asked.target_scope == "service" and asked.stop_level == "host"
+
+    @property
+    def follows(self) -> Sequence[TargetEntity] | None:
+        """The workloads that it follows from host to host while it stands; None for whole hosts."""
+        return self.asked.target_entities if self.asked.is_resolved else None
 
     @property
     def is_standing(self) -> bool:
@@ -152,6 +158,11 @@ def _restored(asked: dict[str, Any], targets: Mapping[str, Sequence[int] | None]
     """The request as it was validated; its targets live in their own field, for the service's hosts are in it too."""
     start_at = asked.get("start_at")
     moment = datetime.fromisoformat(start_at) if start_at else None
-    return ProfileRequest.model_construct(
-        **{**asked, "target_hosts": None, "target_hostnames": list(targets), "start_at": moment}
-    )
+    entities = asked.get("target_entities")
+    restored = {
+        "target_hosts": None,
+        "target_hostnames": list(targets),
+        "target_entities": None if entities is None else [TargetEntity.model_validate(each) for each in entities],
+        "start_at": moment,
+    }
+    return ProfileRequest.model_construct(**{**asked, **restored})

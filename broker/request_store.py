@@ -1,7 +1,7 @@
 """Submitted requests as records: who asked for what, for which hosts, and how far it has come on each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -17,6 +17,8 @@ from protocol.names import HostKey
 KEPT_FOR: Final = timedelta(days=7)
 IDEMPOTENT_FOR: Final = timedelta(hours=24)
 DISPATCHERS: Final = "dispatchers"
+PAGE: Final = 100
+"""Requests that are read at once: one for 100,000 hosts has megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +120,49 @@ class RequestStore:
             fields, joined = await pipe.execute()
         return read_record(request_id, fields, joined)
 
-    async def recent(self, tenant: str, *, before: str | None, limit: int) -> list[RequestRecord]:
-        """A tenant's requests, newest first, from behind a cursor on (`cursor_of` a record).
+    async def all_of(
+        self, tenant: str, *, after: tuple[int, str] | None = None, newest_first: bool = True
+    ) -> AsyncIterator[RequestRecord]:
+        """A tenant's requests of the last seven days, by when they were accepted, then by id.
+
+        Args:
+            tenant: whose.
+            after: the place (`place_of`) of the last one that is known already.
+            newest_first: the other way round.
 
         Raises:
-            ValueError: the cursor is none of ours.
             BrokerUnavailable: the server cannot be reached.
         """
         index = keys.request_index(tenant)
-        accepted_ms, _, last_id = (before or ":").partition(":")
-        newest = "+inf" if not accepted_ms else str(int(accepted_ms))
-        found: list[RequestRecord] = []
-        start = 0
-        async with self._broker.guarded() as redis:
-            while len(found) < limit:
+        ends = ("+inf", "-inf") if newest_first else ("-inf", "+inf")
+        first = ends[0] if after is None else str(after[0])
+        offset = 0
+        while True:
+            async with self._broker.guarded() as redis:
                 rows: list[tuple[str, float]] = await redis.zrange(
-                    index, newest, "-inf", byscore=True, desc=True, withscores=True, offset=start, num=limit + 1
+                    index, first, ends[1], byscore=True, desc=newest_first, withscores=True, offset=offset, num=PAGE
                 )
-                start += len(rows)
-                ids = [each for each, score in rows if not last_id or (int(score), each) < (int(newest), last_id)]
-                async with redis.pipeline(transaction=False) as pipe:
-                    for request_id in ids:
-                        pipe.hgetall(keys.request(request_id))
-                        pipe.hkeys(keys.joined(request_id))
-                    rows_of = await pipe.execute() if ids else []
-                records = [read_record(*each) for each in zip(ids, rows_of[::2], rows_of[1::2], strict=True)]
-                found.extend(record for record in records if record is not None)
-                if len(rows) <= limit:
-                    break
-        return found[:limit]
+            offset += len(rows)
+            ids = [each for each, score in rows if after is None or _is_behind((int(score), each), after, newest_first)]
+            for record in await self._records(ids):
+                yield record
+            if len(rows) < PAGE:
+                return
 
-    def cursor_of(self, record: RequestRecord) -> str:
-        """Where a list of requests stands after this one."""
-        return f"{codec.ms(record.accepted_at)}:{record.request_id}"
+    async def _records(self, request_ids: Sequence[str]) -> list[RequestRecord]:
+        if not request_ids:
+            return []
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            for request_id in request_ids:
+                pipe.hgetall(keys.request(request_id))
+                pipe.hkeys(keys.joined(request_id))
+            rows = await pipe.execute()
+        records = [read_record(*each) for each in zip(request_ids, rows[::2], rows[1::2], strict=True)]
+        return [record for record in records if record is not None]
+
+    def place_of(self, record: RequestRecord) -> tuple[int, str]:
+        """Where a list of requests stands at this one."""
+        return codec.ms(record.accepted_at), record.request_id
 
     async def note_cancelled(self, request_id: str, *, by: str, now: float) -> None:
         """Say that a request is withdrawn, before any host hears of it; the first word stands.
@@ -257,6 +269,10 @@ class RequestStore:
     def jobs_reader(self, consumer: str | None = None) -> GroupReader:
         """A dispatcher's end of the jobs asked for."""
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
+
+
+def _is_behind(at: tuple[int, str], after: tuple[int, str], newest_first: bool) -> bool:
+    return at < after if newest_first else at > after
 
 
 def _ticket_of(stored: str, idempotency_key: str, body_digest: str) -> Ticket:

@@ -52,16 +52,33 @@ async def trim_behind_groups(broker: Broker, streams: Sequence[str], *, kept_sin
     """
     dropped = 0
     for stream in streams:
-        async with broker.guarded() as redis:
-            if not await redis.exists(stream):
-                continue
-            oldest_needed = (codec.ms(kept_since), 0)
-            for group in await redis.xinfo_groups(stream):
-                pending = await redis.xpending(stream, group["name"])
-                position = pending["min"] if pending["pending"] else group["last-delivered-id"]
-                oldest_needed = min(oldest_needed, _position(position))
-            dropped += await redis.xtrim(stream, minid=f"{oldest_needed[0]}-{oldest_needed[1]}", approximate=True)
+        first_kept = await oldest_needed(broker, stream, kept_since=kept_since)
+        if first_kept is not None:
+            async with broker.guarded() as redis:
+                dropped += await redis.xtrim(stream, minid=first_kept, approximate=True)
     return dropped
+
+
+async def oldest_needed(broker: Broker, stream: str, *, kept_since: float, group: str | None = None) -> str | None:
+    """The entry id before which everything is older than a moment (seconds), and no group has anything to do.
+
+    None where there is no such stream, or where `group` is named and the stream has no such group.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached.
+    """
+    async with broker.guarded() as redis:
+        if not await redis.exists(stream):
+            return None
+        found = await redis.xinfo_groups(stream)
+        if group is not None and group not in {each["name"] for each in found}:
+            return None
+        oldest = (codec.ms(kept_since), 0)
+        for each in found:
+            pending = await redis.xpending(stream, each["name"])
+            position = pending["min"] if pending["pending"] else each["last-delivered-id"]
+            oldest = min(oldest, _position(position))
+    return f"{oldest[0]}-{oldest[1]}"
 
 
 def _position(entry_id: str) -> tuple[int, int]:

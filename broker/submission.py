@@ -13,12 +13,14 @@ from typing import Final, Self
 from broker.connection import Broker
 from broker.errors import NotSubmittable
 from broker.host_registry import HostRegistry
+from broker.inventory import Inventories
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.samples import Samples
 from broker.standing import StandingRequests
+from broker.targeting import Selection
 from protocol.pacing import stale_after
 from protocol.problems import FieldFault
 from protocol.requests import ProfileRequest
@@ -41,6 +43,7 @@ class Intake:
     samples: Samples
     rollouts: Rollouts
     standing: StandingRequests
+    inventories: Inventories
     heartbeat_interval: timedelta
     fan_out_above: int
 
@@ -54,20 +57,29 @@ class Intake:
             Samples(broker),
             Rollouts(broker),
             StandingRequests(broker),
+            Inventories(broker),
             heartbeat_interval,
             fan_out_above,
         )
 
 
-async def targets_of(asked: ProfileRequest, tenant: str, parts: Intake) -> Targets:
-    """The hosts that are meant, each with its pids; for the scope `service`, those that are live now.
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a request means as things are: each host with its pids, and what is to be said about it."""
+
+    targets: Targets
+    warnings: Sequence[str] = ()
+
+
+async def targets_of(asked: ProfileRequest, tenant: str, parts: Intake) -> Meant:
+    """The hosts that are meant, each with its pids; for other scopes than `host`, by those that are live now.
 
     Raises:
-        NotSubmittable: the service has no live host.
+        NotSubmittable: the service has no live host, or something that is named does not run on any.
         BrokerUnavailable: the server cannot be reached.
     """
     if asked.target_scope == "host":
-        return asked.targets()
+        return Meant(asked.targets())
     silence = stale_after(parts.heartbeat_interval)
     since = time.time() - silence.total_seconds()
     hosts = await parts.registry.live(tenant, asked.service_name, since=since)
@@ -78,7 +90,15 @@ async def targets_of(asked: ProfileRequest, tenant: str, parts: Intake) -> Targe
             code="no_live_host",
         )
         raise NotSubmittable("The service has no live host.", fault)
-    return {host.host: asked.pids for host in hosts}
+    if not asked.is_resolved:
+        return Meant({host.host: asked.pids for host in hosts})
+    selection = Selection(asked.target_entities or [])
+    named = {entity.hostname for entity in selection.entities}
+    async for seen in parts.inventories.seen(host for host in hosts if None in named or host.host in named):
+        selection.look_at(seen)
+    if faults := selection.faults():
+        raise NotSubmittable(f"{len(faults)} of the target_entities cannot be profiled as things are.", *faults)
+    return Meant(selection.targets, selection.warnings())
 
 
 async def sample_of(asked: ProfileRequest, targets: Targets, tenant: str, parts: Intake) -> Targets:

@@ -31,6 +31,7 @@ class TokenStore:
         tenant: str,
         services: tuple[str, ...],
         expires_at: datetime | None = None,
+        token_id: str | None = None,
         name: str = "",
         description: str = "",
         max_uses: int = 0,
@@ -43,7 +44,7 @@ class TokenStore:
         digest, now = digest_of(secret), datetime.now(UTC)
         facts = facts_of(
             Token(
-                str(uuid4()), kind, tenant, services, now, expires_at, name=name, description=description,
+                token_id or str(uuid4()), kind, tenant, services, now, expires_at, name=name, description=description,
                 max_uses=max_uses,
             )
         )  # fmt: skip

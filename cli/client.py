@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.errors import Refused, Unreachable
+from protocol.audit import AuditPage, ChainPage
 from protocol.lifecycle import State
 from protocol.problems import Problem
 from protocol.requests import ProfileRequest, RequestAccepted
@@ -220,6 +221,14 @@ class StudioClient:
         """The token that has this secret."""
         answer = self._send("GET", f"{TOKENS}/self", headers={"Authorization": f"Bearer {secret}"})
         return self._read(answer, TokenView) if answer.is_success else self._fail(answer)
+
+    def audit(self, query: dict[str, str]) -> AuditPage:
+        """Who did what: a page."""
+        return self._get("/api/v1/audit", AuditPage, query)
+
+    def audit_chain(self, cursor: str | None) -> ChainPage:
+        """A part of the chain of audit records, the oldest first."""
+        return self._get("/api/v1/audit/chain", ChainPage, {"cursor": cursor} if cursor else {})
 
     def _get(self, path: str, model: type[Answer], query: dict[str, str]) -> Answer:
         answer = self._send("GET", path, params=query)

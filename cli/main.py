@@ -7,6 +7,7 @@ import click
 
 COMMANDS: Final = {
     "archive": "cli.archive",
+    "audit": "cli.audit",
     "check": "cli.check",
     "cluster-check": "cli.cluster_check",
     "demo": "cli.demo",
@@ -22,6 +23,7 @@ COMMANDS: Final = {
 
 SUMMARIES: Final = {
     "archive": "Verify the archive of results.",
+    "audit": "Verify, follow and export the record of who did what.",
     "check": "Run every check and every test of a clone.",
     "cluster-check": "Tell whether a Redis, a Valkey or a cluster fits, and what to change.",
     "demo": "Start everything, profile a sample program, show where its time goes.",

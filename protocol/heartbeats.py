@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from protocol.commands import Command
+from protocol.inventory import MOST_CONTAINERS, Container, bounded
 from protocol.names import HostId, Name
 
 MAX_IDS: Final = 1_000
@@ -39,7 +40,7 @@ class Heartbeat(BaseModel):
     perf_supported_events: Annotated[list[ShortText], Field(max_length=MAX_IDS)] | None = None
     namespace: ShortText | None = None
     pod_name: ShortText | None = None
-    containers: list[Any] | None = None
+    containers: Annotated[list[Container], Field(max_length=MOST_CONTAINERS), AfterValidator(bounded)] | None = None
     capabilities: dict[str, Any] | None = None
     host_id: HostId | None = None
 
@@ -51,7 +52,10 @@ class Heartbeat(BaseModel):
 
 
 class HeartbeatReply(BaseModel):
-    """The answer: a command, or both fields null when there is nothing new. `heartbeat_interval` is in seconds."""
+    """The answer: a command, or both fields null when there is nothing new. `heartbeat_interval` is in seconds.
+
+    `inventory_wanted`: the server does not know what runs on the host; the next beat is to carry `containers`.
+    """
 
     success: Literal[True] = True
     message: str = "Heartbeat received. No pending commands."
@@ -59,3 +63,4 @@ class HeartbeatReply(BaseModel):
     command_id: str | None = None
     generation: int | None = None
     heartbeat_interval: int
+    inventory_wanted: bool = False

@@ -21,10 +21,10 @@ from pydantic_core import PydanticCustomError
 from protocol.commands import Pid, ProfilingMode, StartConfig, StopLevel
 from protocol.names import Name
 from protocol.shares import Share, ShareOrZero
+from protocol.targets import MOST_ENTITIES, WORKLOADS, TargetEntity, TargetScope, faults_of
 
 CommandType = Literal["start", "stop"]
 Priority = Literal["low", "normal", "urgent"]
-TargetScope = Literal["host", "service"]
 
 MOST_WARNINGS: Final = 20
 MAX_PIDS: Final = 1_000
@@ -36,7 +36,7 @@ OUR_CONFIG_KEYS: Final = frozenset(StartConfig.model_fields) | {"stop_level", "c
 MAX_AHEAD: Final = timedelta(days=7)
 """How far ahead a start may be put off: as long as a request's record is kept."""
 MOST_NAMES_SHOWN: Final = 100
-NOT_YET: Final = ("target_entities", "schedule")
+NOT_YET: Final = ("schedule",)
 """Fields that narrow or delay a request. Ignoring one would profile more than was asked, so they are refused."""
 
 Pids = Annotated[list[Pid], Field(min_length=1, max_length=MAX_PIDS)]
@@ -73,6 +73,7 @@ class ProfileRequest(BaseModel):
     continuous: Annotated[bool, Strict()] = False
     profiling_mode: ProfilingMode = "cpu"
     target_scope: TargetScope = "host"
+    target_entities: Annotated[list[TargetEntity], Field(min_length=1, max_length=MOST_ENTITIES)] | None = None
     target_hosts: Annotated[dict[Name, Pids | None], Field(min_length=1, max_length=MAX_HOSTS)] | None = None
     target_hostnames: Annotated[list[Name], Field(min_length=1, max_length=MAX_HOSTS)] | None = None
     pids: Pids | None = None
@@ -103,19 +104,36 @@ class ProfileRequest(BaseModel):
             raise _fault("contradiction", "says something else than command_type; give one of them")
         return value
 
+    @field_validator("target_entities")
+    @classmethod
+    def _fit_the_scope(cls, value: list[TargetEntity] | None, info: Any) -> list[TargetEntity] | None:
+        scope = info.data.get("target_scope")
+        if scope is None:
+            return value
+        if value is None:
+            if scope in WORKLOADS:
+                raise _fault("missing_targets", f'target_scope "{scope}" needs entities that name what is meant')
+            return value
+        faults = faults_of(value, scope=scope, service=info.data.get("service_name"))
+        if faults:
+            told = "; ".join(f"{number}: {why}" for number, why in list(faults.items())[:MOST_NAMES_SHOWN])
+            raise _fault("entity", told)
+        return list(dict.fromkeys(value))
+
     @field_validator("target_hostnames")
     @classmethod
     def _name_the_targets(cls, value: list[str] | None, info: Any) -> list[str] | None:
-        if "target_scope" not in info.data or "target_hosts" not in info.data:
+        if not {"target_scope", "target_hosts", "target_entities"} <= set(info.data):
             return value
-        by_service = info.data["target_scope"] == "service"
-        older = info.data["target_hosts"]
-        if value is None and older is None and not by_service:
+        scope, older, entities = (info.data[name] for name in ("target_scope", "target_hosts", "target_entities"))
+        if value is None and older is None and entities is None and scope == "host":
             raise _fault(
                 "missing_targets", 'name the hosts; for every live host of the service say target_scope: "service"'
             )
-        if by_service and (value is not None or older is not None):
-            raise _fault("contradiction", 'target_scope "service" and named hosts exclude each other')
+        if scope != "host" and (value is not None or older is not None):
+            raise _fault("contradiction", f'target_scope "{scope}" and named hosts exclude each other')
+        if entities is not None and (value is not None or older is not None):
+            raise _fault("contradiction", "target_entities name the hosts already; give one of them")
         if value is not None and older is not None and set(value) != set(older):
             raise _fault("contradiction", "names other hosts than target_hosts; give one of them")
         return list(dict.fromkeys(value)) if value is not None else None
@@ -126,12 +144,18 @@ class ProfileRequest(BaseModel):
         older = info.data.get("target_hosts") or {}
         if value is not None and any(pids is not None for pids in older.values()):
             raise _fault("contradiction", "target_hosts carries pids already; give one of them")
+        if value is not None and info.data.get("target_scope") in WORKLOADS:
+            raise _fault("contradiction", "target_entities say which processes are meant")
         return sorted(set(value)) if value is not None else None
 
     @field_validator("stop_level")
     @classmethod
     def _fit_the_stop_level(cls, value: str | None, info: Any) -> str | None:
         if info.data.get("command_type") != "stop" or "pids" not in info.data:
+            return value
+        if info.data.get("target_scope") in WORKLOADS:
+            if value == "host":
+                raise _fault("contradiction", "host stops everything on the host, not what target_entities name alone")
             return value
         older = info.data.get("target_hosts") or {}
         every_host_has_pids = info.data["pids"] is not None or (bool(older) and all(older.values()))
@@ -196,14 +220,23 @@ class ProfileRequest(BaseModel):
     def _level_of_a_stop(self) -> Self:
         if self.command_type == "stop" and self.stop_level is None:
             older = self.target_hosts or {}
-            self.stop_level = "process" if self.pids or any(older.values()) else "host"
+            named = self.pids or any(older.values()) or self.target_scope in WORKLOADS
+            self.stop_level = "process" if named else "host"
         return self
 
     def targets(self) -> dict[str, list[int] | None]:
-        """Each named host with its pids (`None`: the whole host); empty when the scope is the whole service."""
+        """Each named host with its pids (`None`: the whole host); empty when the scope is not `host`."""
         if self.target_hosts is not None:
             return {host: sorted(set(pids)) if pids else self.pids for host, pids in self.target_hosts.items()}
-        return dict.fromkeys(self.target_hostnames or (), self.pids)
+        if self.target_scope != "host":
+            return {}
+        names = [each.hostname for each in self.target_entities or () if each.hostname is not None]
+        return dict.fromkeys(self.target_hostnames or names, self.pids)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether its hosts and processes are found by what runs on the hosts of the service."""
+        return self.target_scope in WORKLOADS
 
 
 def unsupported_fields(body: dict[str, Any]) -> list[str]:

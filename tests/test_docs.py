@@ -112,6 +112,8 @@ def test_every_studio_command_in_the_docs_exists_with_its_options() -> None:
                 continue  # what it does not know goes to pytest
             command = main.get_command(click.Context(main), verb)
             assert command is not None
+            if isinstance(command, click.Group) and rest[1:] and rest[1] in command.commands:
+                command = command.commands[rest[1]]
             assert set(options) <= options_of(command), f"{name(page)}: {words}"
     assert seen >= {*COMMANDS, "setup", "test"}, "a command that no page tells of"
 
@@ -150,7 +152,11 @@ def test_every_outcome_is_told_of() -> None:
 def test_every_path_in_the_docs_is_one_of_the_api() -> None:
     from api.app import create_app  # noqa: PLC0415 - only this test needs the whole app
 
-    paths = set(create_app(ApiSettings(), BrokerSettings()).openapi()["paths"]) | {"/docs", "/openapi.json"}
+    paths = set(create_app(ApiSettings(), BrokerSettings()).openapi()["paths"]) | {
+        "/docs",
+        "/openapi.json",
+        "/api/v1/ws",
+    }
     shapes = [re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path))) for path in paths]
     for page in PAGES:
         found = re.findall(r"(?<![\w.])/(?:api/[\w/{}$]+|healthz|readyz|docs|openapi\.json)\b\}?", page.read_text())

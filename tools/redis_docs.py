@@ -20,7 +20,7 @@ import yaml
 
 from broker import keys
 from broker.keys import Place
-from broker.public_streams import READABLE, RESERVED, STREAMS, PublicEntry, Stream
+from broker.public_streams import READABLE, STREAMS, AnyEntry, PublicEntry, Stream
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 COMMAND: Final = ".venv/bin/python tools/redis_docs.py"
@@ -92,7 +92,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # The page -------------------------------------------------------------------------------------------------------------
 
 
-def fields_of(model: type[PublicEntry]) -> list[tuple[str, str, str]]:
+def fields_of(model: type[AnyEntry]) -> list[tuple[str, str, str]]:
     """Name, whether it is always there, and meaning of each field."""
     rows = []
     for name, field in model.model_fields.items():
@@ -103,7 +103,7 @@ def fields_of(model: type[PublicEntry]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def kind_of(model: type[PublicEntry]) -> str | None:
+def kind_of(model: type[AnyEntry]) -> str | None:
     """The `kind` of its entries, on a stream of several."""
     field = model.model_fields.get("kind")
     return None if field is None else str(get_args(field.annotation)[0])
@@ -116,8 +116,9 @@ def page_of(stream: Stream) -> str:
     if len(stream.entries) == 1:
         (model,) = stream.entries
         parts += [table(("field", "there", "means"), fields_of(model))]
-        states = ", ".join(f"`{state}`" for state in model.model_json_schema()["properties"]["state"]["enum"])
-        parts += [f"States: {states}.\n"]
+        if "state" in model.model_fields:
+            states = ", ".join(f"`{state}`" for state in model.model_json_schema()["properties"]["state"]["enum"])
+            parts += [f"States: {states}.\n"]
     else:
         parts += ["Every entry has `kind` and these:\n", table(("field", "there", "means"), fields_of(PublicEntry))]
         rows = []
@@ -131,8 +132,7 @@ def page_of(stream: Stream) -> str:
 def markdown() -> str:
     """docs/redis.md."""
     lives = {stream.name: read(stream.key).life for stream in STREAMS}
-    kept = " and ".join(f"{life.split(' after ')[1].split(' behind')[0]} (`{name}`)" for name, life in lives.items())
-    names = " and ".join(f"`{name}`" for name in RESERVED)
+    kept = ", ".join(f"{life.split(' after ')[1].split(' behind')[0]} (`{name}`)" for name, life in lives.items())
     rows = [
         (
             f"`{key.pattern}`",
@@ -146,7 +146,6 @@ def markdown() -> str:
     ]
     return Template(TEMPLATE.read_text()).substitute(
         streams="\n".join(page_of(stream) for stream in STREAMS),
-        reserved=f"Reserved, and written by nothing yet: {names}.",
         kept=kept,
         keys=table(("key", "type", "life", "holds", "written by", "public"), rows).rstrip(),
     )
@@ -162,7 +161,7 @@ def public(key: Key) -> str:
 # For programs ---------------------------------------------------------------------------------------------------------
 
 
-def schema_of(model: type[PublicEntry]) -> dict[str, Any]:
+def schema_of(model: type[AnyEntry]) -> dict[str, Any]:
     """A model as the JSON schema of a flat record of texts: what may be absent is not required, and never null."""
     schema = model.model_json_schema()
     for field in schema["properties"].values():

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from broker.archiving import ArchivedStreams
+from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.errors import BrokerError, BrokerUnavailable
@@ -76,7 +77,9 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     merger = Merger(request_log, store, doorbells)
     recoverer = Recoverer(request_log, merger, doorbells)
     projector = Projector(results, changes, waits_for=merger.caught_up)
-    janitor = Janitor(request_log, results, registry, [doorbells, changes], events=Events(broker))
+    janitor = Janitor(
+        request_log, results, registry, [doorbells, changes], events=Events(broker), audit=AuditTrail(broker)
+    )
     watch = Watch(registry, store, Roster(broker))
     rollouts, standing = Rollouts(broker), StandingRequests(broker)
     pacer = Pacer(rollouts, requests, request_log)

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from broker.audit import AuditTrail
 from broker.codec import ms
 from broker.events import Events
 from broker.host_registry import HostRegistry
@@ -31,12 +32,14 @@ class Janitor:
         readers: list[GroupReader],
         *,
         events: Events,
+        audit: AuditTrail,
     ) -> None:
         self._log = request_log
         self._results = results
         self._registry = registry
         self._readers = readers
         self._events = events
+        self._audit = audit
         self._swept_at = time.monotonic()
 
     async def ring(self) -> int:
@@ -60,6 +63,7 @@ class Janitor:
         now = time.time()
         trimmed = await self._results.trim(now=now)
         trimmed += await self._events.trim(now=now)
+        trimmed += await self._audit.trim(now=now)
         forgotten = await self._registry.forget_silent(now=now)
         gone = [await reader.forget_dead_consumers() for reader in self._readers]
         if trimmed or forgotten or any(gone):

@@ -8,12 +8,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-from broker.archiving import ArchivedStreams, Head, Source
+from broker.archiving import AUDIT, ArchivedStreams, Head, Source
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable, UnsafeSocketFolder
 from broker.settings import BrokerSettings
+from protocol import audit_chain
+from protocol.audit_chain import BrokenChain, Link, Point
 from workers.archive import Archive
 from workers.segments import BrokenSegment, Segment, check_follows, decode, in_chains
 from workers.settings import WorkerSettings
@@ -29,6 +31,8 @@ class Verdict:
     heads_checked: bool
     broken: str | None = None
     reason: str | None = None
+    audit_ends: Mapping[int, tuple[int, str]] = field(default_factory=dict)
+    """Of each chain of audit records, by partition: number and hash of the last one in the archive."""
 
 
 def verify(archive: Archive, told: Mapping[Source, Head] | None) -> Verdict:
@@ -36,19 +40,34 @@ def verify(archive: Archive, told: Mapping[Source, Head] | None) -> Verdict:
     segments = records = 0
     paths = archive.paths()
     chains = dict(in_chains(paths))
+    ends: dict[int, tuple[int, str]] = {}
     for family, stream in sorted({*chains, *((source.family, source.number) for source in told or ())}):
         before: Segment | None = None
+        at: Point | None = None
         path = f"{family}/*/{stream:04}-*"
         try:
             for path in chains.get((family, stream), []):
                 segment = decode(path, archive.read(path))
                 check_follows(before, segment)
+                if family == AUDIT:
+                    at = _follow(at, segment)
+                    ends[stream] = (at.number, at.hash)
                 segments, records, before = segments + 1, records + segment.header.records, segment
             _check_end(before, (told or {}).get(Source(family, stream)))
-        except BrokenSegment as error:
+        except (BrokenSegment, BrokenChain) as error:
             return Verdict(ok=False, segments=segments, records=records, heads_checked=told is not None,
                            broken=path, reason=str(error))  # fmt: skip
-    return Verdict(ok=True, segments=segments, records=records, heads_checked=told is not None)
+    return Verdict(ok=True, segments=segments, records=records, heads_checked=told is not None,
+                   audit_ends=ends)  # fmt: skip
+
+
+def _follow(at: Point | None, segment: Segment) -> Point:
+    """Follow the audit records of a segment, beside the segments: each is a link of a chain of its own."""
+    links = [Link.of(record.fields) for record in segment.records]
+    first = links[0]
+    if at is None:  # where this archive begins: it may be younger than the chain
+        at = Point(int(first.number) - 1 if first.number.isdecimal() else 0, first.prev)
+    return audit_chain.verify(links, start=at)
 
 
 def _check_end(last: Segment | None, head: Head | None) -> None:

@@ -62,4 +62,5 @@ async def _service_of(completion: Completion, caller: Token, parts: Studio) -> s
 
 def _unknown(completion: Completion) -> Refusal:
     fault = FieldFault(field="command_id", message=f"unknown for host {completion.hostname}", code="unknown_command")
-    return Refusal("unknown_command", "This host was never given that command.", errors=[fault])
+    objects = [completion.command_id, completion.hostname]
+    return Refusal("unknown_command", "This host was never given that command.", errors=[fault], objects=objects)

@@ -5,14 +5,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, Field
 
+from api import audit
 from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
+from api.paging import NameFilter, Paging, Position, by_sorting, in_order, paged
 from api.problems import not_found
-from broker.dead_letters import DeadLetter, LetterId
+from broker.dead_letters import DeadLetter, Kind, LetterId
 from broker.token_store import Token, TokenKind
 from protocol.names import DEFAULT_TENANT, HostKey
 
@@ -20,8 +22,11 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/dead_letters", tags=["operations"])
 
 SHAPE: Final = r"^[0-9]{1,4}-[0-9]{1,16}-[0-9]{1,16}$"
-MOST_LOOKED_AT: Final = 10_000
-"""Letters that one call looks at; a page may have fewer than it was asked for, and a cursor all the same."""
+SORTS: Final = {
+    "partition": (int, int, int),  # and by age, as they are stored
+    "at": (int, int, int, int),
+    "-at": (int, int, int, int),
+}
 
 
 class DeadLetterView(BaseModel):
@@ -58,34 +63,38 @@ class ReplayView(BaseModel):
 async def index(
     caller: CallerDep,
     parts: StudioDep,
-    cursor: Annotated[str | None, Query(pattern=SHAPE, description="next_cursor of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    paging: Annotated[Paging, Depends(paged(SORTS, limit=100, most=1_000))],
+    service_name: NameFilter = None,
+    kind: Annotated[Kind | None, Query(description="Only letters of this kind")] = None,
 ) -> DeadLetterPage:
     """The letters of services that the caller's token covers. One that was replayed is no longer listed."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
-    page = DeadLetterPage(items=[])
-    looked_at = 0
-    last: DeadLetter | None = None
-    async for letter in parts.dead_letters.all_of(after=LetterId.read(cursor) if cursor else None):
-        if last is not None and (len(page.items) == limit or looked_at == MOST_LOOKED_AT):
-            page.next_cursor = str(last.letter_id)
-            break
-        looked_at += 1
-        last = letter
-        if may_see(caller, letter.host):
-            page.items.append(view(letter))
-    return page
+
+    def is_wanted(letter: DeadLetter) -> bool:
+        of_service = service_name is None or (letter.host is not None and letter.host.service == service_name)
+        return of_service and kind in {None, letter.kind} and may_see(caller, letter.host)
+
+    if paging.sort == "partition":
+        after = None if paging.after is None else LetterId.at(*paging.after)  # type: ignore[arg-type]  # by its shape
+        page = await in_order(parts.dead_letters.all_of(after=after), paging, in_stream, is_wanted)
+    else:
+        page = by_sorting([each async for each in parts.dead_letters.all_of() if is_wanted(each)], paging, by_moment)
+    return DeadLetterPage(items=[view(letter) for letter in page.items], next_cursor=page.next_cursor)
 
 
 @router.post(
     "/{letter_id}/replay", responses=problems(401, 403, 404, 422, 503), summary="Try what was given up on anew"
 )
-async def replay(letter_id: Annotated[str, Path(pattern=SHAPE)], caller: CallerDep, parts: StudioDep) -> ReplayView:
+async def replay(
+    call: Request, letter_id: Annotated[str, Path(pattern=SHAPE)], caller: CallerDep, parts: StudioDep
+) -> ReplayView:
     """Done once: repeating it within seven days gives the first answer again."""
     require(caller, [TokenKind.OPERATOR])
     letters, wanted = parts.dead_letters, LetterId.read(letter_id)
     letter = await letters.get(wanted)
     if letter is not None and may_see(caller, letter.host):
+        service, objects = letter.host.service if letter.host else "", [letter_id, *letter.request_ids]
+        await audit.accept(call, service=service, objects=objects, details={"kind": letter.kind})
         done = await letters.replay(letter, by=caller.token_id, now=time.time())
     elif letter is None:
         done = await letters.replayed(wanted)
@@ -97,6 +106,16 @@ async def replay(letter_id: Annotated[str, Path(pattern=SHAPE)], caller: CallerD
     return ReplayView(
         id=letter_id, kind=done.kind, request_id=done.request_id or None, command_id=done.command_id or None
     )
+
+
+def in_stream(letter: DeadLetter) -> Position:
+    """By partition and age."""
+    return letter.letter_id.numbers
+
+
+def by_moment(letter: DeadLetter) -> Position:
+    """By the moment at which it was given up on."""
+    return letter.at, *letter.letter_id.numbers
 
 
 def may_see(caller: Token, host: HostKey | None) -> bool:

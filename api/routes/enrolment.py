@@ -5,6 +5,7 @@ from http import HTTPStatus
 import structlog
 from fastapi import APIRouter, Request
 
+from api import audit
 from api.auth import require_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, StudioDep, peer_in
@@ -42,6 +43,7 @@ async def enrol(request: Request, caller: CallerDep, parts: StudioDep) -> Enroll
         raise _refused("hostname", "credential_conflict", why)
     secret = None if wish.credential_sha256 is not None else new_secret()
     digest = wish.credential_sha256 or digest_of(secret or "")
+    await audit.accept(request, service=host.service, hosts=[host.host], details={"host_id": wish.host_id})
     bought, token = await parts.tokens.enrol(caller, host, digest=digest, host_id=wish.host_id or "")
     if token is None:
         log.warning("enrolment refused", host=host.path, by=caller.token_id, outcome=bought.value)

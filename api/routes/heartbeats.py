@@ -20,6 +20,7 @@ from api.documented import json_body, problems
 from api.ownership import credential_of, spoken
 from broker.codec import ms
 from broker.host_registry import facts_of
+from broker.inventory import packed
 from broker.scripts import Beat, Contested, Credential, Delivered, Idle
 from broker.token_store import Token, TokenKind
 from protocol.commands import CommandReader
@@ -61,6 +62,7 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
         has_begun=heartbeat.status == RUNNING,
         received_ids=heartbeat.received_command_ids,
         executed_ids=heartbeat.executed_command_ids,
+        inventory=packed(heartbeat.containers),
         facts=facts_of(heartbeat, interval=parts.settings.heartbeat_interval),
         silent_after_ms=ms(stale_after(timedelta(seconds=parts.settings.heartbeat_interval)).total_seconds()),
         by=credential_of(caller, host, peer_in(request.scope, parts), host_id=heartbeat.host_id or ""),
@@ -128,9 +130,9 @@ async def _disconnected(request: Request) -> None:
 def _answer(outcome: Idle | Delivered, parts: Studio) -> Response:
     pace = parts.settings.heartbeat_interval
     match outcome:
-        case Idle(generation):
-            reply = HeartbeatReply(heartbeat_interval=pace, generation=generation or None)
-        case Delivered(command_id, generation, attempt, command):
+        case Idle(generation, wanted):
+            reply = HeartbeatReply(heartbeat_interval=pace, generation=generation or None, inventory_wanted=wanted)
+        case Delivered(command_id, generation, attempt, command, wanted):
             log.info("command delivered", command_id=command_id, generation=generation, attempt=attempt)
             reply = HeartbeatReply(
                 message="Heartbeat received. New profiling command available.",
@@ -138,6 +140,7 @@ def _answer(outcome: Idle | Delivered, parts: Studio) -> Response:
                 command_id=command_id,
                 generation=generation,
                 heartbeat_interval=pace,
+                inventory_wanted=wanted,
             )
     body = reply.model_dump(mode="json")
     if reply.profiling_command is not None:

@@ -1,16 +1,19 @@
 """`GET /api/v1/hosts`: the fleet, and one host of it with its history."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
+from api import audit
 from api.auth import require
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
+from api.paging import NameFilter, Paging, Position, by_sorting, in_order, paged
 from api.problems import not_found
 from api.views import HostDetail, HostPage, HostReleased, host_detail, host_view
+from broker.keys import Place
 from broker.token_store import Token, TokenKind
 from protocol.names import MAX_NAME, HostKey
 from protocol.pacing import stale_after
@@ -18,31 +21,63 @@ from protocol.pacing import stale_after
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/hosts", tags=["hosts"])
 
+SORTS: Final = {
+    "partition": (int, str),  # and by path: as they are stored, which is the cheapest
+    "hostname": (str, str),
+    "-hostname": (str, str),
+    "last_beat": (int, str),
+    "-last_beat": (int, str),
+}
+
+
+def by_name(beat: tuple[Place, int]) -> Position:
+    """By the host's name, then its service's."""
+    key = beat[0].host_key
+    return key.host, key.service
+
+
+def by_last_beat(beat: tuple[Place, int]) -> Position:
+    """By the moment it was heard last."""
+    return beat[1], beat[0].path
+
 
 @router.get("", responses=problems(401, 403, 422, 503), summary="The hosts that the caller may see")
 async def index(
     caller: CallerDep,
     parts: StudioDep,
-    service_name: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)] = None,
-    cursor: Annotated[
-        str | None, Query(max_length=4096, pattern=r"^[0-9]{1,4}:", description="next_cursor of the page before")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    paging: Annotated[Paging, Depends(paged(SORTS, limit=1_000, most=10_000))],
+    service_name: NameFilter = None,
+    hostname: NameFilter = None,
+    status: Annotated[Literal["online", "stale"] | None, Query(description="Only those that stand so")] = None,
 ) -> HostPage:
-    """Hosts by partition and path, a page at a time."""
+    """Hosts a page at a time."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
     stale_before = datetime.now(UTC) - stale_after(timedelta(seconds=parts.settings.heartbeat_interval))
-    page = HostPage(items=[])
-    last: str | None = None
-    async for host in parts.registry.all_of(caller.tenant, after=cursor):
-        if not caller.covers(host.key.service) or service_name not in {None, host.key.service}:
-            continue
-        if len(page.items) == limit:
-            page.next_cursor = last
-            break
-        page.items.append(host_view(host, stale_before=stale_before))
-        last = parts.registry.cursor_of(host)
-    return page
+
+    def is_wanted(key: HostKey, beat: float) -> bool:
+        return (
+            caller.covers(key.service)
+            and service_name in {None, key.service}
+            and hostname in {None, key.host}
+            and status in {None, "stale" if beat < stale_before.timestamp() * 1000 else "online"}
+        )
+
+    if paging.sort == "partition":
+        after = None if paging.after is None else Place(*paging.after)  # type: ignore[arg-type]  # by its shape
+        hosts = parts.registry.all_of(caller.tenant, service=service_name, after=after, first_page=paging.limit + 1)
+        page = await in_order(
+            hosts, paging, parts.registry.place_of, lambda host: is_wanted(host.key, host.last_beat.timestamp() * 1000)
+        )
+        found, cursor = page.items, page.next_cursor
+    else:
+        beats = [
+            each
+            for each in await parts.registry.beats_of(caller.tenant, service=service_name)
+            if is_wanted(each[0].host_key, each[1])
+        ]
+        chosen = by_sorting(beats, paging, by_name if "hostname" in paging.sort else by_last_beat)
+        found, cursor = await parts.registry.known(chosen.items), chosen.next_cursor
+    return HostPage(items=[host_view(host, stale_before=stale_before) for host in found], next_cursor=cursor)
 
 
 @router.get(
@@ -72,6 +107,7 @@ async def show(
     summary="Release a host from the token that owns it",
 )
 async def release(
+    call: Request,
     service_name: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
     hostname: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
     caller: CallerDep,
@@ -85,6 +121,8 @@ async def release(
         known, bought = await parts.registry.get(key), await parts.tokens.credential_of(key)
     if known is None and bought is None:
         raise not_found("hostname", "No such host in this service, or it has been silent for seven days.")
+    was = {"owner": known.owner if known is not None else "", "enrolled": bought is not None}
+    await audit.accept(call, service=service_name, hosts=[hostname], before=was, after={"owner": ""})
     revoked = await _revoke(bought, parts)
     released = await parts.registry.release(key)
     log.info("host released", host=key.path, by=caller.token_id, owner=released, revoked=revoked)

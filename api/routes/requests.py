@@ -2,24 +2,28 @@
 
 import time
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
+from api import audit
 from api.auth import require, require_service
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
+from api.paging import NameFilter, Paging, in_order, paged
 from api.problems import not_found
 from api.views import RequestCancelled, RequestPage, RequestStatus, request_status, request_summary
 from broker.request_record import RequestRecord
 from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
-from protocol.names import MAX_NAME
+from protocol.requests import CommandType
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/requests", tags=["requests"])
+
+SORTS: Final = {"-accepted_at": (int, str), "accepted_at": (int, str)}
 
 
 @router.get(
@@ -45,29 +49,30 @@ async def show(
 async def index(
     caller: CallerDep,
     parts: StudioDep,
-    service_name: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)] = None,
-    cursor: Annotated[
-        str | None, Query(max_length=256, pattern=r"^[0-9]{1,16}:", description="next_cursor of the page before")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    paging: Annotated[Paging, Depends(paged(SORTS, limit=100, most=1_000))],
+    service_name: NameFilter = None,
+    command_type: Annotated[CommandType | None, Query(description="Only starts, or only stops")] = None,
+    submitted_by: Annotated[str | None, Query(min_length=1, max_length=128, description="The id of a token")] = None,
 ) -> RequestPage:
     """Requests of the last seven days, a page at a time."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
-    found: list[RequestRecord] = []
-    last = cursor
-    while len(found) <= limit:
-        records = await parts.request_store.recent(caller.tenant, before=last, limit=limit + 1)
-        found += [
-            each for each in records if caller.covers(each.service) and service_name in {None, each.service}
-        ]  # fmt: skip
-        if len(records) <= limit:
-            break
-        last = parts.request_store.cursor_of(records[-1])
-    page = found[:limit]
-    tallies = await parts.request_store.tallies([each.request_id for each in page])
+    store = parts.request_store
+    after = None if paging.after is None else (int(paging.after[0]), str(paging.after[1]))
+    page = await in_order(
+        store.all_of(caller.tenant, after=after, newest_first=paging.descending),
+        paging,
+        store.place_of,
+        lambda record: (
+            caller.covers(record.service)
+            and service_name in {None, record.service}
+            and command_type in {None, record.asked.command_type}
+            and submitted_by in {None, record.submitted_by}
+        ),
+    )
+    tallies = await store.tallies([each.request_id for each in page.items])
     return RequestPage(
-        items=[request_summary(record, tally) for record, tally in zip(page, tallies, strict=True)],
-        next_cursor=parts.request_store.cursor_of(page[-1]) if len(found) > limit else None,
+        items=[request_summary(record, tally) for record, tally in zip(page.items, tallies, strict=True)],
+        next_cursor=page.next_cursor,
     )
 
 
@@ -75,7 +80,7 @@ async def index(
     "/{request_id}", responses=problems(401, 403, 404, 422, 503), summary="Withdraw a request from all its hosts"
 )
 async def cancel(
-    request_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
+    call: Request, request_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
 ) -> RequestCancelled:
     """Queued, delivered and running work alike: each host ends it as `cancelled`, unless it has ended before.
 
@@ -85,6 +90,7 @@ async def cancel(
     record = await _known(request_id, caller, parts)
     require_service(caller, record.service)
     (tally,) = await parts.request_store.tallies([request_id])
+    await audit.accept(call, service=record.service, objects=[request_id], hosts=record.hosts)
     await parts.request_store.note_cancelled(request_id, by=caller.token_id, now=time.time())
     record = replace(record, cancelled_by=record.cancelled_by or caller.token_id)
     if len(record.hosts) > parts.settings.fan_out_above:

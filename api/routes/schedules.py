@@ -5,18 +5,21 @@ import json
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
 
+from api import audit
 from api.auth import require, require_lasting, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from api.paging import NameFilter, Paging, Position, by_sorting, paged
 from api.problems import Refusal, invalid, not_found
 from api.submission import check_idempotency_key
+from broker.audit_facts import changed, schedule_told
 from broker.errors import IdempotencyConflict
 from broker.schedule_store import Fired, Schedule, key_id, new_id, new_schedule
 from broker.token_store import Token, TokenKind
@@ -39,6 +42,8 @@ TRIES: Final = 5
 SERVICE: Final = "request.service_name"
 MOMENTS: Final = ("start_at", "schedule")
 """Fields of a request that say when; the schedule says that."""
+
+SORTS: Final = {"created_at": (str,), "-created_at": (str,), "name": (str, str), "-name": (str, str)}
 
 ScheduleId = Annotated[str, Path(min_length=1, max_length=128)]
 
@@ -71,6 +76,7 @@ async def create(
     made = new_schedule(
         wish, schedule_id=schedule_id, tenant=caller.tenant, by=caller.token_id, digest=digest, now=time.time()
     )
+    await audit.accept(request, service=made.service, objects=[schedule_id], after=schedule_told(made.wish()))
     if not await parts.schedules.save(made):
         first = await _get(schedule_id, caller, parts)
         if first.digest != digest:
@@ -87,24 +93,21 @@ async def create(
 async def index(
     caller: CallerDep,
     parts: StudioDep,
-    cursor: Annotated[
-        str, Query(max_length=200, pattern=r"^([0-9]{15}:.+)?$", description="next_cursor of the page before")
-    ] = "",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    paging: Annotated[Paging, Depends(paged(SORTS, limit=100, most=1_000))],
+    service_name: NameFilter = None,
+    state: Annotated[Literal["active", "paused"] | None, Query(description="Only those that stand so")] = None,
 ) -> SchedulePage:
-    """Schedules, oldest first, a page at a time."""
+    """Schedules, oldest first, a page at a time. A tenant has at most a thousand."""
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
-    page = SchedulePage(items=[])
-    last = ""
-    async for schedule in parts.schedules.all_of(caller.tenant, after=cursor):
-        if not caller.covers(schedule.service):
-            continue
-        if len(page.items) == limit:
-            page.next_cursor = last
-            break
-        page.items.append(ScheduleRow(**_row(schedule)))
-        last = schedule.member
-    return page
+    wanted = [
+        schedule
+        async for schedule in parts.schedules.all_of(caller.tenant)
+        if caller.covers(schedule.service)
+        and service_name in {None, schedule.service}
+        and state in {None, "active" if schedule.active else "paused"}
+    ]
+    page = by_sorting(wanted, paging, by_name if "name" in paging.sort else by_age)
+    return SchedulePage(items=[ScheduleRow(**_row(each)) for each in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{schedule_id}", responses=problems(401, 403, 404, 422, 503), summary="A schedule and its last firings")
@@ -136,6 +139,8 @@ async def change(
         if wish.dry_run:
             return _plan(wish, body)
         after = before.wishing(wish, by=caller.token_id, now=time.time())
+        was, is_to_be = changed(schedule_told(before.wish()), schedule_told(after.wish()))
+        await audit.accept(request, service=after.service, objects=[schedule_id], before=was, after=is_to_be)
         if await parts.schedules.save(after, forget_failures=after.active and not before.active):
             log.info(
                 "schedule changed", schedule_id=schedule_id, by=caller.token_id, fields=sorted(body),
@@ -146,14 +151,26 @@ async def change(
 
 
 @router.delete("/{schedule_id}", responses=problems(401, 403, 404, 422, 503), summary="Delete a schedule")
-async def delete(schedule_id: ScheduleId, caller: CallerDep, parts: StudioDep) -> ScheduleView:
+async def delete(request: Request, schedule_id: ScheduleId, caller: CallerDep, parts: StudioDep) -> ScheduleView:
     """Fire it no more. Requests that it has submitted go on; the answer is what it was."""
     require(caller, [TokenKind.OPERATOR])
     schedule = await _get(schedule_id, caller, parts)
     view = await _view(schedule, parts)
+    before = schedule_told(schedule.wish())
+    await audit.accept(request, service=schedule.service, objects=[schedule_id], before=before)
     await parts.schedules.delete(schedule)
     log.info("schedule deleted", schedule_id=schedule_id, by=caller.token_id, service=schedule.service)
     return view
+
+
+def by_age(schedule: Schedule) -> Position:
+    """By when it was made."""
+    return (schedule.member,)
+
+
+def by_name(schedule: Schedule) -> Position:
+    """By its name, then by when it was made."""
+    return schedule.name, schedule.member
 
 
 async def _get(schedule_id: str, caller: Token, parts: Studio) -> Schedule:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
+from uuid import uuid4
 
 import structlog
 from fastapi import APIRouter, Path, Query, Request
 
+from api import audit
 from api.auth import require, require_every_service
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
@@ -34,10 +36,12 @@ async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewTo
     """Make a token of the caller's tenant. Its secret is in this answer and nowhere else."""
     _require_keeper(caller)
     wish = await read_model(request, TokenWish)
-    secret = new_secret()
+    secret, token_id = new_secret(), str(uuid4())
+    expires_at = _in(wish.expires_in)
+    await audit.accept(request, objects=[token_id], after={**wish.model_dump(mode="json"), "expires_at": expires_at})
     token = await parts.tokens.add(
-        secret, kind=TokenKind(wish.kind), tenant=caller.tenant, services=tuple(wish.services),
-        expires_at=_in(wish.expires_in), name=wish.name, description=wish.description, max_uses=wish.max_uses or 0,
+        secret, token_id=token_id, kind=TokenKind(wish.kind), tenant=caller.tenant, services=tuple(wish.services),
+        expires_at=expires_at, name=wish.name, description=wish.description, max_uses=wish.max_uses or 0,
     )  # fmt: skip
     log.info("token made", token_id=token.token_id, kind=token.kind, services=token.services, by=caller.token_id)
     return NewToken(token=secret, **(await _views([token], parts))[0].model_dump())
@@ -95,10 +99,11 @@ async def rotate(request: Request, token_id: TokenId, caller: CallerDep, parts: 
     before = await _get(token_id, caller, parts)
     if not before.is_valid(datetime.now(UTC)):
         raise _conflict("This token is revoked or expired; make another one.")
-    secret = new_secret()
-    after = await parts.tokens.rotate(
-        before, secret, overlap=timedelta(seconds=wish.overlap), expires_at=_in(wish.expires_in)
-    )
+    secret, expires_at = new_secret(), _in(wish.expires_in)
+    was = {"rotated_at": before.rotated_at, "expires_at": before.expires_at}
+    told = {"overlap": wish.overlap, "expires_at": expires_at or before.expires_at}
+    await audit.accept(request, objects=[token_id], before=was, after=told)
+    after = await parts.tokens.rotate(before, secret, overlap=timedelta(seconds=wish.overlap), expires_at=expires_at)
     if after is None:
         raise _conflict("Others rotate or revoke this token at this moment.")
     log.info("token rotated", token_id=token_id, by=caller.token_id, overlap=wish.overlap)
@@ -106,9 +111,12 @@ async def rotate(request: Request, token_id: TokenId, caller: CallerDep, parts: 
 
 
 @router.delete("/{token_id}", responses=problems(401, 403, 404, 422, 503), summary="Revoke a token")
-async def revoke(token_id: TokenId, caller: CallerDep, parts: StudioDep) -> TokenView:
+async def revoke(call: Request, token_id: TokenId, caller: CallerDep, parts: StudioDep) -> TokenView:
     """Make a token worthless, within five seconds everywhere, also what is held open. Repeating it changes nothing."""
     _require_keeper(caller)
+    known = await _get(token_id, caller, parts)
+    was = {"kind": known.kind, "services": known.services, "revoked_at": known.revoked_at}
+    await audit.accept(call, objects=[token_id], before=was, after={"revoked": True})
     token = await parts.tokens.revoke(token_id, tenant=caller.tenant)
     if token is None:
         raise not_found("token_id", "No such token.")

@@ -1,12 +1,13 @@
 -- One heartbeat: remember the host, take its acks, hand out the command it has not acked.
 -- KEYS   1 host, 2 beats, 3 command, 4 open requests, 5 history, 6 results, 7 deadlines, 8 doorbell, 9 requests,
---        10 taken, 11 events, 12 dead letters, 13 conflict told
+--        10 taken, 11 events, 12 dead letters, 13 inventory, 14 conflict told
 -- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 most attempts, 7 "1" when the run has begun,
 --        8 last command id, 9 to 13 the credential: token id, claim, fault, "1" when its owner was asked, ended owner
---        (see contest), 14 number of received ids, then those, then the number of executed ids, then those,
---        then what to remember of the host: name, value, name, value; last, after how much silence (ms) a beat
---        is a return
--- Gives  {"idle", generation} | {"deliver", command id, generation, attempt, command (JSON)}
+--        (see contest), 14 digest of the inventory it carries ("" for none), 15 number of received ids, then those,
+--        then the number of executed ids, then those, then what to remember of the host: name, value, name, value;
+--        last, after how much silence (ms) a beat is a return
+-- Gives  {"idle", generation, wanted} | {"deliver", command id, generation, attempt, command (JSON), wanted};
+--        wanted is 1 when the inventory that is kept is another one, or none
 --        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
 
 local now = ARGV[1]
@@ -18,13 +19,13 @@ local has_begun, last_id = ARGV[7] == '1', ARGV[8]
 
 local by = { id = ARGV[9], claim = ARGV[10], fault = ARGV[11], asked = ARGV[12], ended = ARGV[13] }
 local owner = by.id ~= '' and redis.call('HGET', KEYS[1], 'owner')
-local reason, new_owner = contest(owner, by, who, now, KEYS[11], KEYS[13])
+local reason, new_owner = contest(owner, by, who, now, KEYS[11], KEYS[14])
 if reason then
   return { 'contested', string.sub(owner or '', 3), reason }
 end
 
 local received, executed = {}, {}
-local next_arg = 14
+local next_arg = 15
 for _, into in ipairs({ received, executed }) do
   local count = tonumber(ARGV[next_arg])
   for i = 1, count do
@@ -43,6 +44,11 @@ if new_owner then
 end
 redis.call('HSET', KEYS[1], unpack(facts))
 redis.call('EXPIRE', KEYS[1], WEEK_SECONDS)
+local is_kept = redis.call('EXPIRE', KEYS[13], WEEK_SECONDS) == 1
+if is_kept and ARGV[14] ~= '' then
+  is_kept = redis.call('HGET', KEYS[1], 'inventory') == ARGV[14]
+end
+local wanted = is_kept and 0 or 1
 local last_beat = redis.call('ZSCORE', KEYS[2], who.path)
 redis.call('ZADD', KEYS[2], now, who.path)
 if not last_beat then
@@ -60,9 +66,9 @@ if not is_open then
   if state == 'lost' and has_begun and not command.back_at_work then
     redis.call('HSET', at.command, 'back_at_work', '1')
     redis.call('HINCRBY', at.command, 'revision', 1)
-    redis.call('XADD', KEYS[8], '*', 'host', who.path)
+    ring(KEYS[8], { who.path })
   end
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 
 local function move(to)
@@ -79,7 +85,7 @@ if command.type == 'stop' then
   if last_id == id or executed[id] then
     close(at, who, command, 'completed', now)
     ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-    return { 'idle', generation }
+    return { 'idle', generation, wanted }
   end
   if is_named then
     if state ~= 'received' then
@@ -87,7 +93,7 @@ if command.type == 'stop' then
     end
     -- It has the stop and is at work on it: give it a moment before offering it again.
     if tonumber(now) - tonumber(command.delivered_at or 0) < 5000 then
-      return { 'idle', generation }
+      return { 'idle', generation, wanted }
     end
   end
 elseif is_named or state == 'received' or state == 'running' then
@@ -97,7 +103,7 @@ elseif is_named or state == 'received' or state == 'running' then
   if has_begun and last_id == id and state == 'received' then
     begin(at, who, command, now, command.run_for_ms)
   end
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 
 local attempt = tonumber(command.attempts or 0) + 1
@@ -108,7 +114,7 @@ if attempt > tonumber(ARGV[6]) then
     'request_ids', (command.request_ids or '') .. ' ' .. (command.stop_ids or ''), 'command', command.reply)
   close(at, who, command, 'undeliverable', now, { 'reason', reason })
   ring_if_open(at.open, KEYS[9], KEYS[8], who.path)
-  return { 'idle', generation }
+  return { 'idle', generation, wanted }
 end
 redis.call('HSET', at.command, 'attempts', attempt, 'delivered_at', now)
 redis.call('HINCRBY', at.command, 'revision', 1)
@@ -117,4 +123,4 @@ if state == 'pending' then
   redis.call('ZADD', at.taken, now, who.path)
   emit(at.results, who, 'delivered', now, id, generation, command.request_ids, { 'attempt', tostring(attempt) })
 end
-return { 'deliver', id, generation, attempt, command.reply }
+return { 'deliver', id, generation, attempt, command.reply, wanted }

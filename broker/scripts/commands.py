@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -18,6 +19,7 @@ MOST_ATTEMPTS: Final = 10
 """A command handed out this often without an ack is undeliverable."""
 SUBMIT: Final = load_script("submit", shared=True)
 BEAT: Final = load_script("beat", shared=True)
+KEEP_INVENTORY: Final = load_script("keep_inventory")
 COMPLETE: Final = load_script("complete", shared=True)
 CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
@@ -98,9 +100,10 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing new for this host."""
+    """Nothing new for this host. `inventory_wanted`: what is kept of what runs there is something else, or nothing."""
 
     generation: int
+    inventory_wanted: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,15 @@ class Delivered:
     generation: int
     attempt: int
     command: str
+    inventory_wanted: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedInventory:
+    """What runs on a host, as it is kept, and the digest that tells it from another."""
+
+    digest: str
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,7 @@ class Beat:
     received_ids: Sequence[str] = ()
     executed_ids: Sequence[str] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    inventory: PackedInventory | None = None
     silent_after_ms: int = codec.ms(stale_after(DEFAULT_INTERVAL).total_seconds())
     """After so much silence a beat is a return, and the events stream tells of it."""
     by: Credential = Credential()
@@ -135,10 +148,12 @@ def beat(at: Place, heard: Beat, *, now: int) -> Call:
         [
             keys.host(at), keys.beats(at.partition), keys.command(at), keys.open_requests(at), keys.history(at),
             keys.results(at.partition), keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at),
-            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition), keys.conflict(at),
+            keys.taken(at.partition), keys.events(at.partition), keys.dead_letters(at.partition), keys.inventory(at),
+            keys.conflict(at),
         ],
         [
             now, at.path, *who(heard.host), MOST_ATTEMPTS, int(heard.has_begun), heard.last_command_id, *heard.by.args,
+            heard.inventory.digest if heard.inventory else "",
             len(heard.received_ids), *heard.received_ids, len(heard.executed_ids), *heard.executed_ids,
             *flat(heard.facts), heard.silent_after_ms,
         ],
@@ -150,12 +165,18 @@ def read_beat(answer: Any) -> Idle | Delivered | Contested:
     match answer:
         case ["contested", owner, reason]:
             return Contested(owner, reason)
-        case ["idle", generation]:
-            return Idle(int(generation))
-        case ["deliver", command_id, generation, attempt, command]:
-            return Delivered(command_id, int(generation), int(attempt), command)
+        case ["idle", generation, wanted]:
+            return Idle(int(generation), bool(wanted))
+        case ["deliver", command_id, generation, attempt, command, wanted]:
+            return Delivered(command_id, int(generation), int(attempt), command, bool(wanted))
         case _:
             raise TypeError(f"beat.lua answered {answer!r}")
+
+
+def keep_inventory(at: Place, inventory: PackedInventory, *, ttl: timedelta) -> Call:
+    """Keep what runs on a host."""
+    ttl_s = int(ttl.total_seconds())
+    return Call(KEEP_INVENTORY, [keys.host(at), keys.inventory(at)], [inventory.digest, inventory.body, ttl_s])
 
 
 # --- complete ---------------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ LAWS: Final = (
 )
 
 
+@pytest.mark.timeout(600)  # it computes all the time: how long that takes is the machine's affair
 @pytest.mark.parametrize("held", LAWS, ids=[held.words for held in LAWS])
 def test_a_law_holds(held: Held, record_property: Callable[[str, object], None]) -> None:
     looked_at = held.law.hold(settings(HOW, max_examples=held.examples))

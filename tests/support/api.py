@@ -14,6 +14,7 @@ from tests.support.processes import Role, api_role, broker_role, eventually, fre
 from tests.support.servers import wait_for_broker
 
 REQUEST: Final = "/api/metrics/profile_request"
+BULK: Final = f"{REQUEST}/bulk"
 HEARTBEAT: Final = "/api/metrics/heartbeat"
 COMPLETION: Final = "/api/metrics/command_completion"
 TOKENS: Final = "/api/v1/tokens"

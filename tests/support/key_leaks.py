@@ -26,6 +26,7 @@ MEANT_TO_STAY: Final = (
     r"pcs:\{\d+\}:doorbell",
     r"pcs:\{\d+\}:results",
     r"pcs:\{\d+\}:events",
+    r"pcs:\{\d+\}:audit(_chain)?",
     r"pcs:\{\d+\}:dead_letters",
 )
 """Patterns of keys that have no TTL. None of them carries the name of a host or of a request;

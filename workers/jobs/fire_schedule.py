@@ -4,11 +4,13 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import structlog
 from pydantic import ValidationError
 
+from broker.audit import Act, AuditTrail, targets_digest
+from broker.audit_facts import wish_told
 from broker.connection import Broker
 from broker.errors import NotSubmittable
 from broker.request_record import RequestRecord
@@ -17,8 +19,9 @@ from broker.settings import BrokerSettings
 from broker.submission import Intake, check_weight, resume, sample_of, submit, targets_of
 from broker.token_store import ANYBODY_ID, TokenKind, TokenStore
 from protocol import cron
+from protocol.audit import AuditOutcome
 from protocol.requests import ProfileRequest
-from protocol.schedules import Outcome
+from protocol.schedules import FAILURES, Outcome
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -35,6 +38,7 @@ class Parts:
     schedules: ScheduleStore
     tokens: TokenStore
     intake: Intake
+    audit: AuditTrail
     anybody_may: bool = False
     """Whether schedules that were made without authentication fire."""
 
@@ -43,7 +47,7 @@ class Parts:
         """Everything on one broker."""
         interval = timedelta(seconds=settings.heartbeat_interval)
         intake = Intake.of(broker, heartbeat_interval=interval, fan_out_above=settings.fan_out_above)
-        return cls(ScheduleStore(broker), TokenStore(broker), intake, settings.insecure_no_auth)
+        return cls(ScheduleStore(broker), TokenStore(broker), intake, AuditTrail(broker), settings.insecure_no_auth)
 
 
 class _NotFired(Exception):
@@ -97,6 +101,11 @@ async def fire(schedule_id: str, due: int, parts: Parts, *, now: float) -> str |
         fired = Fired(due, now, "submitted", request_id=ids.request_id)
     except _NotFired as instead:
         fired = Fired(due, now, instead.outcome, instead.reason)
+        if instead.outcome in FAILURES:
+            outcome = AuditOutcome.REFUSED if instead.outcome == "refused" else AuditOutcome.FAILED
+            told = {"due": due, "reason": instead.reason}
+            act = _act(schedule, outcome, "schedule.fire", now=now, objects=(schedule_id,), details=told)
+            await parts.audit.write(act)
     # Last: a crash before this repeats the firing with the same identity, which appends nothing twice.
     if await parts.schedules.settle(schedule, fired, next_fire_at=next_fire_at):
         log.info(
@@ -170,11 +179,12 @@ async def _submit(taken: TakenFiring, parts: Parts, *, now: float) -> None:
     schedule, ids = taken.schedule, ids_of(taken.schedule.schedule_id, taken.due)
     try:
         asked = ProfileRequest.model_validate(schedule.request)
-        targets = await targets_of(asked, schedule.tenant, parts.intake)
+        targets = (await targets_of(asked, schedule.tenant, parts.intake)).targets
         check_weight(asked, targets)
         targets = await sample_of(asked, targets, schedule.tenant, parts.intake)
     except NotSubmittable as error:
-        raise _NotFired("failed", f"{error.detail} {error.fault.field}: {error.fault.message}") from None
+        first = error.faults[0]
+        raise _NotFired("failed", f"{error.detail} {first.field}: {first.message}") from None
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
         raise _NotFired("failed", f"the request is not valid any more: {fields}") from None
@@ -182,7 +192,19 @@ async def _submit(taken: TakenFiring, parts: Parts, *, now: float) -> None:
         request_id=ids.request_id, command_id=ids.command_id, tenant=schedule.tenant, submitted_by=schedule.owner,
         accepted_at=now, asked=asked, targets=targets,
     )  # fmt: skip
+    await parts.audit.write(
+        _act(schedule, AuditOutcome.ACCEPTED, "request.submit", now=now, objects=(ids.request_id, schedule.schedule_id),
+             hosts=len(record.targets), targets=targets_digest(record.targets), details=wish_told(asked))
+    )  # fmt: skip
     await submit(record, parts.intake)
+
+
+def _act(schedule: Schedule, outcome: AuditOutcome, action: str, *, now: float, **facts: Any) -> Act:
+    """What a schedule does is its owner's act."""
+    return Act(
+        at=now, action=action, outcome=outcome, tenant=schedule.tenant, actor=schedule.owner, actor_kind="schedule",
+        service=schedule.service, **facts,
+    )  # fmt: skip
 
 
 def _told(moment: int) -> str:

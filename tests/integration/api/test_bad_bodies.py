@@ -16,12 +16,12 @@ from protocol.completions import Completion
 from protocol.heartbeats import Heartbeat
 from protocol.problems import MEDIA_TYPE
 from protocol.requests import ProfileRequest
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api, bearer
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api, bearer
 from tests.support.processes import eventually
 from tests.support.refusals import Bad, check_refused
 from tests.support.servers import everything_in
 
-ROUTES = (REQUEST, HEARTBEAT, COMPLETION, TOKENS)
+ROUTES = (REQUEST, BULK, HEARTBEAT, COMPLETION, TOKENS)
 MIB = 1024 * 1024
 GOOD = json.dumps({"service_name": "web", "target_hostnames": ["web-01"]}).encode()
 
@@ -156,12 +156,14 @@ json_values = st.recursive(
 )
 LIKELY: dict[str, dict[str, Any]] = {
     REQUEST: {"service_name": "web", "target_hostnames": ["web-01"], "dry_run": True},
+    BULK: {"requests": [{"service_name": "web", "target_hostnames": ["web-01"]}], "dry_run": True},
     HEARTBEAT: {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web"},
     COMPLETION: {"command_id": "c-1", "hostname": "web-01", "status": "completed"},
     TOKENS: {"kind": "agent", "services": ["web"], "expires_in": 1},
 }
 FIELDS = {
     REQUEST: [*ProfileRequest.model_fields, "sample"],
+    BULK: ["requests", "dry_run"],
     HEARTBEAT: list(Heartbeat.model_fields),
     COMPLETION: list(Completion.model_fields),
     TOKENS: ["kind", "services", "expires_in"],

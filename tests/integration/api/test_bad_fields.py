@@ -1,5 +1,7 @@
 """Fields that are wrong: each is refused by name, and not one key in the broker changes."""
 
+import base64
+import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.requests import NOT_YET, OUR_CONFIG_KEYS
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api
+from tests.support.api import BULK, COMPLETION, HEARTBEAT, REQUEST, TOKENS, Api
 from tests.support.refusals import MISSING, Bad, changed, check_refused
 
 A_REQUEST = {"service_name": "web", "command_type": "start", "duration": 60, "target_hostnames": ["web-01"]}
@@ -16,6 +18,30 @@ A_BEAT = {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web",
 A_COMPLETION = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
 A_TOKEN = {"kind": "agent", "services": ["web"]}
 LONG = "x" * 257
+LISTS = ("/api/v1/hosts", "/api/v1/requests", "/api/v1/schedules", "/api/v1/dead_letters")
+
+
+def a_cursor(*said: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
+
+
+NO_CURSORS: dict[str, str] = {
+    "a text": "x",
+    "as it used to be": "5:a",
+    "no base64": "²",
+    "no JSON": base64.urlsafe_b64encode(b"[1,").decode(),
+    "no list": a_cursor()[:-2] + "fQ",
+    "empty": a_cursor(),
+    "of no order": a_cursor("x", 1, "a"),
+    "without a position": a_cursor("partition"),
+    "of texts for numbers": a_cursor("partition", "1", "a"),
+    "negative": a_cursor("partition", -1, "a"),
+    "beyond 64 bits": a_cursor("partition", 10**19, "a"),
+    "true for a number": a_cursor("partition", True, "a"),
+    "a lone surrogate": a_cursor("partition", 1, "\ud800"),
+    "deeply nested": base64.urlsafe_b64encode(b"[" * 5_000).decode().rstrip("="),
+    "17 KiB": "a" * 17 * 1024,
+}
 
 NO_NAMES: dict[str, Any] = {
     "missing": MISSING,
@@ -142,8 +168,75 @@ def bad_targets() -> Iterator[Bad]:
         target_hostnames=MISSING,
         target_scope="service",
     )
-    yield row("scope unknown", "target_scope", target_scope="pod")
+    yield row("scope unknown", "target_scope", target_scope="cluster")
     yield row("two kinds of pids", "pids", target_hosts={"web-01": [1]}, pids=[2])
+
+
+def bad_entities() -> Iterator[Bad]:
+    def row(name: str, *fields: str, scope: str = "pod", **changes: Any) -> Bad:
+        good = {"service_name": "web", "target_scope": scope, "target_entities": [{"pod_name": "cart-0"}]}
+        return bad_request(name, *fields, good=good, **changes)
+
+    def of(name: str, field: str, entity: Any, **changes: Any) -> Bad:
+        return row(f"entity {name}", field, target_entities=[{"pod_name": "a"}, entity], **changes)
+
+    yield row("no entities", "target_entities", target_entities=MISSING)
+    yield row("entities null", "target_entities", target_entities=None)
+    yield row("entities empty", "target_entities", target_entities=[])
+    yield row("entities an object", "target_entities", target_entities={"pod_name": "a"})
+    yield row("1,001 entities", "target_entities", target_entities=[{"pod_name": "a"}] * 1_001)
+    yield of("a text", "target_entities.1", "cart-0")
+    yield of("null", "target_entities.1", None)
+    yield of("without its name", "target_entities", {"namespace": "shop"})
+    yield of("empty", "target_entities", {})
+    yield of("with an unknown key", "target_entities.1.podname", {"podname": "a"})
+    yield of("of another service", "target_entities", {"pod_name": "a", "service_name": "db"})
+    for field in (
+        "namespace",
+        "hostname",
+        "pod_name",
+        "container_name",
+        "container_id",
+        "workload_name",
+        "process_name",
+    ):
+        for name in ("empty", "blank", "a number", "a list", "with NUL", "a lone surrogate", "257 characters"):
+            yield of(f"{field} {name}", f"target_entities.1.{field}", {field: NO_NAMES[name]})
+    for name, (pids, _) in NO_PIDS.items():
+        if name not in {"none", "1,001 of them", "no list", "a text", "null in it"}:
+            yield of(f"pid {name}", "target_entities.1.pid", {"pid": pids[-1]})
+    yield of("address empty", "target_entities.1.ip_address", {"ip_address": ""})
+    yield of("id an object", "target_entities.1.id", {"id": {}})
+    for scope, entity in {
+        "namespace": {"pod_name": "a"}, "workload": {"pod_name": "a"}, "container": {"pod_name": "a"},
+        "process": {"pod_name": "a"}, "host": {"ip_address": "::1"}, "service": {"hostname": "a"},
+    }.items():  # fmt: skip
+        yield row(f"scope {scope} and other names", "target_entities", scope=scope, target_entities=[entity])
+    yield row("a host and a pid", "target_entities", scope="host", target_entities=[{"hostname": "a", "pid": 1}])
+    yield row("a pid of no host", "target_entities", scope="process", target_entities=[{"pid": 1}])
+    yield row("entities and hosts", "target_hostnames", target_hostnames=["a"])
+    yield row("entities and older hosts", "target_hostnames", target_hosts={"a": None})
+    yield row("entities and pids", "pids", pids=[1])
+    yield row(
+        "hosts twice", "target_hostnames", scope="host", target_entities=[{"hostname": "a"}], target_hostnames=["a"]
+    )
+    yield row("a host stop of a pod", "stop_level", command_type="stop", stop_level="host")
+    yield row("a pod of a service with no live host", "target_scope", service_name="idle")
+
+
+def bad_bulks() -> Iterator[Bad]:
+    def row(name: str, *fields: str, **changes: Any) -> Bad:
+        return Bad(name, BULK, fields, content=changed({"requests": [A_REQUEST]}, changes))
+
+    yield row("requests missing", "requests", requests=MISSING)
+    yield row("requests null", "requests", requests=None)
+    yield row("requests empty", "requests", requests=[])
+    yield row("requests an object", "requests", requests=A_REQUEST)
+    yield row("101 requests", "requests", requests=[A_REQUEST] * 101)
+    odd: tuple[Any, ...] = (1, "true", None, [])
+    for value in odd:
+        yield row(f"dry_run {value!r}", "dry_run", dry_run=value)
+    yield row("both", "requests", "dry_run", requests=[], dry_run="no")
 
 
 def bad_requests() -> Iterator[Bad]:
@@ -199,9 +292,36 @@ def bad_heartbeats() -> Iterator[Bad]:
     for field in ("status", "timestamp", "agent_version", "run_mode", "namespace", "pod_name"):
         yield row(f"{field} of 257 characters", field, **{field: LONG})
         yield row(f"{field} a number", field, **{field: 7})
-    yield row("containers an object", "containers", containers={})
+    yield from bad_inventories()
     yield row("capabilities a list", "capabilities", capabilities=[])
     yield row("many at once", "hostname", "ip_address", "status", hostname="", ip_address=MISSING, status=7)
+
+
+def bad_inventories() -> Iterator[Bad]:
+    def row(name: str, field: str, containers: Any) -> Bad:
+        return Bad(name, HEARTBEAT, [field], content=changed(A_BEAT, {"containers": containers}), token="agent of web")
+
+    yield row("containers an object", "containers", {})
+    yield row("containers a text", "containers", "c")
+    yield row("a container a text", "containers.0", ["c"])
+    yield row("2,001 containers", "containers", [{}] * 2_001)
+    some = [{"processes": [{"pid": 1}] * 10_001}] * 2
+    yield row("20,002 processes", "containers", some)
+    for field in (
+        "container_id", "container_name", "runtime", "namespace", "pod_name", "workload_name", "workload_kind"
+    ):  # fmt: skip
+        yield row(f"{field} a number", f"containers.1.{field}", [{}, {field: 7}])
+        yield row(f"{field} of 257 characters", f"containers.0.{field}", [{field: LONG}])
+        yield row(f"{field} a lone surrogate", f"containers.0.{field}", [{field: "\ud800"}])
+    for name, (pids, field) in NO_PIDS.items():
+        if name not in {"none", "1,001 of them", "no list", "a text"}:
+            processes = [{"pid": pid} for pid in pids]
+            at = field.removeprefix("pids.")
+            yield row(f"pid {name}", f"containers.0.processes.{at}.pid", [{"processes": processes}])
+    yield row("a process without pid", "containers.0.processes.0.pid", [{"processes": [{"process_name": "x"}]}])
+    yield row("processes a number", "containers.0.processes", [{"processes": 7}])
+    yield row("a process's name a list", "containers.0.processes.0.process_name",
+              [{"processes": [{"pid": 1, "process_name": []}]}])  # fmt: skip
 
 
 def bad_completions() -> Iterator[Bad]:
@@ -266,19 +386,24 @@ def bad_rotations() -> Iterator[Bad]:
 
 def bad_questions() -> Iterator[Bad]:
     def row(
-        path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", **params: str
-    ) -> Bad:
-        said = " ".join(f"{name}={value[:20]}" for name, value in params.items())
+        path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", said: str = "",
+        **params: str,
+    ) -> Bad:  # fmt: skip
+        said = said or " ".join(f"{name}={value[:20]}" for name, value in params.items())
         return Bad(said or field, path, [field], method=method, status=status, code=code, params=params)
 
     for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
         yield row("/api/v1/requests/r-1", "limit", limit=limit)
-        yield row("/api/v1/hosts", "limit", limit=limit)
-    yield row("/api/v1/hosts", "limit", limit="0")
-    for cursor in ("x", "5", "-1:", "99999:", "²:a", ":a", "1" * 5_000):
-        yield row("/api/v1/hosts", "cursor", cursor=cursor)
-    for service in ("", LONG):
-        yield row("/api/v1/hosts", "service_name", service_name=service)
+    for path in LISTS:
+        for name, cursor in NO_CURSORS.items():
+            yield row(path, "cursor", said=f"cursor {name}", cursor=cursor)
+        for sort in ("", "x", "--hostname", "id"):
+            yield row(path, "sort", sort=sort)
+        for limit in ("0", "-1", "x", "1.5", "10001", "1000000000000000000", "9" * 5_000):
+            yield row(path, "limit", limit=limit)
+        for service in ("", LONG):
+            yield row(path, "service_name", service_name=service)
+    yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
     yield row(f"/api/v1/requests/{'r' * 129}", "request_id")
     yield row("/api/v1/requests/r-1", "request_id", status=404, code="not_found")
     yield row("/api/v1/requests/%00%ED%A0%80", "request_id", status=404, code="not_found")
@@ -295,8 +420,8 @@ def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
 
 
 @each([
-    *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_requests(), *bad_heartbeats(),
-    *bad_completions(), *bad_tokens(), *bad_rotations(),
+    *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_entities(), *bad_bulks(), *bad_requests(),
+    *bad_heartbeats(), *bad_completions(), *bad_tokens(), *bad_rotations(),
     *bad_questions(),
 ])  # fmt: skip
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:

@@ -115,7 +115,7 @@ def test_a_beat_makes_the_host_known_with_what_it_says(served: Api, agent: Playe
     reply = agent.beat(agent_version="1.2.3", status="idle", something_new=[1])
     assert reply == {
         "success": True, "message": "Heartbeat received. No pending commands.", "profiling_command": None,
-        "command_id": None, "generation": None, "heartbeat_interval": 30,
+        "command_id": None, "generation": None, "heartbeat_interval": 30, "inventory_wanted": True,
     }  # fmt: skip
     items = served.ok("GET", "/api/v1/hosts", token=served.admin)["items"]
     host = next(item for item in items if item["hostname"] == agent.host)
@@ -143,6 +143,47 @@ def test_the_list_of_hosts_comes_in_pages(served: Api) -> None:
         params["cursor"] = page["next_cursor"]
     assert pages == 3
     assert sorted(seen) == [f"host-{number}" for number in range(7)]
+
+
+def in_pages(served: Api, path: str, **params: Any) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    while True:
+        page = served.ok("GET", path, token=served.admin, params=params)
+        assert len(page["items"]) <= params["limit"]
+        items += page["items"]
+        if page["next_cursor"] is None:
+            return items
+        params["cursor"] = page["next_cursor"]
+
+
+def test_lists_come_in_the_order_asked_for_and_filtered(served: Api) -> None:
+    service = f"sorted-{time.time_ns()}"
+    names = ["b", "a", "c"]
+    for name in names:
+        PlayedAgent(served, name, service=service).beat()
+    of_service: dict[str, Any] = {"service_name": service, "limit": 2}
+
+    def hosts(**params: Any) -> list[str]:
+        return [item["hostname"] for item in in_pages(served, "/api/v1/hosts", **of_service, **params)]
+
+    assert hosts(sort="hostname") == ["a", "b", "c"]
+    assert hosts(sort="-hostname") == ["c", "b", "a"]
+    assert hosts(sort="last_beat") == names
+    assert hosts(sort="-last_beat") == names[::-1]
+    assert sorted(hosts()) == ["a", "b", "c"]
+    assert hosts(hostname="a") == hosts(hostname="a", sort="hostname") == ["a"]
+    assert (sorted(hosts(status="online")), hosts(status="stale")) == (["a", "b", "c"], [])
+
+    made = [served.submit(name, service_name=service, command_type=kind)["request_id"]
+            for name, kind in zip(names, ("start", "stop", "start"), strict=True)]  # fmt: skip
+
+    def requests(**params: Any) -> list[str]:
+        return [item["request_id"] for item in in_pages(served, "/api/v1/requests", **of_service, **params)]
+
+    assert requests(sort="accepted_at") == made
+    assert requests() == made[::-1]
+    assert requests(command_type="stop") == [made[1]]
+    assert (requests(submitted_by="nobody"), len(requests())) == ([], 3)
 
 
 def test_names_may_be_in_any_script(served: Api) -> None:

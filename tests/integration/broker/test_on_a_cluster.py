@@ -144,6 +144,8 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
             ),
             scripts.cancel(partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60),
             scripts.lose(host.at, silent_since=now, reason="a test", now=now),
+            scripts.keep_inventory(host.at, scripts.PackedInventory("a digest", "{}"), ttl=timedelta(days=1)),
+            scripts.hush(host.at._replace(path="default/web/"), grace=1, known=2, quiet=2, now=now),
             scripts.replay(partition, "1-1", how="done", remember="x", ttl_s=60),
             scripts.advance(keys.doorbell(partition), group=MERGERS, to="0-1"),
         ]

@@ -13,9 +13,11 @@ import pytest
 
 from broker import keys
 from broker.archiving import ArchivedStreams, Source
+from broker.audit import AuditTrail
 from broker.connection import Broker
 from broker.lease import Lease
 from broker.results import KEPT_FOR, Results
+from tests.support.audit import an_act, records_of
 from workers import verify_archive
 from workers.archive import Archive
 from workers.archiver import Archiver, Closing
@@ -297,7 +299,8 @@ async def test_the_command_says_whole_or_names_the_first_broken_segment(
     files = await three_segments(broker, tmp_path)
     code, said = await look(str(tmp_path), "--json")
     assert (code, json.loads(said)) == (
-        0, {"ok": True, "segments": 3, "records": 12, "heads_checked": True, "broken": None, "reason": None},
+        0, {"ok": True, "segments": 3, "records": 12, "heads_checked": True, "broken": None, "reason": None,
+            "audit_ends": {}},
     )  # fmt: skip
     files[2].unlink()
     code, said = await look(str(tmp_path))
@@ -332,3 +335,27 @@ async def test_an_address_that_cannot_be_read_is_exit_code_2_and_not_told(
     code, said = await look("nosuch://user:s3cret@bucket/x")
     assert code == 2
     assert "s3cret" not in said
+
+
+async def test_the_audit_trail_is_archived_and_its_own_chain_is_verified_too(
+    broker: Broker, tmp_path: Path, look: Callable[..., Awaitable[tuple[int, str]]]
+) -> None:
+    trail, archiver = AuditTrail(broker), an_archiver(broker, tmp_path)
+    assert await archiver.archive() == 0
+    for number in range(2):
+        await trail.write(*(an_act(objects=[f"{number}-{n}"]) for n in range(4)))
+        assert await archiver.archive() == 4
+    at, records = trail.partition_of("default"), await records_of(broker)
+    code, said = await look(str(tmp_path), "--json")
+    assert (code, json.loads(said)["audit_ends"]) == (0, {str(at): [8, records[-1]["hash"]]})
+
+    *_, last = files_in(tmp_path, "audit/*/*.gz")
+    segment = decode(str(last), last.read_bytes())
+    forged = [Record(each.entry_id, {**each.fields, "actor": "another"}) for each in segment.records]
+    header = segment.header
+    last.write_bytes(
+        encode(forged, family="audit", stream=at, number=header.number, previous=header.previous)[1]
+    )  # whole as a file, and no link of the chain
+    code, said = await look(str(tmp_path))
+    assert code == 1
+    assert f"{last.name}: record 5: it is not as it was written" in said

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from broker.audit import AuditTrail
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
@@ -30,7 +31,7 @@ def parts_of(broker: Broker, **given: Any) -> Parts:
     intake = Intake.of(
         broker, heartbeat_interval=timedelta(seconds=30), fan_out_above=given.pop("fan_out_above", 1_000)
     )
-    return Parts(ScheduleStore(broker), TokenStore(broker), intake, **given)
+    return Parts(ScheduleStore(broker), TokenStore(broker), intake, AuditTrail(broker), **given)
 
 
 async def outcomes(broker: Broker, schedule: Schedule) -> list[str]:
@@ -156,7 +157,7 @@ async def test_hosts_that_joined_between_two_attempts_do_not_make_two_requests_o
     played.now = time.time()
     await played.beat()
     with pytest.MonkeyPatch.context() as patch:
-        Faults(patch, step=3, effect=False)  # the record is stored, nothing is appended
+        Faults(patch, step=4, effect=False)  # the request is stored, nothing is appended
         with pytest.raises(BrokerUnavailable):
             await fire(schedule.schedule_id, DUE, parts, now=DUE)
     other = PlayedHost(broker, a_host("web-02"))

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from broker import keys, streams
+from broker.audit import AuditTrail
 from broker.connection import Broker
 from broker.events import Events
 from broker.host_registry import HostRegistry
@@ -102,7 +103,7 @@ async def test_a_pass_rings_for_hosts_that_are_due(broker: Broker) -> None:
 def a_janitor(broker: Broker) -> Janitor:
     log, results = RequestLog(broker), Results(broker)
     readers = [log.reader("j"), results.reader(consumer="j")]
-    return Janitor(log, results, HostRegistry(broker), readers, events=Events(broker))
+    return Janitor(log, results, HostRegistry(broker), readers, events=Events(broker), audit=AuditTrail(broker))
 
 
 async def test_a_sweep_of_an_empty_server_finds_nothing(broker: Broker) -> None:

@@ -9,7 +9,9 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
 
 from api import connections
 from api.__main__ import config_of
@@ -31,10 +33,10 @@ def soon_out_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "arrives_within", timedelta(seconds=1))
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """A server as we run it."""
-    config = config_of(tell_size, host="127.0.0.1", port=0)
+@contextlib.asynccontextmanager
+async def _served(app: ASGIApp) -> AsyncIterator[int]:
+    """A server as we run it; gives its port."""
+    config = config_of(app, host="127.0.0.1", port=0)
     config.lifespan = "off"
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
@@ -44,6 +46,12 @@ async def port() -> AsyncIterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with _served(tell_size) as at:
+        yield at
 
 
 @contextlib.asynccontextmanager
@@ -128,3 +136,18 @@ async def test_call_after_call_arrives_on_one_connection(port: int) -> None:
 def test_the_bounds_are_wider_than_what_agents_send() -> None:
     assert connections.MOST_HEAD_BYTES >= 64 * KIB
     assert timedelta(seconds=10) <= connections.ARRIVES_WITHIN <= timedelta(minutes=1)
+
+
+async def _stay(scope: Scope, receive: Receive, send: Send) -> None:
+    """Takes a websocket and says something when it is spoken to."""
+    socket = WebSocket(scope, receive, send)
+    await socket.accept()
+    await socket.send_text(await socket.receive_text())
+
+
+@pytest.mark.usefixtures("soon_out_of_patience")
+async def test_a_websocket_has_arrived_and_may_stay() -> None:
+    async with _served(_stay) as port, connect(f"ws://127.0.0.1:{port}/", proxy=None) as socket, asyncio.timeout(10):
+        await asyncio.sleep(1.5)  # longer than a call may take to arrive
+        await socket.send("still here")
+        assert await socket.recv() == "still here"

@@ -14,7 +14,10 @@ from tests.support.builders import a_host
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
 OF_A_HOST = (keys.requests, keys.open_requests, keys.command, keys.history, keys.late, keys.host)
-OF_A_PARTITION = (keys.beats, keys.deadlines, keys.doorbell, keys.results, keys.events, keys.dead_letters, keys.nudge)
+OF_A_PARTITION = (
+    keys.beats, keys.deadlines, keys.doorbell, keys.results, keys.events, keys.audit, keys.audit_chain,
+    keys.dead_letters, keys.nudge,
+)  # fmt: skip
 
 
 def test_the_checksum_is_the_one_redis_cluster_uses_for_slots() -> None:

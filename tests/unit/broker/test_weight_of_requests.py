@@ -20,7 +20,7 @@ def test_what_is_large_is_not_copied_to_every_host(fields: dict[str, object], fi
     request = asked(MAX_HOSTS, **fields)
     with pytest.raises(NotSubmittable) as refused:
         check_weight(request, request.targets())
-    assert (refused.value.fault.field, refused.value.fault.code) == (field, "too_large")
+    assert (refused.value.faults[0].field, refused.value.faults[0].code) == (field, "too_large")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from protocol.commands import StartCommand, StartConfig, StopCommand
 from protocol.heartbeats import MAX_IDS, Heartbeat, HeartbeatReply
+from protocol.inventory import Container
 
 ENOUGH = {"ip_address": "192.168.1.100", "hostname": "worker-01", "service_name": "my-service"}
 
@@ -69,10 +70,10 @@ def test_a_timestamp_is_the_agents_word_whatever_it_says() -> None:
 def test_what_only_later_agents_say_is_taken() -> None:
     heartbeat = said(
         agent_version="1.2", run_mode="k8s", namespace="shop", pod_name="shop-0", perf_supported_events=["cycles"],
-        containers=[{"name": "a"}], capabilities={"profilers": {"perf": True}},
+        containers=[{"container_name": "a", "of_tomorrow": 1}], capabilities={"profilers": {"perf": True}},
     )  # fmt: skip
     assert heartbeat.capabilities == {"profilers": {"perf": True}}
-    assert heartbeat.containers == [{"name": "a"}]
+    assert heartbeat.containers == [Container(container_name="a")]
 
 
 def test_a_reply_with_nothing_new_has_both_fields_null() -> None:
@@ -84,6 +85,7 @@ def test_a_reply_with_nothing_new_has_both_fields_null() -> None:
         "command_id": None,
         "generation": None,
         "heartbeat_interval": 30,
+        "inventory_wanted": False,
     }
 
 

@@ -53,7 +53,11 @@ def test_every_key_is_listed_with_its_type_its_life_and_who_writes_it(redis_docs
     assert (history.pattern, history.kind, history.life, history.writers) == (
         "pcs:{p}:history:<host>", "stream", "capped at 100, TTL 7 d", "settle, beat, complete",
     )  # fmt: skip
-    assert [name for name, key in by_name.items() if redis_docs.public(key) == "**stream**"] == ["results", "events"]
+    assert [name for name, key in by_name.items() if redis_docs.public(key) == "**stream**"] == [
+        "results",
+        "events",
+        "audit",
+    ]
     assert {name for name, key in by_name.items() if redis_docs.public(key) == "**read**"} == {
         "host", "beats", "request", "request_hosts", "request_counts", "layout",
     }  # fmt: skip
@@ -83,7 +87,7 @@ def test_the_asyncapi_document_is_one() -> None:
         part = document
         for name in reference.removeprefix("#/").split("/"):
             part = part[name]
-    assert set(document["channels"]) == {"results", "events"}
+    assert set(document["channels"]) == {"results", "events", "audit"}
     for name, channel in document["channels"].items():
         assert channel["address"].format(partition="{7}") == getattr(keys, name)(7)
         assert channel["parameters"].keys() == {"partition"}

@@ -1,0 +1,217 @@
+"""Auditing at the edge: a route says what it is about to do, and each refusal is noted where it is answered.
+
+An accepted act is recorded before its effect, so no effect is without a record, wherever a process dies. Refusals have
+no effect: they are counted here and written within seconds, or a flood of them would flood the trail and the broker.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import structlog
+from starlette.requests import HTTPConnection
+
+from broker.audit import Act, AuditTrail, targets_digest
+from broker.errors import BrokerUnavailable
+from broker.token_store import Token
+from protocol.audit import AuditOutcome
+
+log = structlog.get_logger(__name__)
+
+WRITES_EVERY: Final = timedelta(seconds=2)
+MOST_KINDS: Final = 100
+MOST_KINDS_OF_STRANGERS: Final = 20
+"""Kinds of refusals that are told apart between two writes. What goes beyond is counted together, without address."""
+CLOSES_WITHIN: Final = timedelta(seconds=2)
+CALL: Final = "call"
+"""The action of a refused call that would have been no act, as a read."""
+ACTIONS: Final[Mapping[tuple[str, str], str]] = {
+    ("POST", "/api/metrics/profile_request"): "request.submit",
+    ("POST", "/api/metrics/profile_request/bulk"): "request.submit",
+    ("DELETE", "/api/v1/requests/{request_id}"): "request.cancel",
+    ("POST", "/api/metrics/command_completion"): "command.complete",
+    ("POST", "/api/v1/schedules"): "schedule.create",
+    ("PATCH", "/api/v1/schedules/{schedule_id}"): "schedule.change",
+    ("DELETE", "/api/v1/schedules/{schedule_id}"): "schedule.delete",
+    ("POST", "/api/v1/tokens"): "token.create",
+    ("POST", "/api/v1/tokens/{token_id}/rotate"): "token.rotate",
+    ("DELETE", "/api/v1/tokens/{token_id}"): "token.revoke",
+    ("POST", "/api/v1/enrol"): "host.enrol",
+    ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "host.release",
+    ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "dead_letter.replay",
+}
+"""Every route that acts -> its action. Heartbeats are no acts; what they carry is in the results."""
+NOT_ALLOWED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+"""Answers that are audited on every route, reads and heartbeats too."""
+
+
+class Kind(NamedTuple):
+    """What refusals have in common that are counted together."""
+
+    tenant: str
+    actor: str
+    actor_kind: str
+    address: str
+    route: str
+    action: str
+    code: str
+
+
+class Refusals:
+    """The refusals of one process between two writes."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._trail = trail
+        self._counted: dict[Kind, Act] = {}
+        self._unwritten: list[Act] = []
+        self._noted = asyncio.Event()
+
+    def note(self, kind: Kind, act: Act) -> None:
+        """Count a refusal. No round trip; of refusals of one kind the first is told in full."""
+        known = self._counted.get(kind)
+        if known is None and self._is_full(kind):
+            kind = kind._replace(address="", route="", action=CALL)
+            act = replace(act, address="", route="", action=CALL, objects=(), service="", http_request_id="", act="")
+            known = self._counted.get(kind)
+        if known is not None:
+            act = replace(known, count=known.count + act.count, last_at=act.at)
+        self._counted[kind] = act
+        self._noted.set()
+
+    def _is_full(self, kind: Kind) -> bool:
+        strangers = sum(not each.actor for each in self._counted)
+        if not kind.actor:
+            return strangers >= MOST_KINDS_OF_STRANGERS
+        return len(self._counted) - strangers >= MOST_KINDS
+
+    async def keep_writing(self) -> None:
+        """Write what was noted, at once after a pause and then every two seconds; until cancelled."""
+        while True:
+            await self._noted.wait()
+            try:
+                await self.write()
+            except BrokerUnavailable as error:
+                log.debug("refusals not audited yet", reason=error.reason)
+            await asyncio.sleep(WRITES_EVERY.total_seconds())
+
+    async def write(self) -> None:
+        """Write what was noted so far. What could not be written before comes first, under the same ids.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; it is written the next time.
+        """
+        if not self._unwritten:
+            self._noted.clear()
+            self._unwritten, self._counted = list(self._counted.values()), {}
+        try:
+            await self._trail.write(*self._unwritten)
+        except BrokerUnavailable:
+            self._noted.set()
+            raise
+        self._unwritten = []
+        if self._counted:
+            self._noted.set()
+
+    async def close(self) -> None:
+        """Write the last of them, if the broker takes them soon."""
+        try:
+            async with asyncio.timeout(CLOSES_WITHIN.total_seconds()):
+                while self._unwritten or self._counted:
+                    await self.write()
+        except (BrokerUnavailable, TimeoutError) as error:
+            left = sum(act.count for act in (*self._unwritten, *self._counted.values()))
+            reason = str(error) or type(error).__name__
+            log.error("refusals not audited", refusals=left, reason=reason)  # noqa: TRY400 - said whole; no traceback
+
+
+async def accept(
+    call: HTTPConnection,
+    *,
+    service: str = "",
+    objects: Sequence[str] = (),
+    hosts: Collection[str] | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
+    action: str | None = None,
+) -> None:
+    """Record that the caller's act is accepted. To be called when nothing stands against it any more, and before it.
+
+    Args:
+        call: the HTTP call; its caller is known by now.
+        service: that is acted upon.
+        objects: ids of what is acted upon.
+        hosts: names of those it is for.
+        before: what is, where there is such a thing.
+        after: what is to be.
+        details: what else there is to say.
+        action: by default that of the route.
+
+    Raises:
+        BrokerUnavailable: it cannot be recorded, and so must not be done.
+    """
+    caller: Token = call.state.caller
+    act = Act(
+        at=time.time(), action=action or _action(call) or CALL, outcome=AuditOutcome.ACCEPTED, tenant=caller.tenant,
+        actor=caller.token_id, actor_kind=caller.kind, service=service, objects=objects,
+        hosts=None if hosts is None else len(hosts), targets="" if hosts is None else targets_digest(hosts),
+        before=before, after=after, details=details, address=_address(call), route=_route(call),
+        http_request_id=_call_id(call),
+    )  # fmt: skip
+    await call.app.state.studio.audit.write(act)
+    call.state.act = act
+
+
+def begin_anew(call: HTTPConnection) -> None:
+    """What follows in this call is another act: its failure is none of the act before it."""
+    call.state.act = None
+
+
+def note_refusal(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, objects: Sequence[str] = (), service: str = ""
+) -> None:
+    """Note that a call is refused, or has failed, if that is anybody's business. Nothing is asked of the broker."""
+    parts = getattr(getattr(call.scope.get("app"), "state", None), "studio", None)
+    action = _action(call)
+    if parts is None or (action is None and status not in NOT_ALLOWED):
+        return
+    caller: Token | None = getattr(call.state, "caller", None)
+    accepted: Act | None = getattr(call.state, "act", None)
+    kind = Kind(
+        tenant=caller.tenant if caller else "", actor=caller.token_id if caller else "",
+        actor_kind=caller.kind if caller else "", address=_address(call), route=_route(call), action=action or CALL,
+        code=code,
+    )  # fmt: skip
+    act = Act(
+        at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        else AuditOutcome.REFUSED, objects=objects or [str(each) for each in call.path_params.values()],
+        service=accepted.service if accepted else service, http_request_id=_call_id(call),
+        act=accepted.record_id if accepted else "", **kind._asdict(),
+    )  # fmt: skip
+    parts.refusals.note(kind, act)
+
+
+def _action(call: HTTPConnection) -> str | None:
+    return ACTIONS.get((call.scope.get("method", "GET"), _path(call)))
+
+
+def _route(call: HTTPConnection) -> str:
+    """Method and path of the route as declared; another path is the caller's own word, and left out."""
+    path = _path(call)
+    return f"{call.scope.get('method', 'GET')} {path}" if path else ""
+
+
+def _path(call: HTTPConnection) -> str:
+    return getattr(call.scope.get("route"), "path", "")
+
+
+def _address(call: HTTPConnection) -> str:
+    return call.client.host if call.client else ""
+
+
+def _call_id(call: HTTPConnection) -> str:
+    return call.headers.get("x-request-id", "")[:128]

@@ -1,0 +1,286 @@
+"""No accepted act is without its record, wherever the process dies; and what is refused or fails is a record too.
+
+The application runs in this process, on a connection that dies after so many calls.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from api.app import create_app
+from api.audit import ACTIONS, MOST_KINDS_OF_STRANGERS
+from api.dependencies import Studio
+from api.settings import ApiSettings
+from broker import keys
+from broker.connection import Broker
+from broker.errors import BrokerUnavailable
+from broker.settings import BrokerSettings
+from broker.token_store import TokenKind, new_secret
+from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS, bearer
+from tests.support.audit import check_chain, records_of
+from tests.support.mortal_broker import Killed, MortalBroker
+from tests.support.routes import A_SCHEDULE
+from tests.support.servers import everything_in
+
+START = {"service_name": "web", "target_hostnames": ["web-01", "web-02"]}
+NO_ACTS = {HEARTBEAT, "/api/v2/profiles"}
+"""Routes that change something and are told by the results, not here."""
+
+
+class App:
+    """The application on some broker, without its background tasks."""
+
+    def __init__(self, folder: Path, broker: Broker, *, insecure: bool = True) -> None:
+        settings = ApiSettings(state_dir=folder, insecure_no_auth=insecure)
+        self.app: FastAPI = create_app(settings, broker.settings)
+        self.parts = Studio(settings, broker)
+        self.app.state.studio = self.parts
+        transport = httpx.ASGITransport(app=self.app, client=("192.0.2.1", 1), raise_app_exceptions=True)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://studio")
+
+    async def ok(self, method: str, path: str, **given: Any) -> Any:
+        answer = await self.http.request(method, path, **given)
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+async def app(tmp_path: Path, broker: Broker) -> AsyncIterator[App]:
+    made = App(tmp_path, broker)
+    async with made.http:
+        yield made
+
+
+async def a_schedule_there(app: App) -> str:
+    made: str = (await app.ok("POST", SCHEDULES, json=A_SCHEDULE))["id"]
+    return f"{SCHEDULES}/{made}"
+
+
+async def a_request_there(app: App) -> str:
+    made: str = (await app.ok("POST", REQUEST, json=START))["request_id"]
+    return f"/api/v1/requests/{made}"
+
+
+async def a_token_there(app: App) -> str:
+    made: str = (await app.ok("POST", TOKENS, json={"kind": "viewer", "services": ["*"]}))["id"]
+    return f"{TOKENS}/{made}"
+
+
+async def a_letter_there(app: App) -> str:
+    letter = {"kind": "doorbell", "host": "default/web/web-01", "reason": "r", "attempts": "11", "at": "1"}
+    async with app.parts.broker.guarded() as redis:
+        entry_id = await redis.xadd(keys.dead_letters(0), letter)
+    return f"/api/v1/dead_letters/0-{entry_id}/replay"
+
+
+def at(path: str) -> Callable[[App], Awaitable[str]]:
+    async def there(_: App) -> str:
+        return path
+
+    return there
+
+
+ACTS: Mapping[str, tuple[str, Callable[[App], Awaitable[str]], Any]] = {
+    "request.submit": ("POST", at(REQUEST), START),
+    "request.cancel": ("DELETE", a_request_there, None),
+    "schedule.create": ("POST", at(SCHEDULES), A_SCHEDULE),
+    "schedule.change": ("PATCH", a_schedule_there, {"enabled": False}),
+    "schedule.delete": ("DELETE", a_schedule_there, None),
+    "token.create": ("POST", at(TOKENS), {"kind": "viewer", "services": ["*"]}),
+    "token.revoke": ("DELETE", a_token_there, None),
+    "dead_letter.replay": ("POST", a_letter_there, None),
+}
+"""Action -> how it is asked for, on what."""
+
+
+def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) -> None:
+    routes = {
+        (method, route.path)
+        for route in iter_route_contexts(app.app.routes)
+        for method in (route.methods or ())
+        if method not in {"GET", "HEAD"} and route.path not in NO_ACTS
+    }
+    assert routes == set(ACTIONS)
+    assert set(ACTS) == {*ACTIONS.values()} - {"command.complete"}, "an act without a row in the table of this test"
+
+
+@pytest.mark.parametrize("action", ACTS)
+async def test_an_act_is_recorded_before_any_of_its_effects(
+    action: str, app: App, broker: Broker, broker_settings: BrokerSettings, tmp_path: Path
+) -> None:
+    method, make, body = ACTS[action]
+    lives = 0
+    for dies_after in (False, True):
+        mortal = MortalBroker(broker.settings, dies_after=dies_after)
+        dying = App(tmp_path, mortal)
+        while True:
+            path = await make(app)
+            before, told = everything_in(broker_settings), len(await records_of(broker))
+            mortal.calls_to_live = lives % 100
+            try:
+                answer = await dying.http.request(method, path, json=body)
+            except Killed:
+                answer = None
+            made = [record for record in (await records_of(broker))[told:] if record["outcome"] == "accepted"]
+            if everything_in(broker_settings) != before or answer is not None:
+                assert [record["action"] for record in made] == [action], f"effect without record after {lives} calls"
+            lives += 1
+            if answer is not None:
+                assert answer.status_code in {200, 201}, answer.text
+                break
+        assert lives > 2, "it never died"
+        lives = 100
+        await dying.http.aclose()
+        await mortal.close()
+    assert await check_chain(broker) >= lives % 100
+
+
+async def test_a_record_says_before_and_after_and_no_secret(app: App, broker: Broker) -> None:
+    path = await a_schedule_there(app)
+    await app.ok("PATCH", path, json={"enabled": False, "name": "paused now"})
+    with_secret = {**START, "additional_args": {"password": "hunter2"}}
+    await app.ok("POST", REQUEST, json=with_secret, headers={"X-Request-ID": "call-7", "X-Forwarded-For": "10.9.9.9"})
+    await app.ok("POST", REQUEST, json={**START, "dry_run": True})
+    token = await app.ok("POST", TOKENS, json={"kind": "viewer", "services": ["*"]})
+    _, changed, submitted, dry, made = await records_of(broker)
+    assert json.loads(changed["before"]) == {"enabled": True, "name": "nightly"}
+    assert json.loads(changed["after"]) == {"enabled": False, "name": "paused now"}
+    assert (submitted["hosts"], submitted["http_request_id"], submitted["service"]) == ("2", "call-7", "web")
+    assert submitted["address"] == "192.0.2.1", "nobody said that a proxy is to be believed"
+    assert dry["action"] == "request.dry_run"
+    assert made["objects"] == token["id"]
+    everything = json.dumps(await records_of(broker))
+    assert "hunter2" not in everything
+    assert token["token"] not in everything
+
+
+async def test_an_act_that_fails_after_it_was_accepted_says_so_and_of_which(
+    app: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise BrokerUnavailable("TimeoutError")
+
+    monkeypatch.setattr(app.parts.request_store, "note_cancelled", away)
+    assert (await app.http.delete(await a_request_there(app))).status_code == 503
+    await app.parts.refusals.write()
+    _, accepted, failed = await records_of(broker)
+    assert (accepted["outcome"], failed["outcome"], failed["code"]) == ("accepted", "failed", "broker_unavailable")
+    assert (failed["act"], failed["objects"]) == (accepted["id"], accepted["objects"])
+
+
+async def test_an_act_that_cannot_be_recorded_is_not_done(
+    app: App, broker_settings: BrokerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise BrokerUnavailable("TimeoutError")
+
+    monkeypatch.setattr(app.parts.audit, "write", away)
+    before = everything_in(broker_settings)
+    answer = await app.http.post(REQUEST, json=START)
+    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+    assert everything_in(broker_settings) == before
+
+
+async def test_each_request_of_many_is_an_act_of_its_own(app: App, broker: Broker) -> None:
+    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}]
+    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests})
+    await app.parts.refusals.write()
+    web, api, db = await records_of(broker)
+    assert [each["outcome"] for each in (web, api, db)] == ["accepted", "accepted", "refused"]
+    assert [each["service"] for each in (web, api, db)] == ["web", "api", "db"]
+    assert web["objects"] == answer["results"][0]["response"]["request_id"]
+    assert (db["code"], "act" in db) == ("invalid", False), "it is no failure of the one before"
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def closed(tmp_path: Path, broker: Broker) -> AsyncIterator[App]:
+    """The application with authentication."""
+    made = App(tmp_path, broker, insecure=False)
+    async with made.http:
+        yield made
+
+
+async def test_a_completion_for_an_unknown_command_is_told_with_its_id(app: App, broker: Broker) -> None:
+    body = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
+    assert (await app.http.post(COMPLETION, json=body)).status_code == 404
+    await app.parts.refusals.write()
+    (record,) = await records_of(broker)
+    assert (record["action"], record["outcome"], record["code"]) == ("command.complete", "refused", "unknown_command")
+    assert record["objects"] == "c-1 web-01"
+
+
+async def test_a_flood_of_refused_calls_is_one_record_with_a_count_and_costs_no_call_of_the_broker(
+    closed: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as asleep:
+        asleep.setattr(broker, "run_all", None)
+        for _ in range(50):
+            assert (await closed.http.post(HEARTBEAT, json={})).status_code == 401
+            assert (await closed.http.delete("/api/v1/requests/r-1", headers=bearer(" "))).status_code == 401
+    assert await records_of(broker) == []
+    await closed.parts.refusals.write()
+    beats, cancels = await records_of(broker)
+    assert (beats["count"], beats["action"], beats["route"]) == ("50", "call", f"POST {HEARTBEAT}")
+    assert (cancels["count"], cancels["action"], cancels["objects"]) == ("50", "request.cancel", "r-1")
+    assert "actor" not in beats
+    assert beats["tenant"] == ""
+
+
+async def test_refusals_of_very_many_addresses_are_counted_together(closed: App, broker: Broker) -> None:
+    token = await closed.parts.tokens.add(
+        secret := new_secret(), kind=TokenKind.VIEWER, tenant="default", services=("*",)
+    )  # fmt: skip
+    for number in range(3 * MOST_KINDS_OF_STRANGERS):
+        transport = httpx.ASGITransport(app=closed.app, client=(f"192.0.2.{number}", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://studio") as http:
+            await http.get("/api/v1/hosts")
+    assert (await closed.http.post(REQUEST, json=START, headers=bearer(secret))).status_code == 403
+    await closed.parts.refusals.write()
+    records = await records_of(broker)
+    assert len(records) == MOST_KINDS_OF_STRANGERS + 2
+    assert sum(int(record.get("count", "1")) for record in records) == 3 * MOST_KINDS_OF_STRANGERS + 1
+    known = [record for record in records if record.get("actor")]
+    assert [(record["actor"], record["code"]) for record in known] == [(token.token_id, "forbidden")]
+
+
+async def test_refusals_are_kept_while_the_broker_is_away_and_told_once_it_is_back(
+    closed: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise BrokerUnavailable("TimeoutError")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(broker, "run_all", away)
+        for _ in range(3):
+            await closed.http.get("/api/v1/hosts")
+            with pytest.raises(BrokerUnavailable):
+                await closed.parts.refusals.write()
+    await closed.parts.refusals.close()
+    assert [record.get("count", "1") for record in await records_of(broker)] == ["1", "2"]
+
+
+async def test_the_writer_writes_by_itself(closed: App, broker: Broker) -> None:
+    writing = asyncio.create_task(closed.parts.refusals.keep_writing())
+    await closed.http.get("/api/v1/hosts")
+    async with asyncio.timeout(10):
+        while not await records_of(broker):  # noqa: ASYNC110 - the writer has no event for it
+            await asyncio.sleep(0.02)
+    writing.cancel()
+
+
+async def test_reads_that_are_merely_wrong_are_nobodys_business(app: App, broker: Broker) -> None:
+    assert (await app.http.get("/api/v1/requests/none")).status_code == 404
+    assert (await app.http.get("/api/v1/hosts", params={"limit": 0})).status_code == 422
+    assert (await app.http.get("/nowhere")).status_code == 404
+    await app.parts.refusals.close()
+    assert await records_of(broker) == []
