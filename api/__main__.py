@@ -15,8 +15,10 @@ from starlette.types import ASGIApp
 from api.app import create_app
 from api.connections import BoundedProtocol
 from api.settings import ApiSettings
+from broker import config
 from broker.logs import configure_logging
 from broker.settings import BrokerSettings
+from broker.tracing import TracesNeedTheExtra, configure_tracing
 
 DRAIN_SECONDS: Final = 10
 MOST_SOCKET_BYTES: Final = 4_096
@@ -86,9 +88,15 @@ def main() -> None:
         ("--tls-client-ca", "agents must show a certificate that one of these vouches for, with their host's name"),
     ):
         parser.add_argument(name, type=Path, default=None, metavar="FILE", help=told)
+    config.add_arguments(parser)
     given = parser.parse_args()
     tls = {name: value for name, value in vars(given).items() if name.startswith("tls_") and value is not None}
+    classes = (ApiSettings, BrokerSettings)
     try:
+        flags = config.apply(given, classes)
+        if given.show_config:
+            print(config.as_json(classes, flags))  # noqa: T201 - what was asked for
+            return
         settings, broker_settings = ApiSettings(**tls), BrokerSettings()
     except ValueError as error:
         sys.exit(f"api: {error}")
@@ -97,8 +105,9 @@ def main() -> None:
         parser.error(f"--insecure-no-auth listens on loopback only, not on {given.host}")
     configure_logging()
     try:
+        configure_tracing("api")
         app = create_app(settings, broker_settings)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
     server = Server(
         config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies, settings=settings)

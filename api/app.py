@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import first_tokens, problems
+from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
@@ -24,6 +25,7 @@ from api.routes import (
     health,
     heartbeats,
     hosts,
+    metrics,
     profile_requests,
     requests,
     roles,
@@ -80,11 +82,12 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
-        dead_letters, tokens, health, audit, events,
+        dead_letters, tokens, health, audit, events, metrics,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Accompany, routes=fixed_routes(app))  # last: it is the outermost
     return app
 
 

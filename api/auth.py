@@ -175,7 +175,7 @@ class Authenticator:
             return None
         # What is forgotten while we ask is not remembered: the answer may be older than the change.
         asking = self._changes_heard
-        token = await self._store.with_digest(digest)
+        token = await self._store.find(secret)
         if token is None:
             _remember(self._unknown, digest, now, most=REMEMBERED_UNKNOWN)
             return None

@@ -9,14 +9,18 @@ from fastapi import Depends, Request
 from api.audit import Refusals
 from api.auth import Authenticator
 from api.connections import peer_of
+from api.limits import Limits, lane_of
 from api.ownership import Peer
 from api.people import People
 from api.settings import ApiSettings
+from api.strangers import BoundedLookups
 from broker.audit import AuditTrail
+from broker.census import Census
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.dead_letters import DeadLetters
 from broker.host_registry import HostRegistry
+from broker.limits import WindowLimits
 from broker.live import LiveFeed
 from broker.nudges import Nudges
 from broker.request_log import RequestLog
@@ -27,6 +31,7 @@ from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
+from protocol.pacing import stale_after
 
 
 class Studio:
@@ -54,9 +59,12 @@ class Studio:
         self.nudges = Nudges(broker)
         self.live = LiveFeed(broker)
         self.people = People(settings.oidc) if settings.oidc.issuer else None
+        self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
+        self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.authenticator = Authenticator(
-            self.tokens, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
-        )
+            BoundedLookups(broker, self.limits), TokenChanges(broker), self.people,
+            switched_off=settings.insecure_no_auth,
+        )  # fmt: skip
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
@@ -71,13 +79,17 @@ StudioDep = Annotated[Studio, Depends(studio)]
 
 
 async def caller(request: Request, parts: StudioDep) -> Token:
-    """Who is calling.
+    """Who is calling, within their limits.
 
     Raises:
-        Refusal: nobody we know.
+        Refusal: nobody we know, or somebody who calls too often.
     """
-    request.state.caller = await parts.authenticator.identify(request.headers)
-    return request.state.caller  # type: ignore[no-any-return]  # a state holds anything; this one was set a line above
+    token = await parts.authenticator.identify(request.headers)
+    request.state.caller = token
+    lane = lane_of(request.method, request.scope["route"].path)
+    if lane is not None:
+        await parts.limits.check(request.scope, lane, token.token_id)
+    return token
 
 
 CallerDep = Annotated[Token, Depends(caller)]

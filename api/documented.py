@@ -10,6 +10,18 @@ from pydantic import BaseModel
 from protocol.problems import MEDIA_TYPE, Problem
 
 WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz"})
+TOO_MANY: Final = {
+    "description": "Too much at once by this token in this lane; `Retry-After` says when to come again",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "headers": {
+        "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}},
+        "RateLimit": {"description": "What is left (`r`), and until when (`t`, seconds)", "schema": {"type": "string"}},
+        "RateLimit-Policy": {
+            "description": "How much (`q`) in how many seconds (`w`), by lane", "schema": {"type": "string"},
+        },
+    },
+}  # fmt: skip
+"""Any call with a token may be refused so."""
 
 
 class DocumentedApi(FastAPI):
@@ -29,6 +41,7 @@ class DocumentedApi(FastAPI):
             if path not in WITHOUT_TOKEN:
                 for call in calls.values():
                     call["security"] = [{"token": []}]
+                    call["responses"].setdefault("429", TOO_MANY)
         return document
 
 

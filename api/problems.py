@@ -1,7 +1,10 @@
 """Errors on the wire: one table from exception to status, code and log level; RFC 9457 bodies."""
 
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -12,7 +15,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api import audit
+from api.buckets import Buckets
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
+from broker.limits import Quota
+from broker.logs import call_id
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
@@ -22,18 +28,33 @@ MOST_FAULTS_TOLD: Final = 1_000
 """A body of a mebibyte can have a hundred thousand faults: nobody reads on, and the answer would outweigh the body."""
 MOST_FAULTS_LOGGED: Final = 20
 LONGEST_KEY: Final = 100
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+FLOODS: Final = frozenset({"unauthenticated", "rate_limited"})
+"""What anybody can bring about as often as he likes: the log has its share of them, and how many there were."""
+_lines: Final = Buckets(Quota(100, 10))
+_unsaid: Final[Counter[str]] = Counter()
 
 
 class Refusal(Exception):
     """A request that is turned down: facts for the table below. Never carries a secret."""
 
     def __init__(
-        self, code: str, detail: str, *, errors: Sequence[FieldFault] = (), objects: Sequence[str] = ()
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldFault] = (),
+        objects: Sequence[str] = (),
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = list(errors)
+        self.headers = headers
+        """Beside those of the table, and before them."""
         self.objects = objects
         """Ids of what was to be acted upon, for the audit trail; by default those of the path."""
 
@@ -62,6 +83,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "conflict": Row(HTTPStatus.CONFLICT, "This cannot be done as things are"),
     "too_large": Row(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large"),
     "unsupported_media_type": Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
+    "rate_limited": Row(HTTPStatus.TOO_MANY_REQUESTS, "Too much at once; come again later", "warning", _RETRY),
     "broker_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The broker cannot be reached; try again", "error", _RETRY
     ),
@@ -73,11 +95,13 @@ TABLE: Final[Mapping[str, Row]] = {
 """Stable code -> status, title, log level, headers."""
 
 
-def problem(code: str, detail: str, errors: Sequence[FieldFault] = ()) -> Response:
+def problem(
+    code: str, detail: str, errors: Sequence[FieldFault] = (), headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
     """The answer for a code of the table."""
     row = TABLE[code]
     body = Problem(title=row.title, status=row.status, code=code, detail=detail, errors=list(errors))
-    return Response(body.model_dump_json(), row.status, dict(row.headers), MEDIA_TYPE)
+    return Response(body.model_dump_json(), row.status, {**row.headers, **headers}, MEDIA_TYPE)
 
 
 def faults_of(errors: Sequence[Any]) -> list[FieldFault]:
@@ -112,12 +136,18 @@ def not_found(field: str, detail: str) -> Refusal:
 
 
 def answer(request: Request, refused: Refusal) -> Response:
-    """The answer to a request that is turned down, and a line in the log."""
+    """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
+    audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
+    if refused.code in FLOODS:
+        if not _lines.take(refused.code, now=time.monotonic()).passed:
+            _unsaid[refused.code] += 1
+            return problem(refused.code, refused.detail, refused.errors, refused.headers)
+        if unsaid := _unsaid.pop(refused.code, 0):
+            log.warning("more were refused", code=refused.code, count=unsaid)
     say = getattr(log, TABLE[refused.code].level)
     fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
     say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
-    audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
-    return problem(refused.code, refused.detail, refused.errors)
+    return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
 def refusal_of(error: Exception) -> Refusal | None:
@@ -179,7 +209,8 @@ async def _http(_: Request, error: Any) -> Response:
 async def _broken(request: Request, error: Exception) -> Response:
     log.error("unexpected", path=request.url.path, exc_info=error)
     audit.note_refusal(request, "internal", TABLE["internal"].status)
-    return problem("internal", "The log of the API says more.")
+    # This answer is made outside of every middleware.
+    return problem("internal", "The log of the API says more.", headers={"X-Request-Id": call_id.get()})
 
 
 def install(app: FastAPI) -> None:

@@ -1,14 +1,18 @@
 """How the API runs, from environment and flags."""
 
 import ipaddress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.jwks import is_private
+from api.limit_settings import LimitSettings
 from protocol.names import DEFAULT_TENANT, Name
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Grant(BaseModel):
@@ -53,7 +57,7 @@ def _addresses(value: str) -> str:
     return value
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(LimitSettings):
     """Read from the environment with the prefix `PCS_`."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
@@ -73,6 +77,8 @@ class ApiSettings(BaseSettings):
     """Who vouches for agents' certificates: an agent's call must come with one, whose common name is its host's."""
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     """Sign-ins of people, see there."""
+    metrics_open_to: str = ""
+    """Who may read /metrics without a token: `loopback`, or networks with commas (`10.0.0.0/8`); unset: nobody."""
     trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
     """Addresses or networks, with commas, whose X-Forwarded-For says where a call comes from. Nobody else's does."""
     insecure_no_auth: bool = False
@@ -85,3 +91,26 @@ class ApiSettings(BaseSettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("PCS_TLS_CLIENT_CA needs PCS_TLS_CERT and PCS_TLS_KEY")
         return self
+
+    @field_validator("metrics_open_to")
+    @classmethod
+    def _name_networks(cls, value: str) -> str:
+        networks_of(value)  # a ValueError is told with the setting's name
+        return value
+
+    @property
+    def open_metrics_networks(self) -> tuple[Network, ...]:
+        """Where metrics are read without a token."""
+        return networks_of(self.metrics_open_to)
+
+
+@lru_cache
+def networks_of(text: str) -> tuple[Network, ...]:
+    """Networks as a setting names them.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    if text == "loopback":
+        return ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())

@@ -59,11 +59,11 @@ class Server(NamedTuple):
     hosts: int
 
 
-def beat(server: Server, given: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """One round of load on one server; with the share of a core that the server took."""
+def beat(server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0) -> dict[str, Any]:
+    """One round of load on one server; with the share of a core that the server took. `bad`: share of bad tokens."""
     plan = {
         "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
-        "seconds": seconds, "most": given.most,
+        "seconds": seconds, "most": given.most, "bad": bad,
     }  # fmt: skip
     before = server.process.cpu_times()
     done = subprocess.run(

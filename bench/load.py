@@ -6,6 +6,7 @@ Started by heartbeats.py; reads what to do as JSON from stdin and writes what it
 
 import asyncio
 import json
+import secrets
 import sys
 import time
 from array import array
@@ -30,6 +31,8 @@ class Plan:
     seconds: float
     most: int
     """Stop after so many answers, whatever the time."""
+    bad: float = 0.0
+    """This share of the calls carries a token that nobody knows, another one each time."""
 
 
 @dataclass
@@ -39,17 +42,21 @@ class Tally:
     took: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from the first byte out to the last byte in, for each answer."""
     other_answers: dict[str, int] = field(default_factory=dict)
+    bad_answers: dict[str, int] = field(default_factory=dict)
+    """Status -> count, of the calls whose token nobody knows."""
 
 
 class Connection(asyncio.Protocol):
     """One agent's connection, for several hosts in turn."""
 
-    def __init__(self, requests: list[bytes], tally: Tally, over: asyncio.Event, most: int) -> None:
+    def __init__(self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event) -> None:
+        self._plan = plan
         self._requests = requests
         self._tally = tally
         self._over = over
-        self._most = most
         self._next = 0
+        self._owed = 0.0
+        self._is_bad = False
         self._buffer = bytearray()
         self._sent_at = 0.0
         self._transport: Any = None
@@ -60,9 +67,15 @@ class Connection(asyncio.Protocol):
 
     def send(self) -> None:
         """Send the next heartbeat."""
-        self._sent_at = time.perf_counter()
-        self._transport.write(self._requests[self._next])
+        request = self._requests[self._next]
         self._next = (self._next + 1) % len(self._requests)
+        self._owed += self._plan.bad
+        self._is_bad = self._owed >= 1.0
+        if self._is_bad:
+            self._owed -= 1.0
+            request = request.replace(self._plan.token.encode(), b"pcs_" + secrets.token_hex(20).encode())
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -75,11 +88,13 @@ class Connection(asyncio.Protocol):
             return
         self._buffer.clear()
         status = lines[0].split()[1].decode()
-        if status == "200":
+        if self._is_bad:
+            self._tally.bad_answers[status] = self._tally.bad_answers.get(status, 0) + 1
+        elif status == "200":
             self._tally.took.append(time.perf_counter() - self._sent_at)
         else:
             self._tally.other_answers[status] = self._tally.other_answers.get(status, 0) + 1
-        if len(self._tally.took) >= self._most:
+        if len(self._tally.took) >= self._plan.most:
             self._over.set()
         if not self._over.is_set():
             self.send()
@@ -117,7 +132,7 @@ async def measure(plan: Plan) -> dict[str, Any]:
     hosts = [heartbeat(plan, number) for number in range(max(plan.hosts, plan.connections))]
     connections = []
     for number in range(plan.connections):
-        one = partial(Connection, hosts[number :: plan.connections], tally, over, plan.most)
+        one = partial(Connection, plan, hosts[number :: plan.connections], tally, over)
         _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
         connections.append(made)
     begun = time.perf_counter()
@@ -139,6 +154,7 @@ async def measure(plan: Plan) -> dict[str, Any]:
         "per_second": len(took) / lasted,
         "ms": {name: round(1000 * at(took, share), 3) for name, share in SHARES.items()},
         "other_answers": tally.other_answers,
+        "bad_answers": tally.bad_answers,
     }
 
 

@@ -25,7 +25,7 @@ PATIENCE_SECONDS: Final = 60
 @contextlib.contextmanager
 def process(*argv: str, state_dir: Path) -> Iterator[psutil.Process]:
     """One of our processes, ended on the way out; what it says goes to a file, shown when it ends early."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PCS_STATE_DIR": str(state_dir)}
+    env = {"PCS_LIMITS": "large", **os.environ, "PYTHONPATH": str(ROOT), "PCS_STATE_DIR": str(state_dir)}
     env.pop("PCS_REDIS_URL", None)
     log = state_dir / f"{Path(argv[-1]).name}.log"
     with log.open("wb") as output:

@@ -93,6 +93,7 @@ def open_request(
     accepted_at: float,
     pids: Sequence[int] | None,
     not_before: float | None = None,
+    traceparent: str = "",
 ) -> OpenRequest:
     """A submitted request as it concerns one host; `pids` are that host's, `not_before` its moment to start."""
     whole_host = pids is None or (asked.command_type == "stop" and asked.stop_level == "host")
@@ -111,6 +112,7 @@ def open_request(
         pids=None if whole_host else frozenset(pids or ()),
         additional_args=asked.additional_args,
         priority=asked.priority,
+        traceparent=traceparent,
     )
 
 
@@ -185,12 +187,30 @@ def cancelled_of(loaded: Loaded) -> dict[str, str]:
 # --- the effective command --------------------------------------------------------------------------------------------
 
 
-def write_reply(command: StartCommand | StopCommand) -> str:
-    """A command as it goes into a heartbeat's reply: absent parts are left out, as agents in the field expect."""
-    return command.model_dump_json(exclude_none=True)
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a stored reply tells beside its command: when it was installed (ms), and the trace it belongs to."""
+
+    installed_at: int | None
+    traceparent: str
 
 
-def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
+def write_reply(command: StartCommand | StopCommand, *, installed_at: int, traceparent: str = "") -> str:
+    """A command as it is kept for a heartbeat's reply: absent parts are left out, as agents in the field expect.
+
+    Beside it stands where it comes from: who hands it out has no other look at it.
+    """
+    origin = {"at": installed_at, **({"traceparent": traceparent} if traceparent else {})}
+    return json.dumps(command.model_dump(mode="json", exclude_none=True) | origin, separators=(",", ":"))
+
+
+def origin_of(reply: str) -> Origin:
+    """Where a stored reply comes from; commands of an older version do not tell."""
+    body = json.loads(reply)
+    return Origin(body.get("at"), body.get("traceparent", ""))
+
+
+def write_effective(effective: Effective, *, now: float, traceparent: str = "") -> dict[str, str]:
     """A command to install, as the fields of its hash: what is empty, or stands at its beginning, is left out."""
     config = effective.command.combined_config
     limit = config.duration + GRACE_SECONDS if isinstance(config, StartConfig) and not config.continuous else None
@@ -199,7 +219,7 @@ def write_effective(effective: Effective, *, now: float) -> dict[str, str]:
         "generation": str(effective.generation),
         "type": effective.command.command_type,
         "state": effective.state,
-        "reply": write_reply(effective.command),
+        "reply": write_reply(effective.command, installed_at=ms(now), traceparent=traceparent),
         "request_ids": " ".join(effective.request_ids),
         "installed_at": str(ms(now)),
         **({"stop_ids": " ".join(effective.stop_ids)} if effective.stop_ids else {}),
@@ -267,13 +287,22 @@ def decision_of(compacted: Compacted, loaded: Loaded, now: float) -> Decision:
         fields = {"request_ids": " ".join(kept.request_ids), "stop_ids": " ".join(kept.stop_ids)}
         update = {name: text for name, text in fields.items() if loaded.command.get(name, "") != text}
     installed_id = compacted.install.command_id if compacted.install is not None else None
+    trace = _trace_of(loaded, installed_id) if installed_id is not None else ""
     return Decision(
         keep={key: text for key, text in texts.items() if loaded.open_requests.get(key) != text},
         drop=[key for key in loaded.open_requests if key not in texts],
         close=(compacted.close[0].value, compacted.close[1]) if compacted.close else None,
-        install=write_effective(compacted.install, now=now) if compacted.install else None,
+        install=write_effective(compacted.install, now=now, traceparent=trace) if compacted.install else None,
         update=update,
         events=events,
         wake_at=ms(compacted.wake_at) if compacted.wake_at is not None else None,
         derived_id=installed_id if installed_id not in {each.command_id for each in by_id.values()} else None,
     )
+
+
+def _trace_of(loaded: Loaded, command_id: str) -> str:
+    """The trace of the request that a command is named after. Where nobody traces, nothing is read for that."""
+    texts = (*loaded.entries.values(), *loaded.open_requests.values())
+    if not any('"traceparent"' in text for text in texts):
+        return ""
+    return next((each.traceparent for each in requests_of(loaded) if each.command_id == command_id), "")

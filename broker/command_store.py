@@ -86,6 +86,16 @@ class CommandStore:
         )  # fmt: skip
         return scripts.read_complete(await self._broker.run(call))
 
+    async def trace_of(self, host: HostKey, command_id: str) -> str:
+        """The trace that a host's effective command belongs to; an empty text where it has none, or is another.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            found: list[str | None] = await redis.hmget(keys.command(self._broker.place(host)), ["id", "reply"])
+        return codec.origin_of(found[1]).traceparent if found[0] == command_id and found[1] else ""
+
     async def load_all(self, places: Sequence[Place]) -> dict[Place, Loaded]:
         """What compaction needs of these hosts, in their order. One that cannot be read is logged and left out.
 

@@ -47,6 +47,8 @@ class OpenRequest:
     """The moment at which it may start, where all its hosts are to start together."""
     has_run: bool = False
     """It ran until something urgent took the host: it resumes with what remains, and does not expire till then."""
+    traceparent: str = ""
+    """The trace that it was submitted in, by W3C Trace Context; none where nobody traces."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 

@@ -27,6 +27,15 @@ class PartitionMismatch(BrokerError):
         self.configured = configured
 
 
+class BadConfig(BrokerError, ValueError):
+    """A file or a flag with settings that cannot be used. Says where, and never a value: it may be a secret."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"settings in {where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
 class UnsafeSocketFolder(BrokerError):
     """The folder of the broker's socket belongs to somebody else, or others may write to it."""
 

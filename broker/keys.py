@@ -273,6 +273,16 @@ def tokens_used() -> str:
     return f"{PREFIX}{{tokens}}:used"
 
 
+def window(name: str) -> str:
+    """String, TTL 2 windows. How often a token did something in a lane (`lane/token/…`) in this window; limits."""
+    return f"{PREFIX}{{l:{quote(name, safe='/')}}}:window"
+
+
+def window_before(name: str) -> str:
+    """String, TTL 1 window. What `window` was when the window before this one ended; limits."""
+    return f"{PREFIX}{{l:{quote(name, safe='/')}}}:before"
+
+
 def asked_jobs() -> str:
     """Stream with group `dispatchers`: slow work to hand to rq. Written by request_store, acked when it is done."""
     return f"{PREFIX}{{jobs}}:asked"

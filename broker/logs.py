@@ -3,8 +3,24 @@
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any, Final
 
 import structlog
+
+from broker import tracing
+
+call_id: Final[ContextVar[str]] = ContextVar("call_id", default="")
+"""The HTTP call that is being answered: every line that is logged meanwhile names it. (`request_id` is a request's.)"""
+
+
+def _name_the_call(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if told := call_id.get():
+        event.setdefault("call_id", told)
+    if told := tracing.trace_id():
+        event.setdefault("trace_id", told)
+    return event
 
 
 def configure_logging() -> None:
@@ -16,6 +32,7 @@ def configure_logging() -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _name_the_call,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

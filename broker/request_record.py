@@ -34,6 +34,8 @@ class RequestRecord:
     """Hosts that joined a standing request after it was accepted, with their pids."""
     standing: str | None = None
     """Of a standing request, whether it is `open` or has `ended`."""
+    traceparent: str = ""
+    """The trace that it was submitted in; none where nobody traces."""
 
     @property
     def hosts(self) -> dict[str, Sequence[int] | None]:
@@ -104,6 +106,7 @@ class RequestRecord:
             accepted_at=self.accepted_at if begun_at is None else begun_at,
             pids=pids,
             not_before=not_before,
+            traceparent=self.traceparent,
         )
 
 
@@ -151,6 +154,7 @@ def read_record(request_id: str, fields: Mapping[str, str], joined: Iterable[str
         cancelled_by=fields.get("cancelled_by"),
         joined=dict.fromkeys((HostKey.from_path(path).host for path in joined), asked["pids"]),
         standing=fields.get("standing"),
+        traceparent=fields.get("traceparent", ""),
     )
 
 

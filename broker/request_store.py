@@ -83,6 +83,7 @@ class RequestStore:
             "submitted_by": record.submitted_by,
             "accepted_at": repr(record.accepted_at),
             "asked": record.asked.model_dump_json(exclude={"target_hosts", "target_hostnames"}, exclude_unset=False),
+            **({"traceparent": record.traceparent} if record.traceparent else {}),
         }
         key = keys.request(record.request_id)
         ttl = int(KEPT_FOR.total_seconds())

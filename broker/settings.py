@@ -9,8 +9,9 @@ from typing import Annotated, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from broker.config import FiledSettings
 from broker.errors import BadClusterUrl, UnsafeSocketFolder
 
 LONGEST_SOCKET_PATH: Final = 100
@@ -47,7 +48,7 @@ def node_urls(url: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-class BrokerSettings(BaseSettings):
+class BrokerSettings(FiledSettings):
     """Read from the environment: `PCS_REDIS_URL`, `PCS_STATE_DIR`, `PCS_PARTITIONS`."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")

@@ -6,10 +6,11 @@ The API submits what people ask for, the workers what a schedule asks for: both 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Self
 
+from broker import tracing
 from broker.connection import Broker
 from broker.errors import NotSubmittable
 from broker.host_registry import HostRegistry
@@ -147,8 +148,9 @@ async def submit(record: RequestRecord, parts: Intake) -> RequestRecord:
     Raises:
         BrokerUnavailable: the server cannot be reached; the request may be half appended, and may be repeated.
     """
-    stored = await parts.request_store.put(record)
-    await resume(stored, parts)
+    with tracing.span("submit request", request_id=record.request_id, hosts=len(record.targets)) as traceparent:
+        stored = await parts.request_store.put(replace(record, traceparent=traceparent))
+        await resume(stored, parts)
     return stored
 
 

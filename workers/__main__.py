@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from broker import config
 from broker.archiving import ArchivedStreams
 from broker.audit import AuditTrail
 from broker.command_store import CommandStore
@@ -32,6 +33,7 @@ from broker.schedule_store import ScheduleStore
 from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.streams import consumer_name
+from broker.tracing import TracesNeedTheExtra, configure_tracing
 from workers.archive import Archive
 from workers.archiver import LOOK_EVERY, Archiver, Closing
 from workers.dispatcher import Dispatcher
@@ -203,8 +205,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     known = [*LOOPED, *ALONE, JOBS]
     parser.add_argument("roles", nargs="+", choices=known, metavar="ROLE", help=", ".join(known))
-    roles: list[str] = parser.parse_args().roles
+    config.add_arguments(parser)
+    given = parser.parse_args()
+    roles: list[str] = given.roles
+    classes = (WorkerSettings, BrokerSettings)
+    try:
+        flags = config.apply(given, classes)
+        if given.show_config:
+            print(config.as_json(classes, flags))  # noqa: T201 - what was asked for
+            return
+    except ValueError as error:
+        raise SystemExit(f"workers: {error}") from None
     configure_logging()
+    try:
+        configure_tracing(roles[0] if len(roles) == 1 else "workers")
+    except TracesNeedTheExtra as error:
+        raise SystemExit(f"workers: {error}") from None
     if JOBS in roles:
         if len(roles) > 1:
             parser.error("jobs runs alone: rq forks for each job")

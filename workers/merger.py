@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from broker.codec import Decision, Loaded, cancelled_of, decision_of, read_effective, requests_of
+from broker import tracing
+from broker.codec import Decision, Loaded, cancelled_of, decision_of, origin_of, read_effective, requests_of
 from broker.command_store import CommandStore
 from broker.compaction import compact
 from broker.keys import Place
@@ -134,7 +135,12 @@ def _log_what_is_new(settled: Sequence[Settled]) -> None:
         alike.setdefault(id(each.decision), []).append(each)
     for first, *others in alike.values():
         if (install := first.decision.install) is not None:
-            log.info(
-                "command decided on", host=first.at.path, hosts=1 + len(others), command_id=install["id"],
-                generation=int(install["generation"]),
-            )  # fmt: skip
+            parent = origin_of(install["reply"]).traceparent if tracing.is_on() else ""
+            with tracing.span(
+                "decide on command", parent=parent, hosts=1 + len(others),
+                command_id=install["id"],
+            ):  # fmt: skip
+                log.info(
+                    "command decided on", host=first.at.path, hosts=1 + len(others), command_id=install["id"],
+                    generation=int(install["generation"]),
+                )  # fmt: skip

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from broker.config import FiledSettings
 from broker.errors import NoQueueOnCluster
 from broker.settings import BrokerSettings, is_cluster_url
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(FiledSettings):
     """Read from the environment: `PCS_RQ_URL`, what `BrokerSettings` reads, and a few settings of the API."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")

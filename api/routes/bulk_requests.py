@@ -12,7 +12,7 @@ from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import TABLE, Refusal, invalid, key_told, refusal_of
 from api.routes.profile_requests import KeyHeader, accept, digest_of
-from api.submission import check_idempotency_key
+from api.submission import check_idempotency_key, refuse_unread
 from broker.errors import BrokerUnavailable
 from broker.token_store import Token, TokenKind
 from protocol.bulk import BulkAnswer, BulkRequest, BulkResult
@@ -37,6 +37,7 @@ async def submit_many(
     """Accept or refuse each request by the rules of one, in their order: what is wrong with one holds up no other."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
+    await refuse_unread(request, caller, parts)
     bulk = await read_model(request, BulkRequest)
     digest = digest_of(bulk.model_dump(mode="json"))
     results: list[BulkResult] = []

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Awaitable
 
-import structlog
 from fastapi import APIRouter, Request
 
 from api.auth import require, require_service
 from api.bodies import read_model
+from api.deliveries import tell_completed
 from api.dependencies import CallerDep, Studio, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.ownership import credential_of, spoken
@@ -18,7 +18,6 @@ from protocol.completions import Completion, CompletionRecorded
 from protocol.names import HostKey
 from protocol.problems import FieldFault
 
-log = structlog.get_logger(__name__)
 router = APIRouter(tags=["agents"])
 
 
@@ -39,10 +38,7 @@ async def complete(request: Request, caller: CallerDep, parts: StudioDep) -> Com
         return parts.command_store.complete(host, completion, by=by, now=time.time())
 
     recorded = await spoken(say, credential_of(caller, host, peer_in(request.scope, parts)), host, parts.tokens)
-    log.info(
-        "completion", outcome=recorded.value, status=completion.status, host=host.path,
-        command_id=completion.command_id, samples=completion.samples,
-    )  # fmt: skip
+    await tell_completed(host, completion, recorded, parts.command_store)
     if recorded is Recorded.UNKNOWN:
         raise _unknown(completion)
     return CompletionRecorded(message=f"Command completion recorded for {completion.command_id}")

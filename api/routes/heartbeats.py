@@ -9,12 +9,12 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.auth import require, require_service
 from api.bodies import read_model
+from api.deliveries import tell_delivered
 from api.dependencies import CallerDep, Studio, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.ownership import credential_of, spoken
@@ -28,7 +28,6 @@ from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
 from protocol.names import HostKey
 from protocol.pacing import MAX_WAIT, stale_after
 
-log = structlog.get_logger(__name__)
 router = APIRouter(tags=["agents"])
 
 WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
@@ -132,8 +131,8 @@ def _answer(outcome: Idle | Delivered, parts: Studio) -> Response:
     match outcome:
         case Idle(generation, wanted):
             reply = HeartbeatReply(heartbeat_interval=pace, generation=generation or None, inventory_wanted=wanted)
-        case Delivered(command_id, generation, attempt, command, wanted):
-            log.info("command delivered", command_id=command_id, generation=generation, attempt=attempt)
+        case Delivered(command_id, generation, _, command, wanted):
+            tell_delivered(outcome)
             reply = HeartbeatReply(
                 message="Heartbeat received. New profiling command available.",
                 profiling_command=CommandReader.validate_json(command),

@@ -18,7 +18,7 @@ from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
-from api.submission import check_idempotency_key
+from api.submission import check_idempotency_key, lane_of_submission, refuse_unread
 from broker.audit_facts import wish_told
 from broker.request_record import RequestRecord
 from broker.submission import check_weight, resume, sample_of, submit, targets_of
@@ -56,6 +56,7 @@ async def submit_request(
     """Accept a request; `GET /api/v1/requests/{request_id}` follows it."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
+    await refuse_unread(request, caller, parts)
     body = await read_json(request)
     return await accept(request, body, caller, parts, idempotency_key=idempotency_key)
 
@@ -80,11 +81,12 @@ async def accept(
         digest: of what the key stands for, where that is more than this body.
 
     Raises:
-        Refusal: fields are at fault, all of them told, or the service is not the caller's.
+        Refusal: it is one too many, or fields are at fault, all of them told, or the service is not the caller's.
         NotSubmittable: it cannot be submitted as things are.
         IdempotencyConflict: the key was used with something else.
         BrokerUnavailable: the server cannot be reached; may be repeated with the same key.
     """
+    await parts.limits.check(request.scope, lane_of_submission(body), caller.token_id)
     asked = _validated(body)
     require_service(caller, asked.service_name)
     warnings = [f"unknown field {name!r} was ignored" for name in unknown_fields(body)]

@@ -46,8 +46,10 @@ from broker.scripts.commands import (
 from broker.scripts.readers import (
     ADVANCE,
     HOLD,
+    STATES,
     advance,
     hold,
+    states,
 )
 from broker.scripts.requests import (
     JOIN,
@@ -125,6 +127,7 @@ __all__ = [
     "SAVE_SCHEDULE",
     "SETTLE",
     "SETTLE_FIRING",
+    "STATES",
     "SUBMIT",
     "SWAP",
     "TAKE_FIRING",
@@ -177,6 +180,7 @@ __all__ = [
     "save_schedule",
     "settle",
     "settle_firing",
+    "states",
     "submit",
     "swap",
     "take_firing",

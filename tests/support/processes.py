@@ -116,11 +116,14 @@ def broker_role(state_dir: Path) -> Role:
 
 
 def api_role(state_dir: Path, port: int, *, env: Mapping[str, str] | None = None, log: str = "api.log") -> Role:
-    """One API process; `log` tells the files of several on one state directory apart."""
+    """One API process; `log` tells the files of several on one state directory apart.
+
+    Without limits unless they are asked for: one token calls more often in a test than a whole fleet's operators do.
+    """
     return Role(
         "api",
         [sys.executable, "-m", "api", "--port", str(port)],
-        env={"PCS_STATE_DIR": str(state_dir), **(env or {})},
+        env={"PCS_STATE_DIR": str(state_dir), "PCS_LIMITS": "off", **(env or {})},
         log=state_dir / log,
     )
 

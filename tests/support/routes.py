@@ -24,6 +24,7 @@ class Route:
     status: int = 200
     to_others: tuple[int, str, str] | None = (403, "forbidden", "service_name")
     body: Mapping[str, Any] | None = None
+    query: Mapping[str, str] | None = None
 
 
 def to_other_tenants(path: str) -> tuple[int, str, str] | None:
@@ -76,6 +77,8 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=NO_SCHEDULE, body={"enabled": False}
     ),
     ("DELETE", f"{SCHEDULES}/{{schedule_id}}"): Route(("operator", "admin"), to_others=NO_SCHEDULE),
+    # Whoever may hear it is told of the wrong place: the answer would not end otherwise.
+    ("GET", "/api/v1/events"): Route(TELLING, status=422, to_others=None, query={"after": "nowhere"}),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): Route(
@@ -92,6 +95,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")
     ),
     ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
+    ("GET", "/metrics"): Route(TELLING, to_others=KEY),
     ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None),
     ("GET", "/api/v1/audit/chain"): Route(("viewer", "admin"), to_others=KEY),
     ("GET", "/healthz"): Route(None),

@@ -132,7 +132,7 @@ class Called(NamedTuple):
             name: another if value == ANOTHER_EACH_TIME else value
             for name, value in (ROUTES[self.at].body or {}).items()
         }  # fmt: skip
-        return self.api.call(method, path.format(**given), token=caller.secret, json=body)
+        return self.api.call(method, path.format(**given), token=caller.secret, json=body, params=ROUTES[self.at].query)
 
 
 @pytest.mark.parametrize("at", ROUTES, ids=" ".join)

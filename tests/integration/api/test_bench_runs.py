@@ -50,6 +50,21 @@ def test_a_tiny_run_measures_both_servers_and_leaves_nothing_behind(heartbeats: 
     assert "with 9,000 hosts it serves 100.0% of what it does with 8" in heartbeats.told(many)
 
 
+def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
+    tiny = ["--connections", "4", "--hosts", "8", "--rounds", "1", "--seconds", "5", "--most", "70", "--json"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "bad_tokens.py"), *tiny], capture_output=True, text=True, timeout=90,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["good"]["bad_answers"] == {}
+    bad = measured["flooded"]["bad_answers"]
+    assert set(bad) <= {"401", "429"}
+    assert 25 <= sum(bad.values()) <= 35, "three bad ones for seven good ones"
+    assert measured["kept"] == pytest.approx(measured["flooded"]["per_second"] / measured["good"]["per_second"])
+
+
 async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: ModuleType, broker: Broker) -> None:
     await heartbeats.introduce(broker.settings, 20)
     known = {host.key: host async for host in HostRegistry(broker).all_of("default")}

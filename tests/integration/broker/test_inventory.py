@@ -28,11 +28,13 @@ def read(containers: list[dict[str, Any]] | None) -> Heartbeat:
     )
 
 
-async def beat(broker: Broker, containers: list[dict[str, Any]] | None) -> Idle | Delivered | Contested:
+async def beat(broker: Broker, containers: list[dict[str, Any]] | None) -> Idle | Delivered:
     heartbeat = read(containers)
     facts = facts_of(heartbeat, interval=30)
     heard = Beat(a_host(), facts=facts, inventory=packed(heartbeat.containers))
-    return await CommandStore(broker).exchange(heard, now=NOW)
+    answer = await CommandStore(broker).exchange(heard, now=NOW)
+    assert not isinstance(answer, Contested), "nobody asked whose the host is"
+    return answer
 
 
 async def kept(broker: Broker) -> tuple[list[dict[str, Any]], str | None]:

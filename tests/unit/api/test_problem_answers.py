@@ -1,12 +1,18 @@
 """What a refusal looks like."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import structlog
+from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.problems import LONGEST_KEY, MOST_FAULTS_TOLD, TABLE, faults_of, invalid, key_told, problem
+from api import problems
+from api.buckets import Buckets
+from api.problems import LONGEST_KEY, MOST_FAULTS_TOLD, TABLE, Refusal, answer, faults_of, invalid, key_told, problem
+from broker.limits import Quota
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
 
@@ -38,6 +44,22 @@ def test_more_faults_than_anybody_reads_are_counted() -> None:
     refused = invalid([{"loc": (number,), "msg": "m", "type": "t"} for number in range(MOST_FAULTS_TOLD + 5)])
     assert len(refused.errors) == MOST_FAULTS_TOLD
     assert refused.detail == "1005 field(s) at fault; see errors. The first 1000 are told."
+
+
+def test_a_flood_of_refusals_is_answered_each_time_and_told_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [1_000.0]
+    monkeypatch.setattr(problems, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    monkeypatch.setattr(problems, "_lines", Buckets(Quota(3, 10)))
+    call = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "server": None})
+    with structlog.testing.capture_logs() as said:
+        for _ in range(50):
+            assert answer(call, Refusal("unauthenticated", "no")).status_code == 401
+        assert [line["event"] for line in said] == ["refused"] * 3
+        moment[0] += 10.0
+        answer(call, Refusal("unauthenticated", "no"))
+        answer(call, Refusal("not_found", "no"))
+    assert said[3] == {"event": "more were refused", "code": "unauthenticated", "count": 47, "log_level": "warning"}
+    assert [line["code"] for line in said[4:]] == ["unauthenticated", "not_found"]
 
 
 @given(st.text(st.characters()))

@@ -56,6 +56,7 @@ def test_no_two_builders_share_a_key() -> None:
     built += [keys.tenants(), keys.enrolments(), keys.bound_tokens(), keys.conflict(at)]
     built += [keys.role_facts(), keys.archive_heads(), keys.lease("archiver"), keys.replayed(3, "1-1")]
     built += [keys.request_ended("r"), keys.request_notified("r"), keys.outbox("h"), keys.request_rebuilt("r")]
+    built += [keys.window("l/t"), keys.window_before("l/t")]
     assert len(set(built)) == len(built)
     assert all(key.startswith(keys.PREFIX) for key in built)
 

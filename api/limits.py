@@ -1,0 +1,157 @@
+"""Who does too much: each token has a share of its own in each lane, and is told when to come again."""
+
+import ipaddress
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api.buckets import Buckets
+from api.limit_settings import IN_MEMORY, Lane
+from api.metrics import LIMITED
+from api.problems import Refusal
+from broker.limits import Quota, Taken, WindowLimits
+from protocol.problems import FieldFault
+
+ANSWER_HEADERS: Final = "studio.answer_headers"
+"""Where in a scope the headers stand that go out with whatever is answered, by lane."""
+MOST_SHUT: Final = 10_000
+LANES: Final[Mapping[tuple[str, str], Lane | None]] = {
+    ("POST", "/api/metrics/heartbeat"): Lane.HEARTBEATS,
+    ("POST", "/api/metrics/command_completion"): Lane.COMPLETIONS,
+    ("POST", "/api/v2/profiles"): Lane.COMPLETIONS,
+    # A stop has a lane of its own, and only the body says that it is one: see api.submission.
+    ("POST", "/api/metrics/profile_request"): None,
+    ("POST", "/api/metrics/profile_request/bulk"): None,
+}
+ADMINISTRATION: Final = ("/api/v1/tokens", "/api/v1/enrol", "/api/v1/audit")
+
+
+def lane_of(method: str, route: str) -> Lane | None:
+    """The lane of a route, by its path as declared; None where the body has to be read first."""
+    if (method, route) in LANES:
+        return LANES[method, route]
+    if method in {"GET", "HEAD"}:
+        return Lane.READS
+    if method == "DELETE":
+        return Lane.CANCELS  # whatever somebody takes back, a token too, is not held up by what was asked for
+    return Lane.ADMIN if route.startswith(ADMINISTRATION) else Lane.SUBMISSIONS
+
+
+class Limits:
+    """The limits of one process."""
+
+    def __init__(self, windows: WindowLimits, quotas: Mapping[Lane, Quota]) -> None:
+        self._windows = windows
+        self._quotas = quotas
+        self._buckets = {lane: Buckets(quota) for lane, quota in quotas.items() if lane in IN_MEMORY}
+        self._shut: dict[tuple[Lane, str], tuple[float, Taken]] = {}
+
+    async def check(self, scope: Any, lane: Lane, token_id: str, *, cost: int = 1) -> None:
+        """Count a call, and let its answer say what is left.
+
+        Raises:
+            Refusal: it is one too many.
+            BrokerUnavailable: it cannot be counted; a lane that is counted in memory always can.
+        """
+        quota = self._quotas.get(lane)
+        if quota is None:
+            return
+        if lane in IN_MEMORY:
+            self.check_here(lane, token_id, cost=cost)
+            return
+        self.refuse_if_shut(lane, token_id)
+        taken = await self._windows.take(lane, token_id, quota, cost=min(cost, quota.amount))
+        if not taken.passed:
+            # Nothing fits before that: whoever calls on costs no round trip.
+            while len(self._shut) >= MOST_SHUT:
+                del self._shut[next(iter(self._shut))]
+            self._shut[lane, token_id] = (time.monotonic() + taken.seconds, taken)
+            raise refused(lane, quota, taken)
+        told = tuple((name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items())
+        scope.setdefault(ANSWER_HEADERS, {})[lane] = told  # of several in one call the last counts
+
+    def check_here(self, lane: Lane, name: str, *, cost: int = 1) -> None:
+        """Count a call in a lane that is counted in memory; no round trip and no header.
+
+        Raises:
+            Refusal: it is one too many.
+        """
+        buckets = self._buckets.get(lane)
+        if buckets is None:
+            return
+        taken = buckets.take(name, now=time.monotonic(), cost=cost)
+        if not taken.passed:
+            raise refused(lane, buckets.quota, taken)
+
+    def look_here(self, lane: Lane, name: str, *, now: float) -> None:
+        """Refuse what would not fit in a lane that is counted in memory; nothing is counted.
+
+        Raises:
+            Refusal: it would be one too many.
+        """
+        if (buckets := self._buckets.get(lane)) is not None:
+            found = buckets.look(name, now=now)
+            if not found.passed:
+                raise refused(lane, buckets.quota, found)
+
+    def charge(self, lane: Lane, name: str, *, now: float) -> None:
+        """Count what passed `look_here`, once it is known to count."""
+        if (buckets := self._buckets.get(lane)) is not None:
+            buckets.charge(name, now=now)
+
+    def is_shut(self, lane: Lane, token_id: str) -> bool:
+        """Whether it is known already that nothing more fits."""
+        known = self._shut.get((lane, token_id))
+        return known is not None and known[0] > time.monotonic()
+
+    def refuse_if_shut(self, lane: Lane, token_id: str) -> None:
+        """Refuse what is known not to fit, without a round trip.
+
+        Raises:
+            Refusal: so it is.
+        """
+        known = self._shut.get((lane, token_id))
+        if known is None:
+            return
+        seconds = known[0] - time.monotonic()
+        if seconds > 0:
+            raise refused(lane, self._quotas[lane], known[1]._replace(seconds=seconds))
+        del self._shut[lane, token_id]
+
+
+def headers(lane: Lane, quota: Quota, taken: Taken) -> dict[str, str]:
+    """What is left of a quota, in the words of draft-ietf-httpapi-ratelimit-headers."""
+    return {
+        "RateLimit-Policy": f'"{lane}";q={quota.amount};w={quota.seconds}',
+        "RateLimit": f'"{lane}";r={taken.left};t={math.ceil(taken.seconds)}',
+    }
+
+
+def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
+    """One call too many, and counted as such."""
+    LIMITED.labels(lane).inc()
+    return refusal(lane, quota, taken)
+
+
+def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
+    """One call too many."""
+    wait = max(1, math.ceil(taken.seconds))
+    whose = "look-ups of unknown tokens from this address" if lane is Lane.STRANGERS else f"{lane} of this token"
+    said = f"At most {quota.amount} {whose} in {quota.seconds} s; come again in {wait} s."
+    fault = FieldFault(field="Authorization", message=said, code="rate_limited")
+    told = {"Retry-After": str(wait), **headers(lane, quota, taken._replace(left=0))}
+    return Refusal("rate_limited", said, errors=[fault], headers=told)
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """Whom a call without a known token is counted for: an address, and of IPv6 the network of its site."""
+    if client is None:
+        return "nobody"  # a Unix socket: whoever is behind it counts as one
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return client[0]
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return str(address)

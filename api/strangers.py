@@ -1,0 +1,49 @@
+"""Looking up tokens for callers, so that a flood of random ones does not reach the broker."""
+
+import time
+from collections import OrderedDict
+from contextvars import ContextVar
+from typing import Final
+
+from api.limit_settings import Lane
+from api.limits import Limits, address_of
+from broker.connection import Broker
+from broker.token_store import Token, TokenStore, digest_of
+
+MOST_KNOWN: Final = 100_000
+client: Final[ContextVar[tuple[str, int] | None]] = ContextVar("client", default=None)
+"""Where the call that is being answered comes from, as ASGI has it."""
+
+
+class BoundedLookups(TokenStore):
+    """The tokens, for whoever calls. An address may ask for so many that nobody knows, and then waits.
+
+    Tokens that were good here before are asked for all the same, so a flood shuts out none of the agents that beat
+    through the same proxy; and a token that turns out to be good costs its address nothing.
+    """
+
+    def __init__(self, broker: Broker, limits: Limits) -> None:
+        super().__init__(broker)
+        self._limits = limits
+        self._good: OrderedDict[int, None] = OrderedDict()
+
+    async def find(self, secret: str) -> Token | None:
+        """The token with this secret, valid or not; None where there is none.
+
+        Raises:
+            Refusal: too many that nobody knows came from this address.
+            BrokerUnavailable: the server cannot be reached.
+        """
+        name = int(digest_of(secret)[:15], 16)
+        if name not in self._good:
+            self._limits.look_here(Lane.STRANGERS, address_of(client.get()), now=time.monotonic())
+        token = await super().find(secret)
+        if token is None:
+            self._good.pop(name, None)
+            self._limits.charge(Lane.STRANGERS, address_of(client.get()), now=time.monotonic())
+        else:
+            self._good[name] = None
+            self._good.move_to_end(name)
+            while len(self._good) > MOST_KNOWN:
+                self._good.popitem(last=False)
+        return token

@@ -1,0 +1,115 @@
+"""What a flood of bad tokens costs those who beat with a good one: 30 % of all calls, another random token each time.
+
+    .venv/bin/python bench/bad_tokens.py
+
+One real API process with a broker of its own, loaded to the brim over some connections (bench/load.py) in rounds: good
+heartbeats alone, then the same with bad ones in between. What is compared is the rate of the good ones, and how many
+commands the broker executed for a good one in either case.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+
+from bench import stage
+from bench.heartbeats import Server, api_for, beat, wait_until_answers
+from bench.stage import machine
+from broker.settings import BrokerSettings
+
+TARGET: Final = 0.8
+
+
+def commands(settings: BrokerSettings) -> int:
+    """How many the broker has executed so far."""
+    with redis.Redis.from_url(settings.url) as client:
+        return int(client.info("stats")["total_commands_processed"])
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Rounds without and with bad tokens, in turn."""
+    shares = {"good": 0.0, "flooded": given.share}
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in shares}
+    with contextlib.ExitStack() as stack:
+        api, port, settings = api_for(given.hosts, stack)
+        wait_until_answers(f"http://127.0.0.1:{port}/readyz")
+        token: str = json.loads((settings.state_dir / "tokens.json").read_text())["agent"]
+        server = Server(api, port, token, given.hosts)
+        for share in shares.values():
+            beat(server, given, min(1.0, given.seconds), bad=share)
+        for _ in range(given.rounds):
+            for name, share in shares.items():
+                before = commands(settings)
+                one = beat(server, given, given.seconds, bad=share)
+                rounds[name].append(one | {"commands": (commands(settings) - before) / max(1, one["answers"])})
+        setting = machine(settings)
+    found = {name: told_of(measured) for name, measured in rounds.items()}
+    return {
+        "machine": setting,
+        "load": {name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share")},
+        **found,
+        "kept": found["flooded"]["per_second"] / found["good"]["per_second"],
+    }
+
+
+def told_of(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each number over the rounds."""
+    bad: Counter[str] = Counter()
+    for one in rounds:
+        bad.update(one["bad_answers"])
+    return {
+        "per_second": statistics.median(one["per_second"] for one in rounds),
+        "ms": {name: statistics.median(one["ms"][name] for one in rounds) for name in rounds[0]["ms"]},
+        "commands_per_good_beat": statistics.median(one["commands"] for one in rounds),
+        "bad_per_second": sum(bad.values()) / sum(one["seconds"] for one in rounds),
+        "bad_answers": dict(bad),
+    }
+
+
+def told(measured: dict[str, Any]) -> str:
+    """For people."""
+    load = measured["load"]
+    rounds = f"median of {load['rounds']} x {load['seconds']:g} s"
+    lines = [
+        *stage.told(measured["machine"]),
+        f"{load['connections']} connections, {load['hosts']:,} hosts, {rounds}",
+        "",
+        f"{'':24}{'good beats/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'commands each':>15}{'bad calls/s':>13}",
+    ]
+    for name, title in (("good", "good tokens alone"), ("flooded", f"{load['share']:.0%} bad tokens")):
+        one = measured[name]
+        lines.append(
+            f"{title:24}{one['per_second']:>14,.0f}{one['ms']['p50']:>9.2f}{one['ms']['p99']:>9.2f}"
+            f"{one['commands_per_good_beat']:>15.3f}{one['bad_per_second']:>13,.0f}"
+        )
+    answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(measured["flooded"]["bad_answers"].items()))
+    lines += ["", f"bad tokens were answered {answers}"]
+    lines.append(f"good heartbeats keep {measured['kept']:.1%} of their rate (target: at least {TARGET:.0%})")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
+    parser.add_argument("--hosts", type=int, default=1_000, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one round; default: %(default)s")
+    parser.add_argument("--share", type=float, default=0.3, help="of calls with a bad token; default: %(default)s")
+    parser.add_argument("--most", type=int, default=10**9, help="answers after which a round ends; default: no bound")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    given = parser.parse_args(arguments)
+    if given.connections <= 0 or given.hosts <= 0 or given.rounds <= 0 or given.seconds <= 0 or not 0 < given.share < 1:
+        parser.error("numbers must be positive, and the share below 1")
+    measured = run(given)
+    print(json.dumps(measured, indent=2) if given.json else told(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
