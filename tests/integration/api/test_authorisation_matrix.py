@@ -104,7 +104,7 @@ def test_every_route_stands_in_the_table(tmp_path: Path) -> None:
     routes = {
         (method, route.path)
         for route in iter_route_contexts(app.routes)
-        for method in (route.methods or {"WEBSOCKET"})
+        for method in (route.methods or ())
         if method != "HEAD"
     }
     missing, gone = sorted(routes - set(ROUTES)), sorted(set(ROUTES) - routes)
