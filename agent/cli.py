@@ -81,8 +81,14 @@ _later = _under("Accepted, without effect in this version")
          help=f"Authentication token; better in {TOKEN_VARIABLE} or --token-file. It is kept out of process lists.")
 @_server("--token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
          help="Read the token from a file, anew for each call.")
+@_server("--enrolment-token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+         help="Buy this host a credential of its own, once, with the enrolment token in this file.")
 @_server("--ca-bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
          help="Certificates to trust instead of the built-in ones.")
+@_server("--client-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+         help="A certificate to show to the server, whose common name is this host's name; its key is in it, or in:")
+@_server("--client-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+         help="The key of --client-cert.")
 @_server("--heartbeat-interval", type=click.IntRange(1, _MAX_INTERVAL), default=30, show_default=True,
          metavar="SECONDS", help="Pace of heartbeats where the server does not name one.")
 @_server("--wait", type=click.IntRange(0, _MAX_WAIT), default=25, show_default=True, metavar="SECONDS",
@@ -148,7 +154,10 @@ def _agent_settings(given: dict[str, Any], notices: tuple[str, ...]) -> AgentSet
         state_dir=state.path,
         token=_token(given),
         token_file=given["token_file"],
+        enrolment_token_file=given["enrolment_token_file"],
         ca_bundle=given["ca_bundle"],
+        client_cert=given["client_cert"],
+        client_key=given["client_key"],
         interval=timedelta(seconds=given["heartbeat_interval"]),
         wait=timedelta(seconds=given["wait"]),
         send_timeout=timedelta(seconds=given["server_upload_timeout"]),

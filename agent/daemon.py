@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -17,8 +18,9 @@ from agent.capture import capture, installed
 from agent.conductor import Conductor
 from agent.courier import Courier
 from agent.credentials import BadToken, Secret, is_exposed, read_token_file
+from agent.enrolment import OwnCredential, enrol
 from agent.heartbeater import Heartbeater, Identity, Pace
-from agent.host import agent_version, ip_address
+from agent.host import agent_version, host_id, ip_address
 from agent.ledger import Ledger
 from agent.output import save
 from agent.replies import Defaults
@@ -28,6 +30,7 @@ from agent.settings import AgentSettings, sends_in_clear
 from agent.state_dir import StateDir, StateDirUnusable
 from agent.transport import Transport, TransportError
 from agent.waiting import unless
+from protocol.enrolment import EnrolmentWish
 
 log: FilteringBoundLogger = structlog.get_logger()
 
@@ -58,10 +61,17 @@ def serve(settings: AgentSettings) -> int:
             except OSError as error:
                 raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
             with ledger:
-                return asyncio.run(_Daemon(settings, state, ledger).run())
+                return _run(settings, state, ledger)
         finally:
             if file is not None:
                 file.close()
+
+
+def _run(settings: AgentSettings, state: StateDir, ledger: Ledger) -> int:
+    try:
+        return asyncio.run(_Daemon(settings, state, ledger).run())
+    except (BadToken, ssl.SSLError) as error:  # a credential, or a file of --ca-bundle and --client-cert
+        raise StateDirUnusable(str(error)) from error
 
 
 def _say_once(settings: AgentSettings) -> None:
@@ -76,7 +86,7 @@ def _say_once(settings: AgentSettings) -> None:
     )
     for notice in settings.notices:
         log.warning("option without effect", note=notice)
-    if settings.token is None and settings.token_file is None:
+    if settings.token is None and settings.token_file is None and settings.enrolment_token_file is None:
         log.warning("no token: only a server without authentication will answer")
     elif sends_in_clear(settings.server):
         log.warning("the token travels unencrypted; use https://", server=settings.server)
@@ -87,6 +97,8 @@ def _say_once(settings: AgentSettings) -> None:
 class _Daemon:
     def __init__(self, settings: AgentSettings, state: StateDir, ledger: Ledger) -> None:
         self._settings = settings
+        self._own = OwnCredential(state.path)
+        self._own_secret = self._own.read()
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -104,9 +116,11 @@ class _Daemon:
         )
         self._transport = Transport(
             settings.server,
-            token=_token_source(settings),
+            token=self._token_source(_token_source(settings)),
             user_agent=f"gprofiler/{agent_version()}",
             ca_bundle=settings.ca_bundle,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
             send_timeout=settings.send_timeout,
         )
         self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)
@@ -128,6 +142,7 @@ class _Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         async with contextlib.aclosing(self._transport):
             self._books.close_the_past()
+            await self._enrol()
             roles = [
                 asyncio.create_task(role, name=name)
                 for name, role in (
@@ -150,6 +165,27 @@ class _Daemon:
             await asyncio.gather(*roles, stopping, return_exceptions=True)
             log.info("agent stopped")
         return 1 if broken else 0
+
+    async def _enrol(self) -> None:
+        """Buy a credential of our own before the first heartbeat, if we are to have one."""
+        token_file = self._settings.enrolment_token_file
+        if token_file is None or self._own_secret is not None:
+            return
+        try:
+            wish = EnrolmentWish(
+                service_name=self._settings.service_name, hostname=self._settings.hostname,
+                host_id=host_id(self._settings.state_dir),
+            )  # fmt: skip
+            self._own_secret = await enrol(
+                self._own, self._transport, wish, token_file=token_file, cap=self._settings.interval,
+                stopping=self._stopping,
+            )  # fmt: skip
+        except OSError as error:
+            raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
+
+    def _token_source(self, otherwise: Callable[[], Secret | None]) -> Callable[[], Secret | None]:
+        """Our own credential, once we have one."""
+        return lambda: self._own_secret or otherwise()
 
     async def _wind_up(self) -> None:
         """Keep what was sampled and tell the server, within `DRAIN` and `FAREWELL`; the ledger knows the rest."""
@@ -187,6 +223,7 @@ class _Daemon:
             service_name=self._settings.service_name,
             agent_version=agent_version(),
             ip_address=await asyncio.to_thread(ip_address, self._settings.server),
+            host_id=host_id(self._settings.state_dir) if self._own_secret is not None else None,
         )
 
 

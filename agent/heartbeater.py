@@ -45,12 +45,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who beats."""
+    """Who beats. `host_id` is told where the host has a credential of its own, which is held to it."""
 
     hostname: str
     service_name: str
     agent_version: str
     ip_address: str
+    host_id: str | None = None
 
 
 class Heartbeater:
@@ -181,6 +182,7 @@ class Heartbeater:
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             received_command_ids=list(acks.received),
             executed_command_ids=list(acks.executed),
+            host_id=self._identity.host_id,
             capabilities=self._capabilities if self._capabilities != self._capabilities_told else None,
         )
 

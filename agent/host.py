@@ -1,12 +1,16 @@
 """What the agent says of its host."""
 
+import hashlib
 import socket
+import uuid
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 _DISTRIBUTION: Final = "performance-studio"
 _UNKNOWN_ADDRESS: Final = "127.0.0.1"
+_MACHINE_ID: Final = Path("/etc/machine-id")
 
 
 def hostname() -> str:
@@ -33,3 +37,26 @@ def ip_address(server: str) -> str:
             return str(probe.getsockname()[0])
     except OSError:
         return _UNKNOWN_ADDRESS
+
+
+def host_id(state_dir: Path) -> str:
+    """What this machine is called, the same for as long as it is this machine.
+
+    Made from /etc/machine-id (man 5 machine-id: an application must not tell it as it is); where there is none, as in
+    many containers, it is made up once and kept in the state directory.
+
+    Raises:
+        OSError: it can be neither read nor kept.
+    """
+    try:
+        machine = _MACHINE_ID.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        machine = ""
+    if machine:
+        return hashlib.sha256(f"performance-studio host\0{machine}".encode()).hexdigest()[:32]
+    kept = state_dir / "host_id"
+    if not kept.exists():
+        draft = kept.with_name(".host_id")
+        draft.write_text(uuid.uuid4().hex)
+        draft.replace(kept)
+    return kept.read_text(encoding="ascii").strip()

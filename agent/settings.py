@@ -47,7 +47,10 @@ class AgentSettings:
     state_dir: Path
     token: Secret | None = field(repr=False, default=None)
     token_file: Path | None = None
+    enrolment_token_file: Path | None = None
     ca_bundle: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
     interval: timedelta = timedelta(seconds=30)
     wait: timedelta = timedelta(seconds=25)
     send_timeout: timedelta = timedelta(seconds=30)

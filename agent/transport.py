@@ -14,11 +14,13 @@ import httpx
 from agent.credentials import Secret
 from agent.replies import NotAReply, Reply, read_reply
 from protocol.completions import Completion
+from protocol.enrolment import EnrolmentWish
 from protocol.heartbeats import Heartbeat
 from protocol.pacing import MAX_INTERVAL
 
 HEARTBEAT_PATH: Final = "/api/metrics/heartbeat"
 COMPLETION_PATH: Final = "/api/metrics/command_completion"
+ENROLMENT_PATH: Final = "/api/v1/enrol"
 _CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 10.0
 """How much later than asked for the answer to a held heartbeat may come."""
@@ -62,12 +64,14 @@ class Transport:
         token: Callable[[], Secret | None],
         user_agent: str,
         ca_bundle: Path | None,
+        client_cert: Path | None = None,
+        client_key: Path | None = None,
         send_timeout: timedelta,
     ) -> None:
         """Open nothing yet.
 
         Raises:
-            OSError: the CA bundle cannot be read.
+            OSError: the CA bundle or the client's certificate cannot be read.
         """
         self._server = server
         self._token = token
@@ -75,6 +79,9 @@ class Transport:
         verify: ssl.SSLContext | bool = False  # an http:// address needs no certificates, whose loading costs memory
         if urlsplit(server).scheme == "https":
             verify = ssl.create_default_context(cafile=str(ca_bundle)) if ca_bundle else True
+            if client_cert is not None:
+                verify = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context()
+                verify.load_cert_chain(client_cert, client_key)
         self._client = httpx.AsyncClient(verify=verify, headers={"User-Agent": user_agent})
 
     async def aclose(self) -> None:
@@ -115,10 +122,25 @@ class Transport:
             rounded = completion.model_copy(update={"execution_time": max(1, round(exact))})
             await self._post(COMPLETION_PATH, rounded, {}, read_timeout=self._send_timeout)
 
+    async def enrol(self, wish: EnrolmentWish, token: Secret) -> None:
+        """Buy this host a credential of its own, with an enrolment token.
+
+        Raises:
+            Unreachable: no answer.
+            Refused: an error status.
+        """
+        await self._post(ENROLMENT_PATH, wish, {}, read_timeout=self._send_timeout, token=token)
+
     async def _post(
-        self, path: str, body: Heartbeat | Completion, headers: dict[str, str], *, read_timeout: float
+        self,
+        path: str,
+        body: Heartbeat | Completion | EnrolmentWish,
+        headers: dict[str, str],
+        *,
+        read_timeout: float,
+        token: Secret | None = None,
     ) -> httpx.Response:
-        token = self._token()
+        token = token or self._token()
         authorization = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
         began = time.monotonic()
         try:

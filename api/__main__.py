@@ -8,15 +8,18 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
+from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.connections import BoundedProtocol
+from api.metrics import counting_together
 from api.settings import ApiSettings
 from api.worker_processes import LIFELINE, Workers, claim, command_of, listener
 from broker import config
@@ -76,13 +79,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def config_of(app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "") -> uvicorn.Config:
-    """How we run an application; the benchmark runs a constant answer just so.
+def config_of(
+    app: ASGIApp, *, host: str, port: int, trusted_proxies: str = "", settings: ApiSettings | None = None
+) -> uvicorn.Config:
+    """How we run an application, by https where settings say so; the benchmark runs a constant answer just so.
 
     By itself uvicorn believes whoever calls from this machine when they say where they come from.
     """
+    tls: dict[str, Any] = {}
+    if settings is not None and settings.tls_cert is not None:
+        tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
+    if settings is not None and settings.tls_client_ca is not None:
+        # Not required of everybody: people come with tokens alone. Whoever shows one must show a good one.
+        tls |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return uvicorn.Config(
-        app, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
+        app, **tls, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
         ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
@@ -104,15 +115,22 @@ def main() -> None:
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="no tokens: everybody may do everything; loopback only"
     )
+    for name, told in (
+        ("--tls-cert", "serve https with this certificate (PEM)"),
+        ("--tls-key", "its key"),
+        ("--tls-client-ca", "agents must show a certificate that one of these vouches for, with their host's name"),
+    ):
+        parser.add_argument(name, type=Path, default=None, metavar="FILE", help=told)
     config.add_arguments(parser)
     given = parser.parse_args()
+    tls = {name: value for name, value in vars(given).items() if name.startswith("tls_") and value is not None}
     classes = (ApiSettings, BrokerSettings)
     try:
         flags = config.apply(given, classes)
         if given.show_config:
             print(config.as_json(classes, flags))  # noqa: T201 - what was asked for
             return
-        settings, broker_settings = ApiSettings(), BrokerSettings()
+        settings, broker_settings = ApiSettings(**tls), BrokerSettings()
     except ValueError as error:
         sys.exit(f"api: {error}")
     settings.insecure_no_auth = settings.insecure_no_auth or given.insecure_no_auth
@@ -132,9 +150,14 @@ def main() -> None:
     except (OSError, ValueError, TracesNeedTheExtra) as error:
         sys.exit(f"api: {error}")
     parent = socket.socket(fileno=int(lifeline)) if lifeline is not None else None
-    served = config_of(app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies)
+    served = config_of(
+        app, host=given.host, port=given.port, trusted_proxies=settings.trusted_proxies, settings=settings
+    )  # fmt: skip
     server = Server(served, parent)
-    server.run(sockets)
+    try:
+        server.run(sockets)
+    except (OSError, ssl.SSLError) as error:  # the files of --tls-…, which are read now
+        sys.exit(f"api: {error}")
     if not server.started:
         sys.exit(1)
 
@@ -145,7 +168,7 @@ def serve_with(workers: int, *, host: str, port: int) -> int:
         claimed = claim(host, port)
     except OSError as error:
         sys.exit(f"api: {error}")
-    with claimed:
+    with claimed, counting_together():
         # Of a flag that is given twice the last one counts.
         command = command_of([*sys.argv[1:], "--port", str(claimed.getsockname()[1])])
         return Workers(workers, command, drain_seconds=KILLED_AFTER_SECONDS).run()

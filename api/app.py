@@ -24,6 +24,7 @@ from api.routes import (
     commands,
     completions,
     dead_letters,
+    enrolment,
     events,
     fleet_status,
     health,
@@ -70,8 +71,11 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(parts.nudges.listen(), name="nudges"),
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
+                asyncio.create_task(parts.authenticator.follow_changes(), name="tokens"),
                 asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
+            if parts.people is not None:
+                tasks.append(asyncio.create_task(parts.people.keys.follow(), name="issuer's keys"))
             _spare_the_collector()
             try:
                 yield
@@ -86,8 +90,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     every = (
-        profile_requests, bulk_requests, heartbeats, completions, requests, schedules, hosts, roles, dead_letters,
-        tokens, health, audit, events, metrics, commands, fleet_status,
+        profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
+        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -39,7 +39,10 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("PATCH", "/api/v1/schedules/{schedule_id}"): "schedule.change",
     ("DELETE", "/api/v1/schedules/{schedule_id}"): "schedule.delete",
     ("POST", "/api/v1/tokens"): "token.create",
+    ("POST", "/api/v1/tokens/{token_id}/rotate"): "token.rotate",
     ("DELETE", "/api/v1/tokens/{token_id}"): "token.revoke",
+    ("POST", "/api/v1/enrol"): "host.enrol",
+    ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "host.release",
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "dead_letter.replay",
 }
 """Every route that acts -> its action. Heartbeats are no acts; what they carry is in the results."""

@@ -1,49 +1,80 @@
-"""Who is calling, and what they may do."""
+"""Who is calling: the one place that turns an Authorization header into a token."""
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-from fastapi import Request
+import structlog
 
+from api.people import People, looks_signed
 from api.problems import Refusal
+from api.remembered import Known, Memory
+from broker.errors import BrokerUnavailable
+from broker.token_changes import TokenChanges
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
 
+log = structlog.get_logger(__name__)
+
 REMEMBERED_SECONDS: Final = 3.0
-"""How long a token is not looked up again: a revocation bites within this."""
-REMEMBERED_TOKENS: Final = 10_000
+"""How long a token is not looked up again while changes are not heard: a revocation bites within this."""
+REMEMBERED_WHILE_HEARD_SECONDS: Final = 300.0
+"""Likewise while they are heard: what changes is forgotten at once."""
+HEARD_WITHIN_SECONDS: Final = 2.5
+"""Changes that were heard so long ago still count as heard; a look is due every second."""
+REMEMBERED_TOKENS: Final = 100_000
+REMEMBERED_UNKNOWN: Final = 10_000
+REMEMBERED_PEOPLE: Final = 10_000
+PERSON_REMEMBERED_SECONDS: Final = 60.0
+"""A key that the issuer withdraws ends the sign-ins made with it within this, once we have heard of it."""
 LONGEST_SECRET: Final = 512
+LONGEST_RECALLED: Final = LONGEST_SECRET + len("Bearer ")
+TELL_USE_EVERY_SECONDS: Final = 60.0
 
 ANYBODY: Final = Token(ANYBODY_ID, TokenKind.ADMIN, DEFAULT_TENANT, ("*",), datetime.fromtimestamp(0, UTC))
 """The caller where authentication is switched off."""
 
 
-class Known(NamedTuple):
-    """What was found lately: when (on the monotonic clock), and the token, None where there is none."""
-
-    at: float
-    token: Token | None
-
-
 class Authenticator:
-    """Finds the token of a call, with a short and bounded memory for found and unknown ones alike."""
+    """Finds the token of a call. Found and unknown ones are remembered, each in a bounded memory of its own.
 
-    def __init__(self, store: TokenStore, *, switched_off: bool = False) -> None:
+    Whoever holds a connection open asks again every second or so: of what is remembered that costs next to nothing,
+    and what has changed is not remembered.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        changes: TokenChanges | None = None,
+        people: People | None = None,
+        *,
+        switched_off: bool = False,
+    ) -> None:
+        """Remember nothing yet.
+
+        Args:
+            store: where tokens are.
+            changes: where their changes are heard, once `follow_changes` runs; None: nobody listens.
+            people: who signs in elsewhere; None: nobody.
+            switched_off: whether everybody may do everything.
+        """
         self._store = store
+        self._changes = changes
+        self._people = people
         self._switched_off = switched_off
-        self._seen: OrderedDict[str, Known] = OrderedDict()
-        self._headers: OrderedDict[bytes, Known] = OrderedDict()
-        self._looked_up: dict[str, asyncio.Future[Known]] = {}
+        self._seen = Memory(REMEMBERED_TOKENS)
+        self._unknown = Memory(REMEMBERED_UNKNOWN)
+        self._persons = Memory(REMEMBERED_PEOPLE)
+        self._looked_up: dict[str, asyncio.Future[Token | None]] = {}
+        self._changes_heard = 0
+        self._used: dict[str, float] = {}
 
-    async def identify(self, request: Request) -> Token:
-        """The caller's token.
+    async def identify(self, headers: Mapping[str, str]) -> Token:
+        """The caller's token. `headers` are looked up in lower case.
 
         Raises:
             Refusal: there is none, or it is unknown, revoked or expired. The answer does not say which.
@@ -51,121 +82,121 @@ class Authenticator:
         """
         if self._switched_off:
             return ANYBODY
-        header = request.headers.get("authorization", "")
-        scheme, _, secret = header.partition(" ")
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
-            raise _unauthenticated("Send the header Authorization: Bearer TOKEN.")
-        known = await self._look_up(secret.strip())
-        if len(header) <= LONGEST_SECRET:
-            _remember(self._headers, _key(header.encode("latin-1")), known)
-        if known.token is None or not known.token.is_valid(datetime.now(UTC)):
-            raise unknown_token()
-        return known.token
+            raise unauthenticated("Send the header Authorization: Bearer TOKEN.")
+        token = await self._look_up(secret.strip())
+        if token is None or not token.is_valid(datetime.now(UTC)):
+            raise unauthenticated("This token is unknown, revoked or expired.")
+        return token
 
     def recall(self, authorization: bytes) -> Known | None:
         """What is known of a caller by the whole header, without asking anybody; None: `identify` must find out.
 
-        Without a token: what `identify` would refuse by `unknown_token`.
+        Without a token: what `identify` would refuse. People are never known here.
         """
         if self._switched_off:
             return Known(0.0, ANYBODY)
-        known = self._headers.get(_key(authorization))
-        if known is None or time.monotonic() - known.at >= REMEMBERED_SECONDS:
+        scheme, _, secret = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
             return None
-        if known.token is not None and not known.token.is_valid(datetime.now(UTC)):
+        known = self._remembered(digest_of(secret.strip().decode("ascii")), time.monotonic())
+        if known is not None and known.token is not None and not known.token.is_valid(datetime.now(UTC)):
             return Known(known.at, None)
         return known
 
-    async def _look_up(self, secret: str) -> Known:
-        """What is known of a secret; of those who ask at the same time one asks for all."""
-        now = time.monotonic()
+    async def follow_changes(self) -> None:
+        """Forget tokens that change, and tell what was used; until cancelled."""
+        if self._changes is None:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._changes.follow(self._hear), name="changes of tokens")
+            while True:
+                await asyncio.sleep(TELL_USE_EVERY_SECONDS)
+                try:
+                    await self.tell_use()
+                except BrokerUnavailable as error:
+                    log.debug("use of tokens not told", reason=error.reason)
+
+    async def tell_use(self) -> None:
+        """Store which tokens were used since this was told last.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; it is told the next time.
+        """
+        used, self._used = self._used, {}
+        try:
+            await self._store.note_used(used)
+        except BrokerUnavailable:
+            self._used = {**used, **self._used}
+            raise
+
+    def _hear(self, token_ids: Collection[str] | None) -> None:
+        """Forget what has changed. What is being asked for now is not remembered: it may be older than the change."""
+        self._changes_heard += 1
+        self._looked_up.clear()
+        if token_ids is None:
+            self._seen.clear()
+        else:
+            self._seen.forget(frozenset(token_ids))
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def _remembered(self, digest: str, now: float) -> Known | None:
+        found = self._seen.lately(digest, now=now, within=self._patience())
+        return found or self._unknown.lately(digest, now=now, within=REMEMBERED_SECONDS)
+
+    def _patience(self) -> float:
+        is_heard = self._changes is not None and self._changes.silence < HEARD_WITHIN_SECONDS
+        return REMEMBERED_WHILE_HEARD_SECONDS if is_heard else REMEMBERED_SECONDS
+
+    async def _look_up(self, secret: str) -> Token | None:
+        """The token of a secret; of those who ask at the same time one asks for all."""
+        if self._people is not None and looks_signed(secret):
+            return await self._person(secret, self._people)
         if len(secret) > LONGEST_SECRET:
-            return Known(now, None)
+            return None
         digest = digest_of(secret)
-        known = self._seen.get(digest)
-        if known is not None and now - known.at < REMEMBERED_SECONDS:
-            return known
+        known = self._remembered(digest, time.monotonic())
+        if known is not None:
+            return known.token
         asking = self._looked_up.get(digest)
         if asking is None:
-            asking = asyncio.ensure_future(self._find(secret, digest, now))
+            asking = asyncio.ensure_future(self._find(secret, digest))
             self._looked_up[digest] = asking
             asking.add_done_callback(partial(self._found, digest))
         return await asyncio.shield(asking)
 
-    def _found(self, digest: str, asking: asyncio.Future[Known]) -> None:
-        self._looked_up.pop(digest, None)
+    def _found(self, digest: str, asking: asyncio.Future[Token | None]) -> None:
+        if self._looked_up.get(digest) is asking:  # after a change that was heard others ask anew
+            del self._looked_up[digest]
         if not asking.cancelled():
             asking.exception()  # those who asked have it; there may be nobody left of them
 
-    async def _find(self, secret: str, digest: str, now: float) -> Known:
-        known = Known(now, await self._store.find(secret))
-        _remember(self._seen, digest, known)
-        return known
+    async def _find(self, secret: str, digest: str) -> Token | None:
+        now, heard = time.monotonic(), self._changes_heard
+        token = await self._store.find(secret)
+        if token is None:
+            self._unknown.keep(digest, Known(now, None))
+            return None
+        self._used[token.token_id] = time.time()
+        if heard == self._changes_heard:
+            self._seen.keep(digest, Known(now, token))
+        return token
+
+    async def _person(self, text: str, people: People) -> Token | None:
+        digest, now = digest_of(text), time.monotonic()
+        known = self._persons.lately(digest, now=now, within=PERSON_REMEMBERED_SECONDS) or self._unknown.lately(
+            digest, now=now, within=REMEMBERED_SECONDS
+        )
+        if known is not None:
+            return known.token
+        person = await people.token_of(text)
+        (self._unknown if person is None else self._persons).keep(digest, Known(now, person))
+        return person
 
 
-Key = TypeVar("Key", str, bytes)
-
-
-def _key(authorization: bytes) -> bytes:
-    """What a header is remembered by: no secret stays in memory. Takes less than a microsecond."""
-    return sha256(authorization).digest()
-
-
-def _remember(seen: OrderedDict[Key, Known], key: Key, known: Known) -> None:
-    """Keep what was found; of too many the oldest goes."""
-    seen[key] = known
-    seen.move_to_end(key)
-    while len(seen) > REMEMBERED_TOKENS:
-        seen.popitem(last=False)
-
-
-def _unauthenticated(why: str) -> Refusal:
+def unauthenticated(why: str) -> Refusal:
+    """The refusal of a caller that nobody knows."""
     fault = FieldFault(field="Authorization", message=why, code="unauthenticated")
     return Refusal("unauthenticated", why, errors=[fault])
-
-
-def unknown_token() -> Refusal:
-    """The refusal of a token that is no good. Does not say why."""
-    return _unauthenticated("This token is unknown, revoked or expired.")
-
-
-def may_beat(token: Token, service: str) -> bool:
-    """Whether a token may send heartbeats for a service: whether neither `require` nor `require_service` refuses it."""
-    return token.kind in _BEATERS and ("*" in token.services or token.covers(service))
-
-
-_BEATERS: Final = frozenset({TokenKind.AGENT, TokenKind.ADMIN})
-
-
-def require(token: Token, kinds: Collection[TokenKind]) -> None:
-    """Refuse a token that is not of these kinds; an admin's may do everything.
-
-    Raises:
-        Refusal: it may not.
-    """
-    if token.kind is not TokenKind.ADMIN and token.kind not in kinds:
-        needed = " or ".join(sorted({*kinds, TokenKind.ADMIN}))
-        fault = FieldFault(field="Authorization", message=f"a token of kind {needed} is needed", code="token_kind")
-        raise Refusal("forbidden", f"A token of kind {token.kind} may not do this.", errors=[fault])
-
-
-def require_every_service(token: Token) -> None:
-    """Refuse a token of some services alone: whoever makes tokens could grant itself the rest.
-
-    Raises:
-        Refusal: it covers not every service.
-    """
-    if "*" not in token.services:
-        fault = FieldFault(field="Authorization", message="a token of every service is needed", code="token_scope")
-        raise Refusal("forbidden", "Tokens are managed by an admin of every service.", errors=[fault])
-
-
-def require_service(token: Token, service: str, *, field: str = "service_name") -> None:
-    """Refuse a token whose patterns do not cover a service; `field` says where it was named.
-
-    Raises:
-        Refusal: they do not.
-    """
-    if not token.covers(service):
-        fault = FieldFault(field=field, message="this token does not cover the service", code="token_scope")
-        raise Refusal("forbidden", "This token does not cover the service.", errors=[fault])

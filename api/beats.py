@@ -1,21 +1,30 @@
 """What a heartbeat is to the broker, and what the broker's answer is to the agent."""
 
+import time
+from collections.abc import Awaitable
 from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
+from msgspec import structs
 
 from api.deliveries import tell_delivered
+from api.ownership import Peer, credential_of, spoken
 from broker.codec import ms
 from broker.host_registry import facts_of
 from broker.inventory import packed
-from broker.scripts import Beat, Delivered, Idle
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle
+from broker.token_store import Token
 from protocol.commands import CommandReader
 from protocol.heartbeats import RUNNING, Heartbeat, HeartbeatReply
 from protocol.names import HostKey
 from protocol.pacing import stale_after
+
+if TYPE_CHECKING:  # the parts hold what holds heartbeats, which asks here
+    from api.dependencies import Studio
 
 
 @lru_cache
@@ -23,10 +32,18 @@ def _silent_after_ms(interval: int) -> int:
     return ms(stale_after(timedelta(seconds=interval)).total_seconds())
 
 
-def heard_of(heartbeat: Heartbeat, *, tenant: str, interval: int) -> Beat:
-    """A heartbeat of a tenant's host; `interval` (s) is the pace that the answer asks for."""
+def heard_of(heartbeat: Heartbeat, caller: Token, peer: Peer, *, interval: int) -> Beat:
+    """A heartbeat of a host of the caller's tenant, and what the broker is to know of the caller.
+
+    Args:
+        heartbeat: what the agent says.
+        caller: its token.
+        peer: whose certificate the connection has.
+        interval: the pace (s) that the answer asks for.
+    """
+    host = HostKey(caller.tenant, heartbeat.service_name, heartbeat.hostname)
     return Beat(
-        host=HostKey(tenant, heartbeat.service_name, heartbeat.hostname),
+        host=host,
         last_command_id=heartbeat.last_command_id or "",
         has_begun=heartbeat.status == RUNNING,
         received_ids=heartbeat.received_command_ids,
@@ -35,7 +52,23 @@ def heard_of(heartbeat: Heartbeat, *, tenant: str, interval: int) -> Beat:
         inventory=packed(heartbeat.containers),
         silent_after_ms=_silent_after_ms(interval),
         agent_time=heartbeat.timestamp or "",
+        by=credential_of(caller, host, peer, host_id=heartbeat.host_id or ""),
     )
+
+
+async def exchange(heard: Beat, parts: "Studio") -> Idle | Delivered:
+    """One heartbeat, as far as its token may speak for the host.
+
+    Raises:
+        Refusal: it may not; nothing was done.
+        BrokerUnavailable: the server cannot be reached.
+    """
+
+    def say(by: Credential) -> Awaitable[Idle | Delivered | Contested]:
+        asked = heard if by is heard.by else structs.replace(heard, by=by)
+        return parts.command_store.exchange(asked, now=time.time())
+
+    return await spoken(say, heard.by, heard.host, parts.tokens)
 
 
 def reply_of(outcome: Idle | Delivered, *, interval: int) -> Response:

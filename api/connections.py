@@ -4,7 +4,7 @@ Without them one connection without a token fills the memory with headers, or st
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
 ARRIVES_WITHIN: Final = timedelta(seconds=30)
 """From the connection, or the first byte of a later call, to the end of its body."""
-
+PEER: Final = "studio.peer"
+"""The extension of a call's scope that says whose certificate its connection has: `{"common_name": …}`."""
 DISCONNECT: Final = "studio.disconnect"
 """An extension of the scope: a function that takes what to call once when the client goes away, or None again.
 
@@ -35,11 +36,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
-        self._extensions = {DISCONNECT: self._watch}
+        self._extensions: dict[str, Any] = {DISCONNECT: self._watch}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
         super().connection_made(transport)
+        # The TLS layer has verified it, or there is none: uvicorn does not hand it on.
+        name = common_name(transport.get_extra_info("peercert"))
+        if name is not None:
+            self._extensions[PEER] = {"common_name": name}
         self._is_arriving = True
         self._be_patient()
 
@@ -54,9 +59,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._on_gone = None
 
     def on_message_begin(self) -> None:
-        """Tell the application of the extension."""
+        """Tell the application when its client goes away, and whose certificate the connection has."""
         super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # ours is a function
+        self.scope["extensions"] = self._extensions
 
     def data_received(self, data: bytes) -> None:
         """Parse, counting; most calls come whole and need no timer."""
@@ -105,3 +110,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._patience = None
         self.transport.close()
+
+
+def common_name(certificate: Mapping[str, Any] | None) -> str | None:
+    """The common name of a certificate's subject, as `ssl.SSLSocket.getpeercert` tells it; None: none or several."""
+    subject = (certificate or {}).get("subject", ())
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    return names[0] if len(names) == 1 else None
+
+
+def peer_of(scope: Mapping[str, Any]) -> str | None:
+    """The common name of the certificate that a call's client has shown; None: it has shown none."""
+    peer = (scope.get("extensions") or {}).get(PEER)
+    return peer["common_name"] if peer is not None else None

@@ -1,14 +1,18 @@
 """What a route is given: everything long-lived in one place, and the caller."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from api.audit import Refusals
 from api.auth import Authenticator
+from api.connections import peer_of
 from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
+from api.ownership import NOBODY, Peer
+from api.people import People
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
 from broker.audit import AuditTrail
@@ -27,6 +31,7 @@ from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
+from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
 from protocol.pacing import stale_after
 
@@ -57,9 +62,13 @@ class Studio:
         self.nudges = Nudges(broker)
         self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
+        self.people = People(settings.oidc) if settings.oidc.issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
-        self.authenticator = Authenticator(BoundedLookups(broker, self.limits), switched_off=settings.insecure_no_auth)
+        self.authenticator = Authenticator(
+            BoundedLookups(broker, self.limits), TokenChanges(broker), self.people,
+            switched_off=settings.insecure_no_auth,
+        )  # fmt: skip
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
@@ -79,7 +88,7 @@ async def caller(request: Request, parts: StudioDep) -> Token:
     Raises:
         Refusal: nobody we know, or somebody who calls too often.
     """
-    token = await parts.authenticator.identify(request)
+    token = await parts.authenticator.identify(request.headers)
     request.state.caller = token
     lane = lane_of(request.method, request.scope["route"].path)
     if lane is not None:
@@ -88,3 +97,10 @@ async def caller(request: Request, parts: StudioDep) -> Token:
 
 
 CallerDep = Annotated[Token, Depends(caller)]
+
+
+def peer_in(scope: Mapping[str, Any], parts: Studio) -> Peer:
+    """Whose certificate the connection of a call has."""
+    if parts.settings.tls_client_ca is None:
+        return NOBODY
+    return Peer(peer_of(scope), is_required=True)

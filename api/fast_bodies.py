@@ -41,6 +41,7 @@ class FastHeartbeat(Struct):
     containers: UnsetType | None = UNSET
     """An inventory is sent when it changes, and takes a model of its own: for the ordinary route."""
     capabilities: dict[str, Any] | UnsetType | None = UNSET
+    host_id: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!-~]+$")] | UnsetType | None = UNSET
 
 
 FIELDS: Final = FastHeartbeat.__struct_fields__

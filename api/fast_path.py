@@ -4,7 +4,6 @@ It knows good heartbeats in the usual words. Whatever else comes, with every ref
 is the contract: what both can read they answer alike, to the byte.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -12,14 +11,14 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import fast_bodies
-from api.auth import may_beat
-from api.beats import heard_of, reply_of
-from api.dependencies import Studio
+from api.beats import exchange, heard_of, reply_of
+from api.dependencies import Studio, peer_in
 from api.fast_bodies import Unusual
 from api.held import hold
 from api.limits import lane_of
 from api.preferences import preferred_wait
 from api.problems import Refusal, answer, turned_down
+from api.rights import may_beat
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Idle
@@ -93,13 +92,14 @@ class FastPath:
 
         Raises:
             Unusual: this is for the ordinary route; nothing was done.
+            Refusal: the caller may not speak for this host.
             BrokerUnavailable: the broker is away.
         """
         head = _head(scope)
         known = parts.authenticator.recall(head.authorization)
         if known is None:
             try:
-                caller = await parts.authenticator.identify(Request(scope))
+                caller = await parts.authenticator.identify(Request(scope).headers)
             except Refusal:
                 raise Unusual from None
         elif known.token is None:
@@ -114,12 +114,12 @@ class FastPath:
                 await parts.limits.check(scope, LANE, caller.token_id)
         except Refusal:
             raise Unusual from None
-        scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused while it is held
+        scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused from here on
         interval = parts.settings.heartbeat_interval
-        heard = heard_of(heartbeat, tenant=caller.tenant, interval=interval)
+        heard = heard_of(heartbeat, caller, peer_in(scope, parts), interval=interval)
         if head.wait:
             return ToHold(heard, head.wait)
-        outcome = await parts.command_store.exchange(heard, now=time.time())
+        outcome = await exchange(heard, parts)
         if isinstance(outcome, Idle):
             await _send(send, self._idle.get(_key(outcome, interval)) or self._make(outcome, interval))
         else:

@@ -8,6 +8,7 @@ import structlog
 from fastapi import Request
 from starlette.types import Receive, Scope
 
+from api.beats import exchange
 from api.connections import DISCONNECT
 from api.problems import Refusal
 from broker.errors import BrokerUnavailable
@@ -99,8 +100,11 @@ class HeldHeartbeats:
         for holds in list(self._by_caller.values()):
             if not (hold := next(iter(holds), None)):
                 continue
+            known = parts.authenticator.recall(hold.caller)
+            if known is not None and known.token is not None:
+                continue  # of most that is all
             try:
-                await parts.authenticator.identify(Request(hold.scope))
+                await parts.authenticator.identify(Request(hold.scope).headers)
             except Refusal:
                 for one in holds:
                     one.woken.set()
@@ -141,7 +145,7 @@ async def hold(scope: Scope, receive: Receive, heard: Beat, wait: int, parts: "S
     parts.held.add(held)
     held.watch(receive)
     try:
-        outcome = await parts.command_store.exchange(heard, now=time.time())
+        outcome = await exchange(heard, parts)
         timer = asyncio.get_running_loop().call_later(wait, held.over)
         # Waiting alone is cut short: a question to the broker may have taken the command when it is.
         while not (isinstance(outcome, Delivered) or held.is_over or held.is_gone or parts.nudges.closing):
@@ -150,8 +154,8 @@ async def hold(scope: Scope, receive: Receive, heard: Beat, wait: int, parts: "S
             if held.is_over or held.is_gone or parts.nudges.closing:
                 break
             woken.clear()
-            await parts.authenticator.identify(Request(scope))  # the token may have been revoked meanwhile
-            outcome = await parts.command_store.exchange(heard, now=time.time())
+            await parts.authenticator.identify(Request(scope).headers)  # the token may have been revoked meanwhile
+            outcome = await exchange(heard, parts)
     finally:
         if timer is not None:
             timer.cancel()

@@ -87,6 +87,9 @@ TABLE: Final[Mapping[str, Row]] = {
     "broker_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The broker cannot be reached; try again", "error", _RETRY
     ),
+    "issuer_unavailable": Row(
+        HTTPStatus.SERVICE_UNAVAILABLE, "The issuer of sign-ins cannot be reached; try again", "error", _RETRY
+    ),
     "internal": Row(HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke on our side", "error"),
 }
 """Stable code -> status, title, log level, headers."""

@@ -3,14 +3,52 @@
 import ipaddress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.jwks import is_private
 from api.limit_settings import LimitSettings
+from protocol.names import DEFAULT_TENANT, Name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Grant(BaseModel):
+    """What people are here whose `claim` has this value. `claim` may be a path, as `realm_access.roles`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    claim: Annotated[str, Field(min_length=1, max_length=256)]
+    value: Annotated[str, Field(min_length=1, max_length=256)]
+    kind: Literal["viewer", "operator", "admin"]
+    services: Annotated[list[Name], Field(min_length=1, max_length=100)] = ["*"]
+    tenant: Name = DEFAULT_TENANT
+
+
+class OidcSettings(BaseSettings):
+    """Sign-ins of people by OpenID Connect; without an issuer there are none. Prefix `PCS_OIDC_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PCS_OIDC_", extra="ignore")
+
+    issuer: str = ""
+    """Its address, as it stands in `iss`."""
+    audience: str = ""
+    """What has to stand in `aud`: the name that the issuer has for this API."""
+    jwks_url: str = ""
+    """Where its keys are; by default where its discovery document says."""
+    grants: list[Grant] = []
+    """What people may do, by their claims: the first that fits counts. JSON."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer and not (self.audience and self.grants):
+            raise ValueError("PCS_OIDC_ISSUER needs PCS_OIDC_AUDIENCE and PCS_OIDC_GRANTS beside it")
+        for name, url in (("ISSUER", self.issuer), ("JWKS_URL", self.jwks_url)):
+            if url and not is_private(url):
+                raise ValueError(f"PCS_OIDC_{name} must be an https:// address")
+        return self
 
 
 def _addresses(value: str) -> str:
@@ -32,12 +70,27 @@ class ApiSettings(LimitSettings):
     """Requests for more hosts than this are appended by a job."""
     expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
+    tls_cert: Path | None = None
+    """The certificate to serve https with, PEM, and below it those that vouch for it; with `tls_key`."""
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """Who vouches for agents' certificates: an agent's call must come with one, whose common name is its host's."""
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
+    """Sign-ins of people, see there."""
     metrics_open_to: str = ""
     """Who may read /metrics without a token: `loopback`, or networks with commas (`10.0.0.0/8`); unset: nobody."""
     trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
     """Addresses or networks, with commas, whose X-Forwarded-For says where a call comes from. Nobody else's does."""
     insecure_no_auth: bool = False
     """Let everybody do everything; refused on any address but loopback."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("PCS_TLS_CERT and PCS_TLS_KEY go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("PCS_TLS_CLIENT_CA needs PCS_TLS_CERT and PCS_TLS_KEY")
+        return self
 
     @field_validator("metrics_open_to")
     @classmethod

@@ -153,9 +153,20 @@ class PastCommand(BaseModel):
 class HostDetail(HostView):
     """One agent, its command, and up to a hundred of its ended ones, newest first."""
 
+    owner: str | None = Field(description="The id of the token that the host belongs to")
+    enrolled: bool = Field(description="Whether that is a credential bought for this host alone")
     command: CommandView | None
     open_requests: int
     history: list[PastCommand]
+
+
+class HostReleased(BaseModel):
+    """A host that was released: the token that owned it, and the credential that was revoked with that."""
+
+    service_name: str
+    hostname: str
+    owner: str | None
+    revoked: str | None
 
 
 class HostPage(BaseModel):
@@ -281,6 +292,8 @@ def host_detail(host: KnownHost, standing: Standing, *, stale_before: datetime) 
     """One agent with its command and its history."""
     return HostDetail(
         **host_view(host, stale_before=stale_before).model_dump(),
+        owner=host.owner or None,
+        enrolled=host.is_enrolled,
         command=_command_view(standing.command) if standing.command is not None else None,
         open_requests=standing.open_requests,
         history=[

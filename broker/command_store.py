@@ -14,12 +14,13 @@ from broker.exchange import Exchange
 from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
-from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
+NOBODY: Final = Credential()
 HISTORY: Final = 100
 """Ended commands of a host that are told; as many are kept."""
 HOSTS_PER_CALL: Final = 20
@@ -43,7 +44,7 @@ class CommandStore:
         self._broker = broker
         self._exchange = Exchange(broker)
 
-    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:
+    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered | Contested:
         """One heartbeat, in one atomic step; and a second one where it carries another inventory than is kept.
 
         `now` is in seconds since the epoch.
@@ -52,7 +53,7 @@ class CommandStore:
             BrokerUnavailable: the server cannot be reached.
         """
         outcome = await self._exchange.ask(heard, now=now)
-        if not outcome.inventory_wanted or heard.inventory is None:
+        if isinstance(outcome, Contested) or not outcome.inventory_wanted or heard.inventory is None:
             return outcome
         at = self._broker.place(heard.host)
         await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))
@@ -87,7 +88,9 @@ class CommandStore:
             rows: list[dict[str, str]] = await pipe.execute()
         return [row if "id" in row else None for row in rows]
 
-    async def complete(self, host: HostKey, completion: Completion, *, now: float) -> Recorded:
+    async def complete(
+        self, host: HostKey, completion: Completion, *, by: Credential = NOBODY, now: float
+    ) -> Recorded | Contested:
         """Record how a command ended on a host. `now` is in seconds since the epoch.
 
         Raises:
@@ -95,9 +98,10 @@ class CommandStore:
         """
         call = scripts.complete(
             self._broker.place(host), host, command_id=completion.command_id, outcome=completion.status,
-            only_started=completion.only_says_started, facts=_facts(completion), now=codec.ms(now),
+            only_started=completion.only_says_started, facts=_facts(completion), by=by,
+            now=codec.ms(now),
         )  # fmt: skip
-        return Recorded(await self._broker.run(call))
+        return scripts.read_complete(await self._broker.run(call))
 
     async def trace_of(self, host: HostKey, command_id: str) -> str:
         """The trace that a host's effective command belongs to; an empty text where it has none, or is another.

@@ -15,7 +15,7 @@ from broker import scripts
 from broker.codec import ms
 from broker.connection import Broker
 from broker.keys import Place
-from broker.scripts import Beat, Delivered, Heard, Idle, Tell
+from broker.scripts import Beat, Contested, Delivered, Heard, Idle, Tell
 from protocol.names import HostKey
 
 BEATS_PER_CALL: Final = 20
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
     heard: Heard
     now: float
-    answer: "asyncio.Future[Idle | Delivered]"
+    answer: "asyncio.Future[Idle | Delivered | Contested]"
 
 
 class Exchange:
@@ -52,7 +52,7 @@ class Exchange:
         self._sent: dict[HostKey, Sent] = {}
         self._sent_before: dict[HostKey, Sent] = {}
 
-    def ask(self, beat: Beat, *, now: float) -> "asyncio.Future[Idle | Delivered]":
+    def ask(self, beat: Beat, *, now: float) -> "asyncio.Future[Idle | Delivered | Contested]":
         """Send a heartbeat with the next call. `now` is in seconds since the epoch.
 
         Who waits may be cancelled: the beat is sent all the same, and nobody else's answer changes.
@@ -60,7 +60,7 @@ class Exchange:
         Raises (from the future):
             BrokerUnavailable: the server cannot be reached; the beat may or may not have been taken.
         """
-        answer: asyncio.Future[Idle | Delivered] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Idle | Delivered | Contested] = asyncio.get_running_loop().create_future()
         self._add(Asked(self._heard(beat), now, answer))
         return answer
 
@@ -114,7 +114,7 @@ class Exchange:
                 if not asked.answer.done():
                     asked.answer.set_exception(outcome)
             case _:
-                if asked.heard.with_facts:
+                if asked.heard.with_facts and not isinstance(outcome, Contested):
                     self._remember(asked.heard)
                 if not asked.answer.done():
                     asked.answer.set_result(outcome)

@@ -31,6 +31,16 @@ class KnownHost:
     last_beat: datetime
     facts: dict[str, str]
 
+    @property
+    def owner(self) -> str:
+        """The id of the token that the host belongs to; empty: none."""
+        return self.facts.get("owner", "")[2:]
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether that token is a credential bought for this host."""
+        return self.facts.get("owner", "").startswith("e:")
+
 
 class Silence(NamedTuple):
     """Of a service: since when it is told to be silent (seconds since the epoch), and its hosts' grace (s)."""
@@ -123,6 +133,19 @@ class HostRegistry:
             beat: float | None = await redis.zscore(keys.beats(at.partition), at.path)
             facts: dict[str, str] = await redis.hgetall(keys.host(at))
         return KnownHost(host, datetime.fromtimestamp(beat / 1000, UTC), facts) if beat is not None else None
+
+    async def release(self, host: HostKey) -> str | None:
+        """Let a host belong to no token; gives the id of the one that it belonged to.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        at = self._broker.place(host)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hget(keys.host(at), "owner")
+            pipe.hdel(keys.host(at), "owner")
+            owner, _ = await pipe.execute()
+        return owner[2:] if owner is not None else None
 
     async def holders(self) -> list[Holder]:
         """The hosts whose agents hold a command; without those that never beat.

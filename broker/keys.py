@@ -62,6 +62,11 @@ def host(at: Place) -> str:
     return f"{PREFIX}{{{at.partition}}}:host:{at.path}"
 
 
+def conflict(at: Place) -> str:
+    """String, TTL 600 s. A token that may not speak for the host did, and the events were told; beat, complete."""
+    return f"{PREFIX}{{{at.partition}}}:conflict:{at.path}"
+
+
 def inventory(at: Place) -> str:
     """String (base64 of zlib of JSON), TTL 7 d as its host. What runs there, as the agent said last; keep_inventory."""
     return f"{PREFIX}{{{at.partition}}}:inventory:{at.path}"
@@ -229,13 +234,43 @@ def idempotency(tenant: str, token_id: str, key: str) -> str:
 
 
 def token(digest: str) -> str:
-    """Hash, no TTL. A bearer token by the SHA-256 of its text; token_store."""
+    """Hash, no TTL. A bearer token by the SHA-256 of its text; token_store, rotate_token, revoke_token."""
     return f"{PREFIX}{{tokens}}:token:{digest}"
 
 
 def token_ids() -> str:
-    """Hash token id -> digest, no TTL. Which tokens there are; token_store."""
+    """Hash token id -> digest of its newest secret, no TTL. Which tokens there are; token_store, rotate_token."""
     return f"{PREFIX}{{tokens}}:ids"
+
+
+def tokens_of(tenant: str) -> str:
+    """Sorted set of `created (ms):id`, all of score 0, no TTL. A tenant's tokens by age; token_store."""
+    return f"{PREFIX}{{tokens}}:of:{quote(tenant, safe='')}"
+
+
+def tenants() -> str:
+    """Hash tenant -> when it was made (ISO 8601), no TTL. Beside the default one, which is always there; tenants."""
+    return f"{PREFIX}{{tokens}}:tenants"
+
+
+def enrolments() -> str:
+    """Hash id of an enrolment token -> hosts that it has enrolled, no TTL; enrol."""
+    return f"{PREFIX}{{tokens}}:enrolments"
+
+
+def bound_tokens() -> str:
+    """Hash path of a host -> id of the credential that is its own, no TTL; enrol."""
+    return f"{PREFIX}{{tokens}}:bound"
+
+
+def token_changes() -> str:
+    """Stream capped at 10,000. Ids of tokens that were rotated or revoked; rotate_token, revoke_token."""
+    return f"{PREFIX}{{tokens}}:changes"
+
+
+def tokens_used() -> str:
+    """Hash token id -> last use (ms), no TTL. Told by each API process now and then; token_store."""
+    return f"{PREFIX}{{tokens}}:used"
 
 
 def window(name: str) -> str:

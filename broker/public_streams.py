@@ -78,6 +78,15 @@ class HostJoined(PublicEntry):
     kind: Literal["host_joined"]
 
 
+class CredentialConflict(PublicEntry):
+    """A token spoke for a host that it may not speak for, and was refused; told once in ten minutes for a host."""
+
+    kind: Literal["credential_conflict"]
+    credential: str = Field(description="The id of the token that was refused.")
+    owner: str = Field(description="The id of the token that the host belongs to; empty where it belongs to none.")
+    reason: str = Field(description="Why, in words: another owner, another host, another machine.")
+
+
 class HostReturned(PublicEntry):
     """A heartbeat after a silence of more than three intervals and a wait."""
 
@@ -152,7 +161,7 @@ class Stream(NamedTuple):
     entries: tuple[type[AnyEntry], ...]
 
 
-AnyEvent: TypeAlias = HostJoined | HostReturned | HostLost | ServiceSilent | ServiceHeard
+AnyEvent: TypeAlias = HostJoined | HostReturned | HostLost | ServiceSilent | ServiceHeard | CredentialConflict
 FleetEvent = Annotated[AnyEvent, Field(discriminator="kind")]
 FleetEventReader: Final[TypeAdapter[AnyEvent]] = TypeAdapter(FleetEvent)
 """Reads an entry of `events` whose kind is known; a consumer skips the kinds that it does not know."""
@@ -167,7 +176,7 @@ EVENTS: Final = Stream(
     "events",
     keys.events,
     "Facts of the fleet; `kind` says which.",
-    (HostJoined, HostReturned, HostLost, ServiceSilent, ServiceHeard),
+    (HostJoined, HostReturned, HostLost, ServiceSilent, ServiceHeard, CredentialConflict),
 )  # fmt: skip
 AUDIT: Final = Stream(
     "audit", keys.audit, "Every act of somebody: who, what, when, from where, and what came of it.", (AuditRecord,)

@@ -16,8 +16,10 @@ from protocol.lifecycle import State
 from protocol.problems import Problem
 from protocol.requests import ProfileRequest, RequestAccepted
 from protocol.schedules import SchedulePage, SchedulePlan, ScheduleRow, ScheduleStored, ScheduleView
+from protocol.tokens import NewToken, TokenPage, TokenView
 
 SCHEDULES: Final = "/api/v1/schedules"
+TOKENS: Final = "/api/v1/tokens"
 TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
 
 MOST_FAULTS_SHOWN: Final = 20
@@ -189,6 +191,36 @@ class StudioClient:
         """Delete a schedule; gives what it was."""
         answer = self._send("DELETE", f"{SCHEDULES}/{quote(schedule_id, safe='')}")
         return self._read(answer, ScheduleView) if answer.is_success else self._fail(answer)
+
+    def tokens(self) -> list[TokenView]:
+        """Every token of the tenant, page after page."""
+        rows: list[TokenView] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._get(TOKENS, TokenPage, {"cursor": cursor, "limit": "1000"})
+            rows += page.items
+            cursor = page.next_cursor
+        return rows
+
+    def make_token(self, body: dict[str, Any]) -> NewToken:
+        """Make a token; the API judges the body."""
+        answer = self._send("POST", TOKENS, json=body)
+        return self._read(answer, NewToken) if answer.is_success else self._fail(answer)
+
+    def rotate_token(self, token_id: str, body: dict[str, Any]) -> NewToken:
+        """Give a token another secret; the API judges the body."""
+        answer = self._send("POST", f"{TOKENS}/{quote(token_id, safe='')}/rotate", json=body)
+        return self._read(answer, NewToken) if answer.is_success else self._fail(answer)
+
+    def revoke_token(self, token_id: str) -> TokenView:
+        """Make a token worthless."""
+        answer = self._send("DELETE", f"{TOKENS}/{quote(token_id, safe='')}")
+        return self._read(answer, TokenView) if answer.is_success else self._fail(answer)
+
+    def whose(self, secret: str) -> TokenView:
+        """The token that has this secret."""
+        answer = self._send("GET", f"{TOKENS}/self", headers={"Authorization": f"Bearer {secret}"})
+        return self._read(answer, TokenView) if answer.is_success else self._fail(answer)
 
     def audit(self, query: dict[str, str]) -> AuditPage:
         """Who did what: a page."""

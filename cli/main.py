@@ -15,7 +15,9 @@ COMMANDS: Final = {
     "rebuild-status": "cli.rebuild_status",
     "schedules": "cli.schedules",
     "status": "cli.status",
+    "tenants": "cli.tenants",
     "token": "cli.show_token",
+    "tokens": "cli.tokens",
     "up": "cli.up",
 }
 """Command → the module that has it as `command`."""
@@ -30,7 +32,9 @@ SUMMARIES: Final = {
     "rebuild-status": "Rebuild the status of every request from the results.",
     "schedules": "Make and follow requests that are submitted by the clock.",
     "status": "List each role with its pid and its health.",
+    "tenants": "Make tenants, with access to the broker.",
     "token": "Print a token of the state directory.",
+    "tokens": "Make, list, rotate and revoke tokens.",
     "up": "Start broker, API, workers and an agent; keep them running until Ctrl-C.",
 }
 

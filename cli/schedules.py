@@ -1,7 +1,6 @@
 """`studio schedules`: requests that are submitted by the clock."""
 
 import json as jsonlib
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,16 +10,11 @@ import click
 from pydantic import BaseModel
 
 from cli import options
-from cli.client import StudioClient
-from cli.errors import NotRunning, Usage
+from cli.errors import Usage
+from cli.reaching import URL, client_of
 from protocol.schedules import SchedulePlan, ScheduleStored, ScheduleView
 
 AS_JSON: Final = click.option("--json", is_flag=True, help="One JSON value on stdout.")
-URL: Final = click.option(
-    "--url",
-    envvar="STUDIO_URL",
-    help="The API, with a token in STUDIO_TOKEN.  [default: what runs on the state directory]",
-)
 ID: Final = click.argument("schedule_id", metavar="ID")
 
 
@@ -36,24 +30,13 @@ def command() -> None:
     """Make and follow requests that are submitted by the clock."""
 
 
-def _client(url: str | None, state_dir: Path | None) -> StudioClient:
-    """The API that was named, with the token of the environment; or what runs on the state directory."""
-    if url is not None:
-        return StudioClient(url, os.environ.get("STUDIO_TOKEN"))
-    state = options.chosen(state_dir)
-    record = state.read_record() if state.is_claimed() else None
-    if record is None:
-        raise NotRunning(state.path)
-    return StudioClient(record.url, state.token("admin"))
-
-
 @command.command("list", cls=options.StudioCommand)
 @options.state_dir
 @URL
 @AS_JSON
 def list_(state_dir: Path | None, url: str | None, json: bool) -> None:
     """List the schedules, oldest first."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         rows = client.schedules()
     if json:
         click.echo(jsonlib.dumps([row.model_dump(mode="json") for row in rows]))
@@ -69,7 +52,7 @@ def list_(state_dir: Path | None, url: str | None, json: bool) -> None:
 @_on_one
 def show(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Show a schedule and its last firings."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         view = client.schedule(schedule_id)
     _show(view, json=json)
 
@@ -97,7 +80,7 @@ def create(request_file: TextIO | None, state_dir: Path | None, url: str | None,
     """Make a schedule."""
     body = {name: given[name] for name in ("name", "cron", "timezone", "overlap", "catch_up", "pause_after", "dry_run")}
     body["request"] = _request(request_file, given)
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         made = client.make_schedule(body)
     _show(made, json=json)
 
@@ -106,7 +89,7 @@ def create(request_file: TextIO | None, state_dir: Path | None, url: str | None,
 @_on_one
 def pause(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Fire it no more until it is resumed."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         changed = client.change_schedule(schedule_id, {"enabled": False})
     _show(changed, json=json)
 
@@ -115,7 +98,7 @@ def pause(schedule_id: str, state_dir: Path | None, url: str | None, json: bool)
 @_on_one
 def resume(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Fire it again, from its next moment on."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         changed = client.change_schedule(schedule_id, {"enabled": True})
     _show(changed, json=json)
 
@@ -124,7 +107,7 @@ def resume(schedule_id: str, state_dir: Path | None, url: str | None, json: bool
 @_on_one
 def delete(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
     """Delete it. What it has submitted goes on."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         view = client.delete_schedule(schedule_id)
     click.echo(view.model_dump_json() if json else f"deleted {view.id} ({view.name})")
 

@@ -157,6 +157,20 @@ class StateDir:
                 f"{self.tokens_file} cannot be used as the file of tokens ({type(error).__name__})."
             ) from None
 
+    def replace_token(self, kind: str, secret: str) -> None:
+        """Put another token into the file, which nobody else may read, in one step.
+
+        Raises:
+            OSError: it cannot be written; the file is as it was.
+        """
+        found = json.loads(self.tokens_file.read_text()) | {kind: secret}
+        unfinished = self.tokens_file.with_name(f".{self.tokens_file.name}.{os.getpid()}")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+            json.dump(found, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.tokens_file)
+
     def log_file(self, role: str) -> Path:
         """Where a role's output goes."""
         return self.logs / f"{role}.log"

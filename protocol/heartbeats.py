@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from protocol.commands import Command
 from protocol.inventory import MOST_CONTAINERS, Container, bounded
-from protocol.names import Name
+from protocol.names import HostId, Name
 
 MAX_IDS: Final = 1_000
 MAX_CAPABILITY_BYTES: Final = 64 * 1024
@@ -42,6 +42,7 @@ class Heartbeat(BaseModel):
     pod_name: ShortText | None = None
     containers: Annotated[list[Container], Field(max_length=MOST_CONTAINERS), AfterValidator(bounded)] | None = None
     capabilities: dict[str, Any] | None = None
+    host_id: HostId | None = None
 
     @field_validator("received_command_ids", "executed_command_ids", mode="before")
     @classmethod

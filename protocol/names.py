@@ -28,6 +28,10 @@ Name = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=MAX_N
 """A service or host name: 1 to 256 characters, printable, not blank."""
 
 
+HostId = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+"""What an agent calls the machine it runs on: the same for as long as it is that machine. Printable ASCII."""
+
+
 class HostKey(NamedTuple):
     """One agent's place in the fleet: a host seen by one service of one tenant."""
 

@@ -9,10 +9,10 @@ import structlog
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, TypeAdapter
 
-from api.auth import require, require_every_service
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
 from api.paging import Paging, in_order, paged
+from api.rights import require, require_every_service
 from broker.live_cursor import position_of
 from broker.scripts import ChainPart
 from broker.token_store import Token, TokenKind

@@ -6,11 +6,11 @@ import structlog
 from fastapi import APIRouter, Request
 
 from api import audit
-from api.auth import require
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import TABLE, Refusal, invalid, key_told, refusal_of
+from api.rights import require
 from api.routes.profile_requests import KeyHeader, accept, digest_of
 from api.submission import check_idempotency_key, refuse_unread
 from broker.errors import BrokerUnavailable

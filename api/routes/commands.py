@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 
-from api.auth import require
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.paging import NameFilter, Paging, Position, in_order, paged
+from api.rights import require
 from api.views import CommandPage, command_row
 from broker.keys import Place
 from broker.token_store import TokenKind

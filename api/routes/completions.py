@@ -1,16 +1,18 @@
 """`POST /api/metrics/command_completion`: how a command ended on a host."""
 
 import time
+from collections.abc import Awaitable
 
 from fastapi import APIRouter, Request
 
-from api.auth import require, require_service
 from api.bodies import read_model
 from api.deliveries import tell_completed
-from api.dependencies import CallerDep, Studio, StudioDep
+from api.dependencies import CallerDep, Studio, StudioDep, peer_in
 from api.documented import json_body, problems
+from api.ownership import credential_of, spoken
 from api.problems import Refusal
-from broker.scripts import Recorded
+from api.rights import require, require_service
+from broker.scripts import Contested, Credential, Recorded
 from broker.token_store import Token, TokenKind
 from protocol.completions import Completion, CompletionRecorded
 from protocol.names import HostKey
@@ -31,7 +33,11 @@ async def complete(request: Request, caller: CallerDep, parts: StudioDep) -> Com
     completion = await read_model(request, Completion)
     service = await _service_of(completion, caller, parts)
     host = HostKey(caller.tenant, service, completion.hostname)
-    recorded = await parts.command_store.complete(host, completion, now=time.time())
+
+    def say(by: Credential) -> Awaitable[Recorded | Contested]:
+        return parts.command_store.complete(host, completion, by=by, now=time.time())
+
+    recorded = await spoken(say, credential_of(caller, host, peer_in(request.scope, parts)), host, parts.tokens)
     await tell_completed(host, completion, recorded, parts.command_store)
     if recorded is Recorded.UNKNOWN:
         raise _unknown(completion)

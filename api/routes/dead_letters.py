@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, Field
 
 from api import audit
-from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
 from api.paging import NameFilter, Paging, Position, by_sorting, in_order, paged
 from api.problems import not_found
+from api.rights import require
 from broker.dead_letters import DeadLetter, Kind, LetterId
 from broker.token_store import Token, TokenKind
-from protocol.names import HostKey
+from protocol.names import DEFAULT_TENANT, HostKey
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/dead_letters", tags=["operations"])
@@ -119,9 +119,12 @@ def by_moment(letter: DeadLetter) -> Position:
 
 
 def may_see(caller: Token, host: HostKey | None) -> bool:
-    """Whether a letter is the caller's business; one that names no host is nobody's but of those that cover all."""
+    """Whether a letter is the caller's business.
+
+    One that names no host may be any tenant's: it is for an admin of all services of the tenant that runs the system.
+    """
     if host is None:
-        return caller.kind is TokenKind.ADMIN and "*" in caller.services
+        return caller.kind is TokenKind.ADMIN and "*" in caller.services and caller.tenant == DEFAULT_TENANT
     return host.tenant == caller.tenant and caller.covers(host.service)
 
 

@@ -10,7 +10,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from api.auth import require
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.limit_settings import Lane
@@ -30,6 +29,7 @@ from api.live import (
 )
 from api.live import stream as follow
 from api.problems import Refusal, answer, invalid
+from api.rights import require
 from broker.errors import BrokerUnavailable
 from broker.live_cursor import LONGEST, Position
 from broker.token_store import Token, TokenKind
@@ -89,7 +89,7 @@ async def events(
 
 
 async def _identify(parts: Studio, call: Request) -> Token:
-    return await parts.authenticator.identify(call)
+    return await parts.authenticator.identify(call.headers)
 
 
 class EventStream(Response):

@@ -9,11 +9,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 
-from api.auth import require
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.paging import Paging, in_order, paged
 from api.problems import invalid
+from api.rights import require
 from api.workloads import Table, Told, Wanted, told
 from broker.host_registry import KnownHost
 from broker.keys import Place

@@ -3,17 +3,15 @@
 The contract of heartbeats. Most of them are answered before they come here, by `api.fast_path`, and just so.
 """
 
-import time
-
 from fastapi import APIRouter, Request, Response
 
-from api.auth import require, require_service
-from api.beats import heard_of, reply_of
+from api.beats import exchange, heard_of, reply_of
 from api.bodies import read_model
-from api.dependencies import CallerDep, StudioDep
+from api.dependencies import CallerDep, StudioDep, peer_in
 from api.documented import json_body, problems
 from api.held import hold
 from api.preferences import preferred_wait
+from api.rights import require, require_service
 from broker.token_store import TokenKind
 from protocol.heartbeats import Heartbeat, HeartbeatReply
 
@@ -36,10 +34,10 @@ async def beat(request: Request, caller: CallerDep, parts: StudioDep) -> Respons
     heartbeat = await read_model(request, Heartbeat)
     require_service(caller, heartbeat.service_name)
     interval = parts.settings.heartbeat_interval
-    heard = heard_of(heartbeat, tenant=caller.tenant, interval=interval)
+    heard = heard_of(heartbeat, caller, peer_in(request.scope, parts), interval=interval)
     wait = preferred_wait(request.headers.getlist("prefer"))
     if wait == 0:
-        return reply_of(await parts.command_store.exchange(heard, now=time.time()), interval=interval)
+        return reply_of(await exchange(heard, parts), interval=interval)
     response = reply_of(await hold(request.scope, request.receive, heard, wait, parts), interval=interval)
     response.headers["Preference-Applied"] = f"wait={wait}"
     return response

@@ -3,19 +3,22 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+import structlog
+from fastapi import APIRouter, Depends, Path, Query, Request
 
-from api.auth import require
-from api.dependencies import CallerDep, StudioDep
+from api import audit
+from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.paging import NameFilter, Paging, Position, by_sorting, in_order, paged
 from api.problems import not_found
-from api.views import HostDetail, HostPage, host_detail, host_view
+from api.rights import require
+from api.views import HostDetail, HostPage, HostReleased, host_detail, host_view
 from broker.keys import Place
-from broker.token_store import TokenKind
+from broker.token_store import Token, TokenKind
 from protocol.names import MAX_NAME, HostKey
 from protocol.pacing import stale_after
 
+log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/hosts", tags=["hosts"])
 
 SORTS: Final = {
@@ -96,3 +99,39 @@ async def show(
         raise not_found("hostname", "No such host in this service, or it has been silent for seven days.")
     stale_before = datetime.now(UTC) - stale_after(timedelta(seconds=parts.settings.heartbeat_interval))
     return host_detail(known, await parts.command_store.standing(key), stale_before=stale_before)
+
+
+@router.delete(
+    "/{service_name}/{hostname}/owner",
+    responses=problems(401, 403, 404, 422, 503),
+    summary="Release a host from the token that owns it",
+)
+async def release(
+    call: Request,
+    service_name: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    hostname: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    caller: CallerDep,
+    parts: StudioDep,
+) -> HostReleased:
+    """The next token that beats for the host owns it. A credential bought for it is revoked; another may be bought."""
+    require(caller, [])
+    key = HostKey(caller.tenant, service_name, hostname)
+    known, bought = None, None
+    if caller.covers(service_name):
+        known, bought = await parts.registry.get(key), await parts.tokens.credential_of(key)
+    if known is None and bought is None:
+        raise not_found("hostname", "No such host in this service, or it has been silent for seven days.")
+    was = {"owner": known.owner if known is not None else "", "enrolled": bought is not None}
+    await audit.accept(call, service=service_name, hosts=[hostname], before=was, after={"owner": ""})
+    revoked = await _revoke(bought, parts)
+    released = await parts.registry.release(key)
+    log.info("host released", host=key.path, by=caller.token_id, owner=released, revoked=revoked)
+    return HostReleased(service_name=service_name, hostname=hostname, owner=released, revoked=revoked)
+
+
+async def _revoke(bought: Token | None, parts: Studio) -> str | None:
+    """Revoke a host's own credential, before the host is free; gives its id, where it was good until now."""
+    if bought is None or bought.revoked_at is not None:
+        return None
+    await parts.tokens.revoke(bought.token_id, tenant=bought.tenant)
+    return bought.token_id

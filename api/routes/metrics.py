@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from api.auth import require, require_every_service
 from api.dependencies import Studio, StudioDep, caller
 from api.documented import problems
 from api.fleet_metrics import FleetCollector
 from api.metrics import counted
+from api.rights import require, require_every_service
 from broker.errors import BrokerError
 from broker.token_store import TokenKind
 

@@ -13,11 +13,11 @@ from fastapi import APIRouter, Header, Request
 from pydantic import ValidationError
 
 from api import audit
-from api.auth import require, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
+from api.rights import require, require_service
 from api.submission import check_idempotency_key, lane_of_submission, refuse_unread
 from broker.audit_facts import wish_told
 from broker.request_record import RequestRecord

@@ -8,11 +8,11 @@ import structlog
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from api import audit
-from api.auth import require, require_service
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import problems
 from api.paging import NameFilter, Paging, in_order, paged
 from api.problems import not_found
+from api.rights import require, require_service
 from api.views import RequestCancelled, RequestPage, RequestStatus, request_status, request_summary
 from broker.request_record import RequestRecord
 from broker.token_store import Token, TokenKind

@@ -7,9 +7,9 @@ from typing import Final
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from api.auth import require
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
+from api.rights import require
 from broker.roster import Instance
 from broker.token_store import TokenKind
 

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
 
 from api import audit
-from api.auth import require, require_service
 from api.bodies import read_json
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.paging import NameFilter, Paging, Position, by_sorting, paged
 from api.problems import Refusal, invalid, not_found
+from api.rights import require, require_lasting, require_service
 from api.submission import check_idempotency_key
 from broker.audit_facts import changed, schedule_told
 from broker.errors import IdempotencyConflict
@@ -63,6 +63,7 @@ async def create(
 ) -> ScheduleStored | SchedulePlan:
     """Make a schedule. It fires with the caller's rights, which are looked at each time. `dry_run`: only say when."""
     require(caller, [TokenKind.OPERATOR])
+    require_lasting(caller)
     check_idempotency_key(idempotency_key)
     body = await read_json(request)
     wish = _validated(body)
@@ -127,6 +128,7 @@ async def change(
 ) -> ScheduleStored | SchedulePlan:
     """Change what is given and leave the rest. From now on it fires with the rights of who changed it."""
     require(caller, [TokenKind.OPERATOR])
+    require_lasting(caller)
     body = await read_json(request)
     if not body:
         raise invalid(more=[FieldFault(field="body", message="says nothing to change", code="missing")])

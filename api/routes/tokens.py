@@ -1,58 +1,28 @@
-"""`/api/v1/tokens`: making, listing and revoking tokens."""
+"""`/api/v1/tokens`: making, listing, rotating and revoking tokens."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Path, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+import structlog
+from fastapi import APIRouter, Path, Query, Request
 
 from api import audit
-from api.auth import require, require_every_service
 from api.bodies import read_model
-from api.dependencies import CallerDep, StudioDep
+from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
-from api.problems import not_found
-from broker.token_store import Token, TokenKind, new_secret
-from protocol.names import Name
+from api.problems import Refusal, not_found
+from api.rights import require, require_every_service
+from broker.token_store import Token, TokenKind, member_of, new_secret
+from protocol.problems import FieldFault
+from protocol.tokens import NewToken, RotationWish, TokenPage, TokenView, TokenWish
 
+log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
 
-
-class TokenWish(BaseModel):
-    """A token to make. `services` are shell-style patterns; `expires_in` is in seconds, absent: never."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: TokenKind
-    services: Annotated[list[Name], Field(min_length=1, max_length=100)]
-    expires_in: Annotated[int, Field(strict=True, ge=1, le=10 * 365 * 86_400)] | None = None
-
-
-class TokenView(BaseModel):
-    """A token without its secret."""
-
-    id: str
-    kind: TokenKind
-    services: list[str]
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None
-    revoked_at: AwareDatetime | None
-
-    @classmethod
-    def of(cls, token: Token) -> Self:
-        """What may be shown of it."""
-        return cls(
-            id=token.token_id, kind=token.kind, services=list(token.services), created_at=token.created_at,
-            expires_at=token.expires_at, revoked_at=token.revoked_at,
-        )  # fmt: skip
-
-
-class NewToken(TokenView):
-    """A token just made: the only time that its secret is told."""
-
-    token: str
+TokenId = Annotated[str, Path(min_length=1, max_length=128)]
 
 
 @router.post(
@@ -64,41 +34,126 @@ class NewToken(TokenView):
 )
 async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewToken:
     """Make a token of the caller's tenant. Its secret is in this answer and nowhere else."""
-    require(caller, [])
-    require_every_service(caller)
+    _require_keeper(caller)
     wish = await read_model(request, TokenWish)
-    secret = new_secret()
-    expires_at = datetime.now(UTC) + timedelta(seconds=wish.expires_in) if wish.expires_in else None
-    token_id = str(uuid4())
+    secret, token_id = new_secret(), str(uuid4())
+    expires_at = _in(wish.expires_in)
     await audit.accept(request, objects=[token_id], after={**wish.model_dump(mode="json"), "expires_at": expires_at})
     token = await parts.tokens.add(
-        secret, token_id=token_id, kind=wish.kind, tenant=caller.tenant, services=tuple(wish.services),
-        expires_at=expires_at,
+        secret, token_id=token_id, kind=TokenKind(wish.kind), tenant=caller.tenant, services=tuple(wish.services),
+        expires_at=expires_at, name=wish.name, description=wish.description, max_uses=wish.max_uses or 0,
     )  # fmt: skip
-    return NewToken(token=secret, **TokenView.of(token).model_dump())
+    log.info("token made", token_id=token.token_id, kind=token.kind, services=token.services, by=caller.token_id)
+    return NewToken(token=secret, **(await _views([token], parts))[0].model_dump())
 
 
-@router.get("", responses=problems(401, 403, 503), summary="The tokens of the caller's tenant, without their secrets")
-async def index(caller: CallerDep, parts: StudioDep) -> list[TokenView]:
-    """Every token, oldest first."""
-    require(caller, [])
-    require_every_service(caller)
-    return [TokenView.of(token) for token in await parts.tokens.all_of(caller.tenant)]
+@router.get(
+    "", responses=problems(401, 403, 422, 503), summary="The tokens of the caller's tenant, without their secrets"
+)
+async def index(
+    caller: CallerDep,
+    parts: StudioDep,
+    cursor: Annotated[
+        str, Query(max_length=200, pattern=r"^([0-9]{15}:.+)?$", description="next_cursor of the page before")
+    ] = "",
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> TokenPage:
+    """Tokens, revoked and expired ones too, oldest first, a page at a time."""
+    _require_keeper(caller)
+    found: list[Token] = []
+    next_cursor: str | None = None
+    async for token in parts.tokens.all_of(caller.tenant, after=cursor):
+        if len(found) == limit:
+            next_cursor = member_of(found[-1])
+            break
+        found.append(token)
+    return TokenPage(items=await _views(found, parts), next_cursor=next_cursor)
+
+
+@router.get("/self", responses=problems(401, 503), summary="The caller's own token")
+async def whoami(caller: CallerDep, parts: StudioDep) -> TokenView:
+    """What the token of this very call is, and what it covers."""
+    return (await _views([caller], parts))[0]
+
+
+@router.get("/{token_id}", responses=problems(401, 403, 404, 422, 503), summary="A token without its secret")
+async def show(token_id: TokenId, caller: CallerDep, parts: StudioDep) -> TokenView:
+    """One token of the caller's tenant."""
+    _require_keeper(caller)
+    return (await _views([await _get(token_id, caller, parts)], parts))[0]
+
+
+@router.post(
+    "/{token_id}/rotate",
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=json_body(RotationWish),
+    summary="Give a token another secret",
+)
+async def rotate(request: Request, token_id: TokenId, caller: CallerDep, parts: StudioDep) -> NewToken:
+    """The id stays, and all that the token owns. The present secret is good for `overlap` seconds more.
+
+    An older secret that was still good ends at once: there are never more than two.
+    """
+    _require_keeper(caller)
+    wish = await read_model(request, RotationWish)
+    before = await _get(token_id, caller, parts)
+    if not before.is_valid(datetime.now(UTC)):
+        raise _conflict("This token is revoked or expired; make another one.")
+    secret, expires_at = new_secret(), _in(wish.expires_in)
+    was = {"rotated_at": before.rotated_at, "expires_at": before.expires_at}
+    told = {"overlap": wish.overlap, "expires_at": expires_at or before.expires_at}
+    await audit.accept(request, objects=[token_id], before=was, after=told)
+    after = await parts.tokens.rotate(before, secret, overlap=timedelta(seconds=wish.overlap), expires_at=expires_at)
+    if after is None:
+        raise _conflict("Others rotate or revoke this token at this moment.")
+    log.info("token rotated", token_id=token_id, by=caller.token_id, overlap=wish.overlap)
+    return NewToken(token=secret, **(await _views([after], parts))[0].model_dump())
 
 
 @router.delete("/{token_id}", responses=problems(401, 403, 404, 422, 503), summary="Revoke a token")
-async def revoke(
-    call: Request, token_id: Annotated[str, Path(min_length=1, max_length=128)], caller: CallerDep, parts: StudioDep
-) -> TokenView:
-    """Make a token worthless, within five seconds everywhere. Repeating it changes nothing."""
-    require(caller, [])
-    require_every_service(caller)
-    known = await parts.tokens.with_id(token_id)
-    if known is None or known.tenant != caller.tenant:
-        raise not_found("token_id", "No such token.")
+async def revoke(call: Request, token_id: TokenId, caller: CallerDep, parts: StudioDep) -> TokenView:
+    """Make a token worthless, within five seconds everywhere, also what is held open. Repeating it changes nothing."""
+    _require_keeper(caller)
+    known = await _get(token_id, caller, parts)
     was = {"kind": known.kind, "services": known.services, "revoked_at": known.revoked_at}
     await audit.accept(call, objects=[token_id], before=was, after={"revoked": True})
     token = await parts.tokens.revoke(token_id, tenant=caller.tenant)
     if token is None:
         raise not_found("token_id", "No such token.")
-    return TokenView.of(token)
+    log.info("token revoked", token_id=token_id, by=caller.token_id)
+    return (await _views([token], parts))[0]
+
+
+def _require_keeper(caller: Token) -> None:
+    require(caller, [])
+    require_every_service(caller)
+
+
+async def _get(token_id: str, caller: Token, parts: Studio) -> Token:
+    token = await parts.tokens.with_id(token_id)
+    if token is None or token.tenant != caller.tenant:
+        raise not_found("token_id", "No such token.")
+    return token
+
+
+async def _views(tokens: Sequence[Token], parts: Studio) -> list[TokenView]:
+    ids = [token.token_id for token in tokens]
+    used, enrolled = await parts.tokens.last_used(ids), await parts.tokens.enrolled(ids)
+    return [
+        TokenView(
+            id=token.token_id, kind=token.kind, name=token.name, description=token.description, tenant=token.tenant,
+            services=list(token.services), created_at=token.created_at, expires_at=token.expires_at,
+            revoked_at=token.revoked_at, rotated_at=token.rotated_at, previous_valid_until=token.previous_until,
+            last_used_at=at, max_uses=token.max_uses or None, uses=count if token.max_uses else None,
+            hostname=token.host.host if token.host is not None else None,
+        )
+        for token, at, count in zip(tokens, used, enrolled, strict=True)
+    ]  # fmt: skip
+
+
+def _in(seconds: int | None) -> datetime | None:
+    return datetime.now(UTC) + timedelta(seconds=seconds) if seconds is not None else None
+
+
+def _conflict(why: str) -> Refusal:
+    return Refusal("conflict", why, errors=[FieldFault(field="token_id", message=why, code="conflict")])

@@ -1,12 +1,14 @@
 -- Some heartbeats of one partition: remember each host, take its acks, hand out the command it has not acked.
 -- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of each host: host,
---        command, open requests, history, requests, inventory
+--        command, open requests, history, requests, inventory, conflict told
 -- ARGV   1 now (ms), 2 most attempts, then of each host: path, "1" when the run has begun, last command id, after how
 --        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, that of
---        the inventory it carries ("" for none), number of words to remember or -1 where they are already, those (name, value, name, value), number of received
---        ids, those, number of executed ids, those
+--        the inventory it carries ("" for none), the credential (token id, claim, fault, "1" when its owner was asked,
+--        ended owner: see contest), number of words to remember or -1 where they are already, those (name, value, name,
+--        value), number of received ids, those, number of executed ids, those
 -- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
 --        wanted}; wanted is 1 when the inventory that is kept is another one, or none
+--        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
 --        | {"tell"}: nothing was done, as what to remember is not what is remembered: send the words | what the server
 --        says of a key of another type
 
@@ -25,12 +27,12 @@ local function names(from, id)
 end
 
 -- Remember what was heard of a host; false where that would take the words and they were not sent.
-local function remember(host, path, heard)
+local function remember(host, path, heard, digest, new_owner)
   if heard.words >= 0 then
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time, 'digest', heard.digest,
       unpack(ARGV, heard.facts + 1, heard.facts + heard.words))
     redis.call('EXPIRE', host, WEEK_SECONDS)
-  elseif redis.call('HGET', host, 'digest') ~= heard.digest then
+  elseif digest ~= heard.digest then
     return false
   else
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time)
@@ -38,6 +40,9 @@ local function remember(host, path, heard)
     if redis.call('TTL', host) < WEEK_SECONDS - HOUR_SECONDS then
       redis.call('EXPIRE', host, WEEK_SECONDS)
     end
+  end
+  if new_owner then
+    redis.call('HSET', host, 'owner', new_owner)
   end
   local last_beat = redis.call('ZSCORE', beats, path)
   redis.call('ZADD', beats, now, path)
@@ -134,8 +139,14 @@ local function wanted(host, inventory, digest)
   return digest ~= '' and redis.call('HGET', host, 'inventory') ~= digest and 1 or 0
 end
 
-local function beat(host, inventory, at, path, heard)
-  if not remember(host, path, heard) then
+local function beat(host, inventory, conflict, at, path, heard)
+  local known = redis.call('HMGET', host, 'owner', 'digest')
+  local owner, digest = known[1], known[2]
+  local reason, new_owner = contest(owner, heard.by, path, now, events, conflict)
+  if reason then
+    return { 'contested', string.sub(owner or '', 3), reason }
+  end
+  if not remember(host, path, heard, digest, new_owner) then
     return { 'tell' }
   end
   local is_wanted = wanted(host, inventory, heard.inventory)
@@ -149,22 +160,25 @@ end
 
 local answers = {}
 local next_arg = 3
-for first = 8, #KEYS, 6 do
+for first = 8, #KEYS, 7 do
   local arg = next_arg
-  local words = tonumber(ARGV[arg + 7])
-  local received = arg + 8 + math.max(words, 0)
+  local words = tonumber(ARGV[arg + 12])
+  local received = arg + 13 + math.max(words, 0)
   local executed = received + 1 + tonumber(ARGV[received])
   next_arg = executed + 1 + tonumber(ARGV[executed])
   local heard = {
     has_begun = ARGV[arg + 1] == '1', last_id = ARGV[arg + 2], silent_after = tonumber(ARGV[arg + 3]),
-    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 7,
+    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 12,
     inventory = ARGV[arg + 6],
+    by = {
+      id = ARGV[arg + 7], claim = ARGV[arg + 8], fault = ARGV[arg + 9], asked = ARGV[arg + 10], ended = ARGV[arg + 11],
+    },
     received = received, executed = executed,
   }
   local at = {
     command = KEYS[first + 1], open = KEYS[first + 2], history = KEYS[first + 3], requests = KEYS[first + 4],
     results = results, deadlines = deadlines, taken = taken,
   }
-  answers[#answers + 1] = for_one_host(beat, KEYS[first], KEYS[first + 5], at, ARGV[arg], heard)
+  answers[#answers + 1] = for_one_host(beat, KEYS[first], KEYS[first + 5], KEYS[first + 6], at, ARGV[arg], heard)
 end
 return answers

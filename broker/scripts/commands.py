@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -78,6 +78,37 @@ def move(at: Place, request_id: str, *, entry: str) -> Call:
 # --- beat -------------------------------------------------------------------------------------------------------------
 
 
+class Credential(Struct, frozen=True):
+    """The token that speaks for a host; as it stands here, nobody asks whose the host is.
+
+    Attributes:
+        token_id: empty: not asked.
+        claim: what it makes of itself at its first beat: `s` an owner among other hosts, `e` the host's own credential,
+            empty: it owns nothing, as an admin's.
+        fault: why it may not speak for this host, whoever owns it; empty: nothing is wrong with it.
+        was_asked: whether the owner that the script named was looked up; then a conflict is reported.
+        ended_owner: that owner, if its token has ended: it no longer owns the host.
+    """
+
+    token_id: str = ""
+    claim: Literal["s", "e", ""] = ""
+    fault: str = ""
+    was_asked: bool = False
+    ended_owner: str = ""
+
+    @property
+    def args(self) -> tuple[str | int, ...]:
+        """As scripts take it."""
+        return self.token_id, self.claim, self.fault, int(self.was_asked), self.ended_owner
+
+
+class Contested(Struct, frozen=True):
+    """This credential may not speak for the host; nothing was done. `owner`: the token it belongs to, or empty."""
+
+    owner: str
+    reason: str
+
+
 class Idle(Struct, frozen=True):
     """Nothing new for this host. `inventory_wanted`: what is kept of what runs there is something else, or nothing."""
 
@@ -126,6 +157,7 @@ class Beat(Struct, frozen=True):
     """After so much silence a beat is a return, and the events stream tells of it."""
     agent_time: str = ""
     """Kept like a fact, but for the digest: it is another one at each beat."""
+    by: Credential = Credential()
 
 
 class Tell(Struct, frozen=True):
@@ -159,19 +191,19 @@ def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
     for at, said, digest, with_facts in heard:
         each_keys += (
             keys.host(at), keys.command(at), keys.open_requests(at), keys.history(at), keys.requests(at),
-            keys.inventory(at),
+            keys.inventory(at), keys.conflict(at),
         )  # fmt: skip
         facts = flat(said.facts) if with_facts else ()
         words = len(facts) if with_facts else -1
         args += (
             at.path, int(said.has_begun), said.last_command_id, said.silent_after_ms, said.agent_time, digest,
-            said.inventory.digest if said.inventory else "",
+            said.inventory.digest if said.inventory else "", *said.by.args,
             words, *facts, len(said.received_ids), *said.received_ids, len(said.executed_ids), *said.executed_ids,
         )  # fmt: skip
     return Call(BEAT, each_keys, args)
 
 
-def read_beat(answer: Any) -> Idle | Delivered | Tell:
+def read_beat(answer: Any) -> Idle | Delivered | Contested | Tell:
     """What `beat` gives of one host.
 
     Raises:
@@ -184,6 +216,8 @@ def read_beat(answer: Any) -> Idle | Delivered | Tell:
             return Delivered(command_id, int(generation), int(attempt), command, bool(wanted))
         case ["tell"]:
             return Tell()
+        case ["contested", owner, reason]:
+            return Contested(owner, reason)
         case _:
             raise ValueError(f"beat.lua answered {answer!r}")
 
@@ -215,18 +249,31 @@ def complete(
     outcome: str,
     only_started: bool,
     facts: Mapping[str, str],
+    by: Credential,
     now: int,
 ) -> Call:
-    """End a command by the agent's word. The answer reads as `Recorded`. `now` is in ms."""
+    """End a command by the agent's word. `now` is in ms."""
     return Call(
         COMPLETE,
         [
             keys.command(at), keys.open_requests(at), keys.history(at), keys.results(at.partition),
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.late(at),
-            keys.taken(at.partition),
+            keys.taken(at.partition), keys.host(at), keys.events(at.partition), keys.conflict(at),
         ],
-        [now, at.path, *who(host), command_id, outcome, int(only_started), codec.ms(GRACE_SECONDS), *flat(facts)],
+        [
+            now, at.path, *who(host), command_id, outcome, int(only_started), codec.ms(GRACE_SECONDS), *by.args,
+            *flat(facts),
+        ],
     )  # fmt: skip
+
+
+def read_complete(answer: Any) -> Recorded | Contested:
+    """What `complete` gives."""
+    match answer:
+        case ["contested", owner, reason]:
+            return Contested(owner, reason)
+        case _:
+            return Recorded(answer)
 
 
 # --- cancel and lose -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- Put before every script that changes a command's state.
 -- KEYS   none of its own
 -- ARGV   none of its own
--- Gives  local functions: as_map, for_one_host, words, host_of, host_at, forget, emit, tell, begin, close, ring,
+-- Gives  local functions: as_map, for_one_host, words, host_of, host_at, forget, emit, tell, contest, begin, close, ring,
 --        ring_if_open
 
 local WEEK_SECONDS, HOUR_SECONDS = 604800, 3600
@@ -84,6 +84,37 @@ local function tell(events, who, kind, now, extras)
     event[#event + 1] = value
   end
   redis.call('XADD', events, '*', unpack(event))
+end
+
+-- Whether a credential may not speak for a host, and what its owner is to be from now on.
+-- The first token that beats for a host owns it. owner: as stored, "s:" (a token for many hosts) or "e:" (one bought for
+-- this host alone) before the token's id, or false. by: id, claim ("s", "e", or "" for one that owns nothing), fault (why
+-- it may not, whoever owns the host), asked ("1" when the owner was looked up), ended (an owner whose token has ended).
+-- Gives the reason or nil, and the new owner or nil. A host's conflict is told once in ten minutes, told says when.
+-- path: of the host, which is taken apart only where something is told: every heartbeat comes by here.
+local function contest(owner, by, path, now, events, told)
+  if by.id == '' then
+    return nil
+  end
+  local held, holder = string.sub(owner or '', 1, 1), string.sub(owner or '', 3)
+  local reason
+  if by.fault ~= '' then
+    reason = by.fault
+  elseif not owner or holder == by.id or holder == by.ended or (held == 's' and by.claim == 'e') then
+    local mine = by.claim ~= '' and by.claim .. ':' .. by.id or nil
+    return nil, mine ~= owner and mine or nil
+  elseif held == 's' and by.claim == '' then
+    return nil
+  else
+    reason = 'the host belongs to another token'
+    if by.asked ~= '1' then
+      return reason -- whoever asks looks up whether that token has ended, and comes again
+    end
+  end
+  if redis.call('SET', told, now, 'NX', 'EX', 600) then
+    tell(events, host_at(path), 'credential_conflict', now, { 'credential', by.id, 'owner', holder, 'reason', reason })
+  end
+  return reason
 end
 
 -- The run of the effective command has begun; limit (ms): how long it may take until compaction looks, nil for ever.

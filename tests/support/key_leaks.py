@@ -10,7 +10,8 @@ from broker.settings import BrokerSettings
 MEANT_TO_STAY: Final = (
     r"pcs:\{layout\}",
     r"pcs:\{tokens\}:token:[0-9a-f]{64}",
-    r"pcs:\{tokens\}:ids",
+    r"pcs:\{tokens\}:(ids|changes|used|enrolments|bound|tenants)",
+    r"pcs:\{tokens\}:of:[^:]+",
     r"pcs:\{roles\}:passes",
     r"pcs:\{roles\}:facts",
     r"pcs:\{archive\}:heads",

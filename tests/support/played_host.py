@@ -12,7 +12,7 @@ from broker.effective import OpenRequest
 from broker.keys import Place
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
-from broker.scripts import Beat, Delivered, Idle, Recorded, Settled
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 from tests.support.builders import NOW, a_host, submitted
@@ -77,7 +77,13 @@ class PlayedHost:
     ) -> Idle | Delivered:
         """One heartbeat."""
         heard = Beat(self.key, last, begun, received, executed, {"ip_address": "192.168.1.100"})
-        return await self._store.exchange(heard, now=self.now)
+        answer = await self._store.exchange(heard, now=self.now)
+        assert not isinstance(answer, Contested), "nobody asked whose the host is"
+        return answer
+
+    async def beat_as(self, by: Credential) -> Idle | Delivered | Contested:
+        """One heartbeat of a token that may or may not speak for the host."""
+        return await self._store.exchange(Beat(self.key, by=by), now=self.now)
 
     async def take(self) -> Delivered:
         """A heartbeat that must be answered with a command."""
@@ -95,7 +101,9 @@ class PlayedHost:
     async def complete(self, command_id: str, *, status: str = "completed", **said: Any) -> Recorded:
         """Report how a command ended."""
         body = {"command_id": command_id, "hostname": self.key.host, "status": status, **said}
-        return await self._store.complete(self.key, Completion.model_validate(body), now=self.now)
+        recorded = await self._store.complete(self.key, Completion.model_validate(body), now=self.now)
+        assert not isinstance(recorded, Contested), "nobody asked whose the host is"
+        return recorded
 
     # --- what is stored ---
 

@@ -1,5 +1,10 @@
-"""Every route of the API: who may use it, and a good call of it."""
+"""Every route of the API: who may use it, and a good call of it. A new route needs a row in `ROUTES`, and no more.
 
+`tests/integration/api/test_authorisation_matrix.py` tries each row with every kind of token, of its own service and
+another one, of its own tenant and another one.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,6 +12,7 @@ from typing import Any, Final
 from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, SCHEDULES, TOKENS, WORKLOAD_STATUS
 
 TELLING: Final = ("operator", "viewer", "admin")
+EVERYBODY: Final = ("agent", "enrolment", "viewer", "operator", "admin")
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,17 @@ class Route:
     query: Mapping[str, str] | None = None
 
 
+def to_other_tenants(path: str) -> tuple[int, str, str] | None:
+    """What a route answers to a token of another tenant that its rule on kinds lets through.
+
+    What a path names is not there for them; a route that names nothing serves them, on what is their own.
+    """
+    named = re.findall(r"\{(\w+)\}", path)
+    return (404, "not_found", named[-1]) if named else None
+
+
+ANOTHER_EACH_TIME: Final = "another-each-time"
+"""In place of a value of which each call needs another one."""
 HIDDEN: Final = (404, "not_found", "request_id")
 NO_SCHEDULE: Final = (404, "not_found", "schedule_id")
 A_SCHEDULE: Final = {
@@ -38,11 +55,15 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("operator", "admin"), to_others=None, body={"requests": [{"service_name": "web", "target_hostnames": ["a"]}]}
     ),
     ("POST", HEARTBEAT): Route(
-        ("agent", "admin"), body={"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web"}
+        ("agent", "admin"),
+        body={"ip_address": "10.0.0.1", "hostname": ANOTHER_EACH_TIME, "service_name": "web"},
     ),
     ("POST", COMPLETION): Route(
         ("agent", "admin"), status=404,
         body={"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"},
+    ),
+    ("POST", "/api/v1/enrol"): Route(
+        ("enrolment",), status=201, body={"service_name": "web", "hostname": ANOTHER_EACH_TIME}
     ),
     ("GET", "/api/v1/requests/{request_id}"): Route(TELLING, to_others=HIDDEN),
     ("GET", "/api/v1/requests"): Route(TELLING, to_others=None),
@@ -63,9 +84,15 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", HOST_STATUS): Route(TELLING, to_others=None),
     ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),
+    ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): Route(
+        ("admin",), to_others=(404, "not_found", "hostname")
+    ),
     ("POST", TOKENS): Route(("admin",), status=201, to_others=KEY, body={"kind": "viewer", "services": ["web"]}),
     ("GET", TOKENS): Route(("admin",), to_others=KEY),
-    ("DELETE", "/api/v1/tokens/{token_id}"): Route(("admin",), to_others=KEY),
+    ("GET", f"{TOKENS}/self"): Route(EVERYBODY, to_others=None),
+    ("GET", f"{TOKENS}/{{token_id}}"): Route(("admin",), to_others=KEY),
+    ("POST", f"{TOKENS}/{{token_id}}/rotate"): Route(("admin",), to_others=KEY, body={"overlap": 60}),
+    ("DELETE", f"{TOKENS}/{{token_id}}"): Route(("admin",), to_others=KEY),
     ("GET", "/api/v1/dead_letters"): Route(TELLING, to_others=None),
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): Route(
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")

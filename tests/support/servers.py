@@ -8,7 +8,7 @@ from pathlib import Path
 import redis
 
 from broker.connection import Broker
-from broker.keys import roles
+from broker.keys import roles, tokens_used
 from broker.settings import BrokerSettings
 from tests.support.processes import broker_role, eventually, started
 
@@ -50,14 +50,15 @@ async def emptied(settings: BrokerSettings) -> AsyncIterator[Broker]:
 def everything_in(settings: BrokerSettings) -> dict[str, bytes | None]:
     """Every key with its whole value, as the server would dump it: for "not one key changed".
 
-    But for the roster, which every process at work signs every few seconds, whatever is asked; and for the audit trail:
-    a refusal changes nothing and is recorded all the same, some seconds later.
+    But for the roster and the last use of tokens, which every process at work writes now and then, whatever is asked;
+    and for the audit trail: a refusal changes nothing and is recorded all the same, some seconds later.
     """
+    aside = {roles(), tokens_used()}
     with redis.Redis.from_url(settings.url) as client, client.pipeline(transaction=False) as pipe:
         keys: list[bytes] = sorted(
             key
             for key in client.scan_iter(count=1000)
-            if not any(pattern.fullmatch(key.decode()) for pattern in (AUDITED, COUNTED)) and key.decode() != roles()
+            if not any(pattern.fullmatch(key.decode()) for pattern in (AUDITED, COUNTED)) and key.decode() not in aside
         )
         for key in keys:
             pipe.dump(key)

@@ -19,7 +19,7 @@ from api.limits import Limits
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
 from broker.limits import WindowLimits
-from broker.scripts import Beat, Delivered, Idle
+from broker.scripts import Beat, Contested, Delivered, Idle
 from broker.token_store import Token, TokenKind
 from protocol.heartbeats import Heartbeat
 
@@ -38,6 +38,9 @@ class KnownTokens:
         self.asked += 1
         return self.tokens.get(secret)
 
+    async def with_id(self, token_id: str) -> Token | None:
+        return next((token for token in self.tokens.values() if token.token_id == token_id), None)
+
 
 def a_token(kind: TokenKind, *services: str) -> Token:
     return Token(f"t-{kind}", kind, "default", services, datetime(2026, 1, 1, tzinfo=UTC))
@@ -47,10 +50,15 @@ def a_token(kind: TokenKind, *services: str) -> Token:
 class Recorded:
     """Takes beats as the command store does, and answers what a test wants."""
 
-    outcome: Idle | Delivered | BrokerUnavailable = field(default_factory=lambda: Idle(0))
+    outcome: Idle | Delivered | Contested | BrokerUnavailable = field(default_factory=lambda: Idle(0))
     beats: list[Beat] = field(default_factory=list)
 
-    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered:  # noqa: ARG002 - as the store has it
+    async def exchange(
+        self,
+        heard: Beat,
+        *,
+        now: float,  # noqa: ARG002 - as the store has it
+    ) -> Idle | Delivered | Contested:
         self.beats.append(heard)
         if isinstance(self.outcome, BrokerUnavailable):
             raise self.outcome
@@ -95,8 +103,9 @@ class Way:
         if is_fast:
             self.app.add_middleware(FastPath)
         self.app.state.studio = SimpleNamespace(
-            settings=SimpleNamespace(heartbeat_interval=30),
+            settings=SimpleNamespace(heartbeat_interval=30, tls_client_ca=None),
             command_store=self.store,
+            tokens=self.tokens,
             refusals=SimpleNamespace(note=lambda kind, act: None),  # noqa: ARG005 - what is audited is not asked here
             limits=Limits(WindowLimits(None), {}),  # type: ignore[arg-type]  # without quotas nobody is asked
             authenticator=Authenticator(self.tokens),  # type: ignore[arg-type]  # as far as it is used
@@ -150,7 +159,7 @@ class TwoWays:
     def __exit__(self, *_: object) -> None:
         self._runner.close()
 
-    def answer_with(self, outcome: Idle | Delivered | BrokerUnavailable) -> None:
+    def answer_with(self, outcome: Idle | Delivered | Contested | BrokerUnavailable) -> None:
         """What the broker answers from now on."""
         self.fast.store.outcome = self.ordinary.store.outcome = outcome
 

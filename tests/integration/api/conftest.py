@@ -25,6 +25,7 @@ def keyring(bare_api: Api) -> dict[str, str | None]:
     for kind in ("agent", "viewer", "operator", "admin"):
         for service in ("web", "db"):
             ring[f"{kind} of {service}"] = bare_api.make_token(kind, service)[0]
+    ring["enrolment of web"] = bare_api.make_token("enrolment", "web", max_uses=1_000)[0]
     expired, _ = bare_api.make_token("admin", "*", expires_in=1)
     revoked, token_id = bare_api.make_token("admin", "*")
     bare_api.ok("DELETE", f"/api/v1/tokens/{token_id}", token=bare_api.admin)

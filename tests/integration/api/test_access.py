@@ -1,109 +1,24 @@
-"""Who may do what: every route, every kind of token, its own service and another one."""
+"""How a token is told, and what it covers; who may use which route is in the matrix."""
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 import pytest
-import redis
-from fastapi.routing import iter_route_contexts
 
-from api.app import create_app
 from api.auth import LONGEST_SECRET
-from api.settings import ApiSettings
-from broker import keys
-from broker.settings import BrokerSettings
-from protocol.names import HostKey
-from tests.support.api import COMPLETION, REQUEST, SCHEDULES, TOKENS, Api, PlayedAgent, bearer
+from tests.support.api import COMPLETION, REQUEST, TOKENS, Api, PlayedAgent, bearer, running_api
 from tests.support.processes import eventually
 from tests.support.refusals import check_problem, check_tells_no_secret
-from tests.support.routes import A_SCHEDULE, KEY, ROUTES, Route
 from tests.support.servers import everything_in
 
-STRANGERS: Final = ("none", "wrong", "revoked", "expired")
 
-
-CALLERS: Final = (
-    *STRANGERS, "admin", "first agent",
-    *(f"{kind} of {service}" for kind in ("agent", "viewer", "operator", "admin") for service in ("web", "db")),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def places(bare_api: Api) -> Iterator[dict[str, str]]:
-    """What stands in the paths: a request for `web`, a token that may be revoked; and a host of each service."""
+@pytest.fixture(scope="module", autouse=True)
+def hosts(bare_api: Api) -> Iterator[None]:
+    """A host of each service."""
     for service in ("web", "db"):
         PlayedAgent(bare_api, f"{service}-01", service=service).beat()
-    _, token_id = bare_api.make_token("viewer", "web")
-    path = HostKey("default", "web", "web-01").path
-    letter = {"kind": "doorbell", "host": path, "reason": "r", "attempts": "11", "at": "1"}
-    with redis.Redis.from_url(bare_api.settings.url, decode_responses=True) as client:
-        letter_id = f"0-{client.xadd(keys.dead_letters(0), letter)}"
-    request_id = bare_api.submit("web-01")["request_id"]
-    yield {
-        "request_id": request_id, "token_id": token_id, "letter_id": letter_id,
-        "service_name": "web", "hostname": "web-01",
-    }  # fmt: skip
+    yield
     bare_api.check_log()
-
-
-def expected(route: Route, caller: str) -> tuple[int, str, str] | None:
-    """The refusal that is due, or None."""
-    kind, _, service = caller.removeprefix("first ").partition(" of ")
-    if route.kinds is None:
-        return None
-    if caller in STRANGERS:
-        return 401, "unauthenticated", "Authorization"
-    if kind not in route.kinds:
-        return KEY
-    # Making tokens is nobody's within some services: it could grant itself the rest.
-    covers_all = not service
-    if route.to_others == KEY:
-        return None if covers_all else KEY
-    return None if covers_all or service == "web" else route.to_others
-
-
-def test_every_route_stands_in_the_table(tmp_path: Path) -> None:
-    settings = ApiSettings(state_dir=tmp_path, insecure_no_auth=True)
-    app = create_app(settings, BrokerSettings(state_dir=tmp_path))
-    routes = {
-        (method, route.path)
-        for route in iter_route_contexts(app.routes)
-        for method in (route.methods or ())
-        if method != "HEAD"
-    }
-    assert routes == set(ROUTES)
-
-
-PAIRS: Final = [
-    (at, caller)
-    for at, route in ROUTES.items()
-    for caller in (CALLERS if route.kinds is not None else ("none", "wrong"))
-]
-
-
-@pytest.mark.parametrize(("at", "caller"), PAIRS, ids=[f"{' '.join(at)} {caller}" for at, caller in PAIRS])
-def test_a_route_serves_whom_it_should(
-    bare_api: Api, keyring: dict[str, str | None], places: dict[str, str], at: tuple[str, str], caller: str
-) -> None:
-    method, path = at
-    route = ROUTES[at]
-    if "{schedule_id}" in path:  # a new one each time, as one of these routes deletes it
-        made = bare_api.ok("POST", SCHEDULES, token=bare_api.admin, json=A_SCHEDULE)
-        places = {**places, "schedule_id": made["id"]}
-    before = everything_in(bare_api.settings)
-    answer = bare_api.call(method, path.format(**places), token=keyring[caller], json=route.body, params=route.query)
-    refusal = expected(route, caller)
-    if refusal is None:
-        assert answer.status_code == route.status, answer.text
-        return
-    status, code, field = refusal
-    assert answer.status_code == status, answer.text
-    assert everything_in(bare_api.settings) == before
-    check_problem(answer, code=code, fields=[field])
-    assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
-    check_tells_no_secret(bare_api, answer)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +48,7 @@ def test_a_token_in_the_address_is_none(bare_api: Api) -> None:
 
 
 def test_the_list_of_hosts_shows_those_of_the_tokens_services_alone(
-    bare_api: Api, keyring: dict[str, str | None], places: dict[str, str]
+    bare_api: Api, keyring: dict[str, str | None]
 ) -> None:
     for caller, seen in {"viewer of db": {"db"}, "operator of web": {"web"}, "admin": {"db", "web"}}.items():
         items = bare_api.ok("GET", "/api/v1/hosts", token=keyring[caller])["items"]
@@ -167,13 +82,61 @@ def test_a_revocation_bites_within_five_seconds(bare_api: Api) -> None:
     assert bare_api.ok("DELETE", f"{TOKENS}/{token_id}", token=bare_api.admin) == revoked
 
 
+def test_an_old_secret_ends_with_the_overlap_on_every_process(bare_api: Api) -> None:
+    secret, token_id = bare_api.make_token("viewer", "*", name="dashboard", description="of the wall in the hall")
+    with running_api(bare_api.state_dir, log="second.log") as second:
+        for api in (bare_api, second):
+            assert api.call("GET", "/api/v1/hosts", token=secret).status_code == 200
+        after = bare_api.ok("POST", f"{TOKENS}/{token_id}/rotate", token=bare_api.admin, json={"overlap": 0})
+        bare_api.made_tokens.append(after["token"])
+        begun = time.monotonic()
+        for api in (bare_api, second):
+            eventually(
+                lambda api=api: api.call("GET", "/api/v1/hosts", token=secret).status_code == 401,  # type: ignore[misc]
+                within=5,
+                what="the end of the old secret",
+            )
+            assert api.call("GET", "/api/v1/hosts", token=after["token"]).status_code == 200
+        assert time.monotonic() - begun < 5
+        second.check_log()
+    shown = bare_api.ok("GET", f"{TOKENS}/{token_id}", token=bare_api.admin)
+    assert (shown["id"], shown["name"]) == (token_id, "dashboard")
+    assert shown["rotated_at"] == shown["previous_valid_until"]
+    assert shown["rotated_at"] is not None
+
+
+def test_a_revoked_token_is_not_rotated(bare_api: Api) -> None:
+    _, token_id = bare_api.make_token("viewer", "*")
+    bare_api.ok("DELETE", f"{TOKENS}/{token_id}", token=bare_api.admin)
+    answer = bare_api.call("POST", f"{TOKENS}/{token_id}/rotate", token=bare_api.admin, json={})
+    assert answer.status_code == 409
+    check_problem(answer, code="conflict", fields=["token_id"])
+
+
+def test_tokens_are_listed_page_by_page(bare_api: Api) -> None:
+    made = [bare_api.make_token("viewer", "*")[1] for _ in range(5)]
+    found, cursor = [], ""
+    while cursor is not None:
+        page = bare_api.ok("GET", TOKENS, token=bare_api.admin, params={"limit": 2, "cursor": cursor})
+        assert len(page["items"]) <= 2
+        found += [token["id"] for token in page["items"]]
+        cursor = page["next_cursor"]
+    assert found[-5:] == made
+    assert len(set(found)) == len(found)
+
+
+def test_a_token_knows_itself(bare_api: Api, keyring: dict[str, str | None]) -> None:
+    mine = bare_api.ok("GET", f"{TOKENS}/self", token=keyring["viewer of web"])
+    assert (mine["kind"], mine["services"], mine["tenant"]) == ("viewer", ["web"], "default")
+
+
 def test_a_token_is_told_once_and_listed_without_its_secret(bare_api: Api) -> None:
     made = bare_api.ok(
         "POST", TOKENS, token=bare_api.admin, json={"kind": "operator", "services": ["shop-*"], "expires_in": 60}
     )
     listed = bare_api.call("GET", TOKENS, token=bare_api.admin)
     assert made.pop("token") not in listed.text
-    assert made in listed.json()
+    assert made in listed.json()["items"]
     assert made["services"] == ["shop-*"]
     assert made["revoked_at"] is None
 

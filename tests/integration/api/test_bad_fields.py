@@ -354,8 +354,8 @@ def bad_completions() -> Iterator[Bad]:
 
 
 def bad_tokens() -> Iterator[Bad]:
-    def row(name: str, *fields: str, **changes: Any) -> Bad:
-        return Bad(name, TOKENS, fields, content=changed(A_TOKEN, changes))
+    def row(case: str, *fields: str, **changes: Any) -> Bad:
+        return Bad(case, TOKENS, fields, content=changed(A_TOKEN, changes))
 
     for name, value in infinite_is_no_json(NO_COUNTS):
         yield row(f"expires_in {name}", "expires_in", expires_in=value)
@@ -364,8 +364,27 @@ def bad_tokens() -> Iterator[Bad]:
     for name, value in {"missing": MISSING, "null": None, "none": [], "a text": "web", "101": ["a"] * 101}.items():
         yield row(f"services {name}", "services", services=value)
     yield row("a blank service", "services.1", services=["web", " "])
+    for name, value in {"null": None, "a number": 1, "blank": " ", "NUL": "a\0", "257 characters": "x" * 257}.items():
+        yield row(f"name {name}", "name", name=value)
+    for name, value in {"null": None, "a number": 1, "NUL": "a\0", "1,025 characters": "x" * 1_025}.items():
+        yield row(f"description {name}", "description", description=value)
+    yield row("enrolment without max_uses", "max_uses", kind="enrolment")
+    yield row("max_uses of an agent", "max_uses", max_uses=1)
+    for name, value in {"zero": 0, "negative": -1, "10^18": 10**18, "a text": "1", "a fraction": 1.5}.items():
+        yield row(f"max_uses {name}", "max_uses", kind="enrolment", max_uses=value)
     yield row("an unknown field", "expires", expires=60)
     yield row("a field named like a place", "path", "query", path=1, query=2)
+
+
+def bad_rotations() -> Iterator[Bad]:
+    def row(name: str, *fields: str, **changes: Any) -> Bad:
+        return Bad(name, f"{TOKENS}/t-1/rotate", fields, content=changed({"overlap": 60}, changes))
+
+    for name, value in {"null": None, "negative": -1, "10^18": 10**18, "a text": "1", "a fraction": 1.5}.items():
+        yield row(f"overlap {name}", "overlap", overlap=value)
+    for name, value in infinite_is_no_json(NO_COUNTS):
+        yield row(f"expires_in {name}", "expires_in", expires_in=value)
+    yield row("an unknown field", "secret", secret="x")
 
 
 def a_question(
@@ -417,6 +436,10 @@ def bad_questions() -> Iterator[Bad]:
     yield row(f"/api/v1/requests/{'r' * 129}", "request_id")
     yield row("/api/v1/requests/r-1", "request_id", status=404, code="not_found")
     yield row("/api/v1/requests/%00%ED%A0%80", "request_id", status=404, code="not_found")
+    for cursor in ("x", "5", "1" * 5_000):
+        yield row(TOKENS, "cursor", cursor=cursor)
+    for limit in ("0", "1001", "x"):
+        yield row(TOKENS, "limit", limit=limit)
     yield row(f"/api/v1/tokens/{'t' * 129}", "token_id", method="DELETE")
     yield row("/api/v1/tokens/t-1", "token_id", method="DELETE", status=404, code="not_found")
 
@@ -428,7 +451,7 @@ def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
 @each([
     *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_entities(), *bad_bulks(), *bad_requests(),
     *bad_heartbeats(),
-    *bad_completions(), *bad_tokens(),
+    *bad_completions(), *bad_tokens(), *bad_rotations(),
     *bad_questions(), *bad_lists(), *bad_filters(),
 ])  # fmt: skip
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:

@@ -133,14 +133,46 @@ async def test_no_wake_up_is_lost_when_beat_and_request_meet(served: Api, agent:
             assert agent.complete(accepted["command_id"]).status_code == 200
 
 
+async def test_a_held_heartbeat_ends_when_its_token_is_revoked(served: Api, agent: PlayedAgent) -> None:
+    secret, token_id = served.make_token("agent", "*")
+    async with talking_to(served, secret) as client:
+        task = await held(client, agent.body(), 50)
+        served.ok("DELETE", f"{TOKENS}/{token_id}", token=served.admin)
+        begun = time.monotonic()
+        answer = await task
+        took = time.monotonic() - begun
+    assert answer.status_code == 401
+    assert took < 5
+
+
+async def test_a_held_heartbeat_ends_when_its_token_runs_out(served: Api, agent: PlayedAgent) -> None:
+    secret, _ = served.make_token("agent", "*", expires_in=2)
+    async with talking_to(served, secret) as client:
+        task = await held(client, agent.body(), 50)
+        begun = time.monotonic()
+        assert (await task).status_code == 401
+        assert time.monotonic() - begun < 5
+
+
+async def test_a_heartbeat_that_is_held_on_an_old_secret_ends_with_the_overlap(served: Api, agent: PlayedAgent) -> None:
+    secret, token_id = served.make_token("agent", "*")
+    async with talking_to(served, secret) as client:
+        task = await held(client, agent.body(), 50)
+        rotated = served.ok("POST", f"{TOKENS}/{token_id}/rotate", token=served.admin, json={"overlap": 3})
+        served.made_tokens.append(rotated["token"])
+        assert served.call("GET", f"{TOKENS}/self", token=secret).json()["id"] == token_id, "good for the overlap"
+        assert (await task).status_code == 401
+        assert served.call("GET", f"{TOKENS}/self", token=secret).status_code == 401
+    assert served.ok("GET", f"{TOKENS}/self", token=rotated["token"])["id"] == token_id
+
+
 async def test_a_token_revoked_meanwhile_gets_no_command(served: Api, agent: PlayedAgent) -> None:
     secret, token_id = served.make_token("agent", "*")
     async with talking_to(served, secret) as client:
         task = await held(client, agent.body(), 25)
         served.ok("DELETE", f"{TOKENS}/{token_id}", token=served.admin)
-        await asyncio.sleep(3.5)  # longer than a token is remembered
-        accepted = served.submit(agent.host)
         assert (await task).status_code == 401
+        accepted = served.submit(agent.host)
     assert agent.take()["command_id"] == accepted["command_id"]
 
 

@@ -215,7 +215,9 @@ async def test_fleet_tokens_and_roster_are_kept_across_nodes(broker: Broker) -> 
     assert await registry.forget_silent(now=NOW + 8 * 86_400) == len(hosts)
     tokens = TokenStore(broker)
     token = await tokens.add("secret", kind=TokenKind.OPERATOR, tenant="t", services=("*",))
-    assert await tokens.all_of("t") == [token]
+    rotated = await tokens.rotate(token, "another secret", overlap=timedelta(seconds=60))
+    assert rotated is not None
+    assert [each async for each in tokens.all_of("t")] == [rotated]
     assert (await tokens.revoke(token.token_id, tenant="t")) is not None
     await Roster(broker).sign("merger", "a", now=NOW)
     assert await Roster(broker).present(now=NOW) == {"merger": 1}

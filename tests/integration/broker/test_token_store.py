@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from broker import keys
+from broker import keys, token_store
 from broker.connection import Broker
-from broker.token_store import PREFIX, Token, TokenKind, TokenStore, new_secret
+from broker.token_changes import TokenChanges
+from broker.token_store import PREFIX, Token, TokenKind, TokenStore, member_of, new_secret
+from tests.support.servers import everything_in
 
 NOW = datetime(2027, 1, 8, 12, tzinfo=UTC)
 
@@ -41,9 +43,8 @@ async def test_a_token_is_found_by_its_secret_alone(store: TokenStore) -> None:
 async def test_the_secret_itself_is_stored_nowhere(store: TokenStore, broker: Broker) -> None:
     secret = new_secret()
     await added(store, secret)
-    async with broker.guarded() as redis:
-        stored = {key: await redis.hgetall(key) async for key in redis.scan_iter()}
-    assert len(stored) == 3, "the token, the index of ids, the layout"
+    stored = everything_in(broker.settings)
+    assert len(stored) == 4, "the token, the index of ids, the list of its tenant, the layout"
     assert secret not in str(stored)
 
 
@@ -89,8 +90,15 @@ async def test_a_token_covers_what_its_patterns_match(
 async def test_the_tokens_of_a_tenant_are_listed_oldest_first(store: TokenStore) -> None:
     mine = [await added(store, new_secret()) for _ in range(3)]
     await added(store, new_secret(), tenant="other")
-    assert await store.all_of("t") == mine
-    assert await store.all_of("nobody") == []
+    assert [token async for token in store.all_of("t")] == mine
+    assert [token async for token in store.all_of("t", after=member_of(mine[0]))] == mine[1:]
+    assert [token async for token in store.all_of("nobody")] == []
+
+
+async def test_a_list_of_many_tokens_comes_whole(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_store, "PAGE", 2)
+    mine = [await added(store, new_secret()) for _ in range(5)]
+    assert [token async for token in store.all_of("t")] == mine
 
 
 async def test_a_token_whose_adding_was_cut_short_can_be_listed_and_revoked_after_the_next(
@@ -101,5 +109,113 @@ async def test_a_token_whose_adding_was_cut_short_can_be_listed_and_revoked_afte
     async with broker.guarded() as redis:  # as if the first add had died between its two writes
         await redis.delete(keys.token_ids())
     assert await added(store, secret) == token
-    assert await store.all_of("t") == [token]
+    assert [token async for token in store.all_of("t")] == [token]
     assert await store.revoke(token.token_id, tenant="t") is not None
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------------
+
+
+async def rotated(store: TokenStore, token: Token, *, overlap: int = 60) -> tuple[Token, str]:
+    """A token by its new secret, and that secret."""
+    secret = new_secret()
+    after = await store.rotate(token, secret, overlap=timedelta(seconds=overlap))
+    assert after is not None
+    return after, secret
+
+
+async def holds(store: TokenStore, secret: str, *, later: int = 0) -> bool:
+    """Whether a secret is good, now or some seconds later."""
+    token = await store.find(secret)
+    return token is not None and token.is_valid(datetime.now(UTC) + timedelta(seconds=later))
+
+
+async def test_a_rotated_token_has_two_secrets_for_the_overlap_and_one_id(store: TokenStore) -> None:
+    first = new_secret()
+    token = await added(store, first, "web-*")
+    after, second = await rotated(store, token, overlap=60)
+    assert (after.token_id, after.services, after.created_at) == (token.token_id, token.services, token.created_at)
+    assert await holds(store, first)
+    assert not await holds(store, first, later=61)
+    assert await holds(store, second, later=61)
+    assert after.previous_until is not None
+    assert (await store.with_id(token.token_id)) == after
+    assert [each async for each in store.all_of("t")] == [after], "one token, listed once"
+
+
+async def test_without_overlap_the_old_secret_ends_at_once(store: TokenStore) -> None:
+    first = new_secret()
+    _, second = await rotated(store, await added(store, first), overlap=0)
+    assert not await holds(store, first)
+    assert await holds(store, second)
+
+
+async def test_there_are_never_more_than_two_secrets(store: TokenStore) -> None:
+    secrets = [new_secret()]
+    token = await added(store, secrets[0])
+    for _ in range(3):
+        token, secret = await rotated(store, token)
+        secrets.append(secret)
+    assert [await holds(store, secret) for secret in secrets] == [False, False, True, True]
+
+
+async def test_revoking_a_rotated_token_ends_both_secrets(store: TokenStore) -> None:
+    first = new_secret()
+    token = await added(store, first)
+    _, second = await rotated(store, token)
+    revoked = await store.revoke(token.token_id, tenant="t")
+    assert revoked is not None
+    assert revoked.revoked_at is not None
+    assert [await holds(store, secret) for secret in (first, second)] == [False, False]
+
+
+async def test_of_two_who_rotate_at_once_one_is_told_so(store: TokenStore) -> None:
+    token = await added(store, new_secret())
+    await rotated(store, token)
+    assert await store.rotate(token, new_secret(), overlap=timedelta(0)) is None
+    await store.revoke(token.token_id, tenant="t")
+    revoked = await store.with_id(token.token_id)
+    assert revoked is not None
+    assert await store.rotate(revoked, new_secret(), overlap=timedelta(0)) is None
+
+
+async def test_adding_a_secret_that_was_rotated_away_does_not_bring_it_back(store: TokenStore) -> None:
+    """As every start of the API does with the first tokens of its state directory."""
+    first = new_secret()
+    token = await added(store, first)
+    after, _ = await rotated(store, token, overlap=0)
+    await added(store, first)
+    assert not await holds(store, first)
+    assert await store.with_id(token.token_id) == after
+
+
+async def test_a_rotation_may_give_the_token_a_new_end(store: TokenStore) -> None:
+    token = await added(store, new_secret(), lasts=60)
+    after = await store.rotate(token, new_secret(), overlap=timedelta(0), expires_at=NOW + timedelta(days=1))
+    assert after is not None
+    assert after.expires_at == NOW + timedelta(days=1)
+
+
+# --- what others hear -------------------------------------------------------------------------------------------------
+
+
+async def test_changes_are_heard_by_whoever_looks(store: TokenStore, broker: Broker) -> None:
+    heard: list[object] = []
+    changes = TokenChanges(broker)
+    await changes.look(heard.append)
+    assert heard == [None], "at first, anything may have changed"
+    one, two = await added(store, new_secret()), await added(store, new_secret())
+    await changes.look(heard.append)
+    assert heard == [None], "a new token is no change of any"
+    await rotated(store, one)
+    await store.revoke(two.token_id, tenant="t")
+    await changes.look(heard.append)
+    assert heard[1:] == [{one.token_id, two.token_id}]
+    assert changes.silence < 5
+
+
+async def test_the_last_use_is_kept_by_id(store: TokenStore) -> None:
+    one, two = await added(store, new_secret()), await added(store, new_secret())
+    await store.note_used({one.token_id: NOW.timestamp()})
+    assert await store.last_used([two.token_id, one.token_id]) == [None, NOW]
+    assert await store.last_used([]) == []

@@ -13,10 +13,12 @@ from api import fast_bodies
 from api.beats import heard_of
 from api.body_limit import MOST_BYTES
 from api.fast_bodies import FIELDS, Unusual
+from api.ownership import NOBODY
 from broker.errors import BrokerUnavailable
-from broker.scripts import Delivered, Idle
+from broker.scripts import Contested, Delivered, Idle
+from broker.token_store import TokenKind
 from protocol.heartbeats import Heartbeat
-from tests.support.two_ways import COMMAND, TwoWays
+from tests.support.two_ways import COMMAND, TwoWays, a_token
 
 SEED = {
     "ip_address": "192.168.1.100", "hostname": "worker-01", "service_name": "web", "last_command_id": "cmd-uuid",
@@ -48,6 +50,7 @@ FAST: dict[str, bytes] = {
     "events": body(perf_supported_events=["cycles", "instructions"]),
     "blanks around": b" \n" + body() + b"\r\n\t ",
     "names of another script": json.dumps({**SEED, "hostname": "zürich-東京"}, ensure_ascii=False).encode(),
+    "a machine": body(host_id="0f3c~1"),
     "DEL in a status": body(status="DEL").replace(b"DEL", b"\x7f"),
 }
 PASSED_ON: dict[str, bytes] = {
@@ -70,6 +73,9 @@ PASSED_ON: dict[str, bytes] = {
     "1,001 ids": body(received_command_ids=["a"] * 1_001),
     "an empty id": body(executed_command_ids=[""]),
     "no host": b'{"ip_address":"::1","service_name":"web"}',
+    "an empty machine": body(host_id=""),
+    "a machine with a blank": body(host_id="a b"),
+    "a machine of 129": body(host_id="x" * 129),
     "a blank host": body(hostname="  "),
     "a host with a tab": body(hostname="a\tb"),
     "a host with a raw DEL": body(hostname="DEL").replace(b"DEL", b"\x7f"),
@@ -146,7 +152,14 @@ def test_a_body_that_is_cut_short_is_answered_alike(ways: TwoWays) -> None:
 
 @pytest.mark.parametrize(
     "outcome",
-    [Idle(0), Idle(7), Delivered("c-1", 3, 1, COMMAND), BrokerUnavailable("ConnectionError")],
+    [
+        Idle(0),
+        Idle(7),
+        Delivered("c-1", 3, 1, COMMAND),
+        Contested("t-agent", "another's"),
+        Contested("t-gone", "another's"),
+        BrokerUnavailable("ConnectionError"),
+    ],
     ids=lambda outcome: type(outcome).__name__,
 )
 def test_every_outcome_is_told_alike(ways: TwoWays, outcome: Any) -> None:
@@ -154,7 +167,7 @@ def test_every_outcome_is_told_alike(ways: TwoWays, outcome: Any) -> None:
     for _ in range(2):  # the second answer is one that was made before
         answer, is_fast = ways.compare(body(), headers=[TYPE])
         assert is_fast
-    assert answer.status == (503 if isinstance(outcome, BrokerUnavailable) else 200)
+    assert answer.status == {BrokerUnavailable: 503, Contested: 403}.get(type(outcome), 200)
 
 
 def test_the_fields_are_those_of_the_contract() -> None:
@@ -172,7 +185,7 @@ likely = {
     "status": texts | st.none(), "timestamp": texts, "agent_version": texts, "run_mode": texts,
     "received_command_ids": st.lists(texts, max_size=3),
     "executed_command_ids": st.lists(texts, max_size=3) | st.none(),
-    "perf_supported_events": st.lists(texts, max_size=3), "namespace": texts, "pod_name": texts,
+    "perf_supported_events": st.lists(texts, max_size=3), "namespace": texts, "pod_name": texts, "host_id": texts,
     "containers": st.lists(json_values, max_size=3), "capabilities": st.dictionaries(texts, json_values, max_size=3),
 }  # fmt: skip
 
@@ -208,7 +221,7 @@ def test_any_body_is_answered_alike(ways: TwoWays) -> None:
 
 def test_thousands_of_bodies_are_read_alike(ways: TwoWays) -> None:
     """What the fast path reads the ordinary route reads, and the broker hears the same of it."""
-    seen = {True: 0, False: 0}
+    seen, caller = {True: 0, False: 0}, a_token(TokenKind.AGENT, "*")
 
     @settings(max_examples=400, deadline=None)
     @given(some=bodies())
@@ -221,7 +234,7 @@ def test_thousands_of_bodies_are_read_alike(ways: TwoWays) -> None:
                 continue
             seen[True] += 1
             meant = ways.ordinarily_read(raw)
-            assert heard_of(said, tenant="t", interval=30) == heard_of(meant, tenant="t", interval=30)
+            assert heard_of(said, caller, NOBODY, interval=30) == heard_of(meant, caller, NOBODY, interval=30)
 
     read()
     assert min(seen.values()) > 100, "both were seen"

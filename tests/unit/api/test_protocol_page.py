@@ -92,4 +92,4 @@ def test_every_route_is_told() -> None:
 
 
 def test_every_kind_of_token_is_told() -> None:
-    assert [codes(row[0])[0] for row in tables(section("Tokens"))[0]] == [kind.value for kind in TokenKind]
+    assert [codes(row[0])[0] for row in tables(section("Tokens"))[1]] == [kind.value for kind in TokenKind]
