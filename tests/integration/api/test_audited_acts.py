@@ -4,7 +4,9 @@ The application runs in this process, on a connection that dies after so many ca
 """
 
 import asyncio
+import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,17 @@ from api.settings import ApiSettings
 from broker import keys
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
+from broker.scripts import Beat, Credential
 from broker.settings import BrokerSettings
-from broker.token_store import TokenKind, new_secret
+from broker.token_store import TokenKind, digest_of, new_secret
+from protocol.names import DEFAULT_TENANT, HostKey
 from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS, bearer
 from tests.support.audit import check_chain, records_of
 from tests.support.mortal_broker import Killed, MortalBroker
 from tests.support.routes import A_SCHEDULE
 from tests.support.servers import everything_in
 
+numbers = itertools.count(1)
 START = {"service_name": "web", "target_hostnames": ["web-01", "web-02"]}
 NO_ACTS = {HEARTBEAT, "/api/v2/profiles"}
 """Routes that change something and are told by the results, not here."""
@@ -73,11 +78,27 @@ async def a_token_there(app: App) -> str:
     return f"{TOKENS}/{made}"
 
 
+async def a_token_to_rotate_there(app: App) -> str:
+    return f"{await a_token_there(app)}/rotate"
+
+
 async def a_letter_there(app: App) -> str:
     letter = {"kind": "doorbell", "host": "default/web/web-01", "reason": "r", "attempts": "11", "at": "1"}
     async with app.parts.broker.guarded() as redis:
         entry_id = await redis.xadd(keys.dead_letters(0), letter)
     return f"/api/v1/dead_letters/0-{entry_id}/replay"
+
+
+async def an_owned_host_there(app: App) -> str:
+    """A host with a credential of its own, which has spoken for it."""
+    host = HostKey(DEFAULT_TENANT, "web", f"web-{next(numbers)}")
+    by = await app.parts.tokens.add(
+        new_secret(), kind=TokenKind.ENROLMENT, tenant=DEFAULT_TENANT, services=("web",), max_uses=1
+    )
+    _, bought = await app.parts.tokens.enrol(by, host, digest=digest_of(new_secret()), host_id="")
+    assert bought is not None
+    await app.parts.command_store.exchange(Beat(host=host, by=Credential(bought.token_id, "e")), now=time.time())
+    return f"/api/v1/hosts/web/{host.host}/owner"
 
 
 def at(path: str) -> Callable[[App], Awaitable[str]]:
@@ -94,10 +115,13 @@ ACTS: Mapping[str, tuple[str, Callable[[App], Awaitable[str]], Any]] = {
     "schedule.change": ("PATCH", a_schedule_there, {"enabled": False}),
     "schedule.delete": ("DELETE", a_schedule_there, None),
     "token.create": ("POST", at(TOKENS), {"kind": "viewer", "services": ["*"]}),
+    "token.rotate": ("POST", a_token_to_rotate_there, {"overlap": 60}),
     "token.revoke": ("DELETE", a_token_there, None),
+    "host.enrol": ("POST", at("/api/v1/enrol"), lambda: {"service_name": "web", "hostname": f"web-{next(numbers)}"}),
+    "host.release": ("DELETE", an_owned_host_there, None),
     "dead_letter.replay": ("POST", a_letter_there, None),
 }
-"""Action -> how it is asked for, on what."""
+"""Action -> how it is asked for, on what; a body that can be called is another one each time."""
 
 
 def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) -> None:
@@ -111,21 +135,34 @@ def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) 
     assert set(ACTS) == {*ACTIONS.values()} - {"command.complete"}, "an act without a row in the table of this test"
 
 
+async def callers_of(action: str, app: App) -> Mapping[str, str]:
+    """By whom it is asked for: by anybody, without authentication, but where that is not enough."""
+    if action != "host.enrol":
+        return {}
+    await app.parts.tokens.add(
+        secret := new_secret(), kind=TokenKind.ENROLMENT, tenant=DEFAULT_TENANT, services=("web",), max_uses=1_000
+    )
+    return bearer(secret)
+
+
 @pytest.mark.parametrize("action", ACTS)
 async def test_an_act_is_recorded_before_any_of_its_effects(
     action: str, app: App, broker: Broker, broker_settings: BrokerSettings, tmp_path: Path
 ) -> None:
     method, make, body = ACTS[action]
+    headers = await callers_of(action, app)
     lives = 0
     for dies_after in (False, True):
         mortal = MortalBroker(broker.settings, dies_after=dies_after)
-        dying = App(tmp_path, mortal)
+        dying = App(tmp_path, mortal, insecure=not headers)
         while True:
             path = await make(app)
             before, told = everything_in(broker_settings), len(await records_of(broker))
             mortal.calls_to_live = lives % 100
             try:
-                answer = await dying.http.request(method, path, json=body)
+                answer = await dying.http.request(
+                    method, path, json=body() if callable(body) else body, headers=headers
+                )
             except Killed:
                 answer = None
             made = [record for record in (await records_of(broker))[told:] if record["outcome"] == "accepted"]
