@@ -62,7 +62,7 @@ class Studio:
         self.nudges = Nudges(broker)
         self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
-        self.people = People(settings.oidc) if settings.oidc.issuer else None
+        self.people = People(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.authenticator = Authenticator(

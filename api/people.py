@@ -34,7 +34,7 @@ class People:
 
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
-        self.keys = KeySet(settings.issuer, settings.jwks_url)
+        self.keys = KeySet(settings.oidc_issuer, settings.oidc_jwks_url)
 
     async def token_of(self, text: str) -> Token | None:
         """Who it is that shows this token, with the first grant that fits; None for one that is not good.
@@ -50,7 +50,7 @@ class People:
         except NotTheKeys as error:
             fault = FieldFault(field="Authorization", message="the issuer's keys are not to be had", code="unavailable")
             raise Refusal("issuer_unavailable", "Sign-ins cannot be checked just now.", errors=[fault]) from error
-        grant = first_grant(claims, self._settings.grants)
+        grant = first_grant(claims, self._settings.oidc_grants)
         if grant is None:
             log.info("sign-in refused", reason="no grant fits its claims")
             return None
@@ -77,8 +77,9 @@ class People:
         if key is None or key.algorithm_name != algorithm:
             raise jwt.InvalidKeyError
         claims: dict[str, Any] = jwt.decode(
-            text, key, algorithms=[key.algorithm_name], audience=self._settings.audience,
-            issuer=self._settings.issuer, leeway=CLOCK_SKEW, options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+            text, key, algorithms=[key.algorithm_name], audience=self._settings.oidc_audience,
+            issuer=self._settings.oidc_issuer, leeway=CLOCK_SKEW,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )  # fmt: skip
         if claims["exp"] - claims["iat"] > LONGEST_LIFE.total_seconds():
             raise jwt.InvalidTokenError

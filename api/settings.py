@@ -1,15 +1,17 @@
 """How the API runs, from environment and flags."""
 
 import ipaddress
+import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from api.jwks import is_private
 from api.limit_settings import LimitSettings
+from broker.config import FiledSettings
 from protocol.names import DEFAULT_TENANT, Name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,25 +29,29 @@ class Grant(BaseModel):
     tenant: Name = DEFAULT_TENANT
 
 
-class OidcSettings(BaseSettings):
-    """Sign-ins of people by OpenID Connect; without an issuer there are none. Prefix `PCS_OIDC_`."""
+def _from_json(value: Any) -> Any:
+    return json.loads(value or "[]") if isinstance(value, str) else value
 
-    model_config = SettingsConfigDict(env_prefix="PCS_OIDC_", extra="ignore")
 
-    issuer: str = ""
+class OidcSettings(FiledSettings):
+    """Sign-ins of people by OpenID Connect; without an issuer there are none."""
+
+    model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
+
+    oidc_issuer: str = ""
     """Its address, as it stands in `iss`."""
-    audience: str = ""
+    oidc_audience: str = ""
     """What has to stand in `aud`: the name that the issuer has for this API."""
-    jwks_url: str = ""
+    oidc_jwks_url: str = ""
     """Where its keys are; by default where its discovery document says."""
-    grants: list[Grant] = []
-    """What people may do, by their claims: the first that fits counts. JSON."""
+    oidc_grants: Annotated[list[Grant], NoDecode, BeforeValidator(_from_json)] = Field(default_factory=list)
+    """What people may do, by their claims: the first that fits counts. JSON, in a file too: a setting has one value."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.issuer and not (self.audience and self.grants):
+        if self.oidc_issuer and not (self.oidc_audience and self.oidc_grants):
             raise ValueError("PCS_OIDC_ISSUER needs PCS_OIDC_AUDIENCE and PCS_OIDC_GRANTS beside it")
-        for name, url in (("ISSUER", self.issuer), ("JWKS_URL", self.jwks_url)):
+        for name, url in (("ISSUER", self.oidc_issuer), ("JWKS_URL", self.oidc_jwks_url)):
             if url and not is_private(url):
                 raise ValueError(f"PCS_OIDC_{name} must be an https:// address")
         return self
@@ -57,7 +63,7 @@ def _addresses(value: str) -> str:
     return value
 
 
-class ApiSettings(LimitSettings):
+class ApiSettings(LimitSettings, OidcSettings):
     """Read from the environment with the prefix `PCS_`."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
@@ -75,8 +81,6 @@ class ApiSettings(LimitSettings):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     """Who vouches for agents' certificates: an agent's call must come with one, whose common name is its host's."""
-    oidc: OidcSettings = Field(default_factory=OidcSettings)
-    """Sign-ins of people, see there."""
     metrics_open_to: str = ""
     """Who may read /metrics without a token: `loopback`, or networks with commas (`10.0.0.0/8`); unset: nobody."""
     trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""

@@ -38,7 +38,9 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture
 def people(issuer: Issuer) -> People:
     return People(
-        OidcSettings(issuer=issuer.url, audience=AUDIENCE, grants=[Grant.model_validate(each) for each in GRANTS])
+        OidcSettings(
+            oidc_issuer=issuer.url, oidc_audience=AUDIENCE, oidc_grants=[Grant.model_validate(each) for each in GRANTS]
+        )
     )
 
 
@@ -201,7 +203,7 @@ def test_a_claim_with_dots_in_its_name_is_found() -> None:
 )  # fmt: skip
 def test_half_a_setting_is_none(env: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"PCS_OIDC|kind"):
-        OidcSettings(**env)
+        OidcSettings(**{f"oidc_{name}": value for name, value in env.items()})
 
 
 # --- over HTTP --------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Whose a host is: decided in the script of the beat, in the one step that does everything else."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from broker import keys
 from broker.command_store import CommandStore
@@ -39,7 +39,7 @@ async def conflicts(host: PlayedHost) -> list[CredentialConflict]:
 
 def asked(by: Credential, *, ended: str = "") -> Credential:
     """The same token, after the owner was looked up."""
-    return replace(by, was_asked=True, ended_owner=ended)
+    return structs.replace(by, was_asked=True, ended_owner=ended)
 
 
 @pytest.mark.parametrize("first", [SHARED, OWN])
@@ -119,7 +119,7 @@ async def test_a_conflict_is_told_once_its_owner_was_looked_up_and_not_at_every_
 
 
 async def test_a_credential_at_fault_is_refused_and_told_even_where_nobody_owns_the_host(host: PlayedHost) -> None:
-    copied = replace(OWN, fault="the credential is that of web/web-02")
+    copied = structs.replace(OWN, fault="the credential is that of web/web-02")
     assert await host.beat_as(copied) == Contested("", copied.fault)
     (told,) = await conflicts(host)
     assert (told.credential, told.owner, told.reason) == (OWN.token_id, "", copied.fault)

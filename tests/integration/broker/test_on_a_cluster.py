@@ -26,6 +26,7 @@ from broker.roster import Roster
 from broker.settings import BrokerSettings
 from broker.slot_map import Node, SlotMap, slot_of
 from broker.token_store import TokenKind, TokenStore
+from protocol.audit_chain import Point
 from protocol.names import DEFAULT_TENANT
 from tests.support.builders import NOW, a_host, submitted
 from tests.support.counting import COUNT_UP
@@ -123,6 +124,12 @@ def elsewhere(request_id: str) -> list[Call]:
         scripts.take_firing("s", 9, now=9_000),
         scripts.settle_firing("s", 9, revision=1, next_fire_at=99, keep=9),
         scripts.hold("tester", instance="i", ttl_ms=1_000),
+        scripts.rotate_token("t", before="d1", after="d2", facts="{}", now="2026-01-01", until="2026-01-02"),
+        scripts.revoke_token("t", digest="d1", now="2026-01-01"),
+        scripts.enrol(
+            "default/web/x", enrolment_id="e", max_uses=1, tenant="default", token_id="t", digest="d", facts="{}",
+            member="m",
+        ),
     ]  # fmt: skip
 
 
@@ -148,6 +155,11 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
             scripts.keep_inventory(host.at, scripts.PackedInventory("a digest", "{}"), ttl=timedelta(days=1)),
             scripts.hush(host.at._replace(path="default/web/"), grace=1, known=2, quiet=2, now=now),
             scripts.replay(partition, "1-1", how="done", remember="x", ttl_s=60),
+            scripts.states([host.at]),
+            scripts.move(host.at, record.request_id, entry="{}"),
+            scripts.append_audit(partition, [{"number": "1", "hash": "h"}], after=Point()),
+            scripts.look_audit(partition, after="0-0", most=5),
+            scripts.trim_audit(partition, first_kept="0-1"),
             scripts.advance(keys.doorbell(partition), group=MERGERS, to="0-1"),
         ]
         of_hosts |= {call.script.name for call in calls}
