@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.api import HEARTBEAT, Api, PlayedAgent
+from tests.support.api import HEARTBEAT, TOKENS, Api, PlayedAgent
 from tests.support.processes import Role, broker_role, eventually, free_port, started
 from tests.support.servers import wait_for_broker
 
@@ -52,12 +53,12 @@ def listening(api: Api) -> list[psutil.Process]:
     return found
 
 
-def beats(api: Api, count: int) -> list[int]:
-    """The answers to heartbeats, each on a connection of its own."""
+def beats(api: Api, count: int, *, secret: str = "", host: str = "web") -> list[int]:
+    """The answers to heartbeats, each of a host and on a connection of its own."""
     answers = []
     for number in range(count):
-        headers = {"Authorization": f"Bearer {api.agent}"}
-        body = PlayedAgent(api, f"web-{number}").body()
+        headers = {"Authorization": f"Bearer {secret or api.agent}"}
+        body = PlayedAgent(api, f"{host}-{number}").body()
         with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False) as client:
             answers.append(client.post(f"{api.url}{HEARTBEAT}", json=body, headers=headers).status_code)
     return answers
@@ -66,6 +67,36 @@ def beats(api: Api, count: int) -> list[int]:
 def test_both_workers_answer_with_the_same_tokens(api: Api) -> None:
     assert beats(api, 20) == [200] * 20
     api.check_log()
+
+
+def counted_beats(api: Api) -> float:
+    """The good heartbeats that the worker tells of which a new connection comes to."""
+    with httpx.Client(trust_env=False) as client:
+        text = client.get(f"{api.url}/metrics", headers={"Authorization": f"Bearer {api.admin}"}).text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "pcs_http_requests_total"
+        and (sample.labels["route"], sample.labels["status"]) == (HEARTBEAT, "200")
+    )
+
+
+def test_each_worker_tells_what_both_have_counted(api: Api) -> None:
+    before = counted_beats(api)
+    assert beats(api, 20) == [200] * 20
+    assert [counted_beats(api) - before for _ in range(10)] == [20] * 10
+
+
+def test_a_revoked_agent_is_refused_by_both_workers_within_five_seconds(api: Api) -> None:
+    secret, token_id = api.make_token("agent", "*")
+    assert beats(api, 10, secret=secret, host="revoked") == [200] * 10
+    api.ok("DELETE", f"{TOKENS}/{token_id}", token=api.admin)
+    begun = time.monotonic()
+    eventually(
+        lambda: beats(api, 10, secret=secret, host="revoked") == [401] * 10, within=5, what="the end of it on both"
+    )
+    assert time.monotonic() - begun < 5
 
 
 def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(api: Api) -> None:
