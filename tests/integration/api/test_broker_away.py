@@ -18,7 +18,7 @@ from tests.support.refusals import check_problem
 from tests.support.routes import ROUTES
 from tests.support.servers import wait_for_broker
 
-NEEDS_THE_BROKER: Final = [at for at, route in ROUTES.items() if route.kinds is not None and at[1] != "/metrics"]
+NEEDS_THE_BROKER: Final = [at for at, route in ROUTES.items() if "admin" in (route.kinds or ()) and at[1] != "/metrics"]
 PATIENCE: Final = 15.0
 """Seconds in which a call is answered while the broker hangs: it is given five, and connecting five more."""
 
