@@ -135,24 +135,20 @@ INSTALLED_FOR = {
     "protocol": (),
     "cli": (),
     "agent": ("agent",),
-    "broker": ("server", "embedded"),
+    "broker": ("server", "embedded", "otel"),
     "api": ("server",),
     "workers": ("server",),
 }
 """Package -> the extras that a machine with this role installs, beside the plain dependencies."""
 COMES_WITH = {"pydantic_core": "pydantic", "starlette": "fastapi"}
+"""Module -> one of the distribution that brings it along."""
 
 
 def distributions(*extras: str) -> set[str]:
     """The distributions that these extras name, and the plain dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
-    return {normalised(re.split(r"[^A-Za-z0-9_.-]", requirement)[0]) for requirement in wanted}
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as every index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return {re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower() for requirement in wanted}
 
 
 def imported_modules(package: str) -> set[str]:
@@ -169,5 +165,5 @@ def test_a_role_imports_only_what_its_extra_installs(package: str) -> None:
     installed = distributions(*INSTALLED_FOR[package])
     owners = packages_distributions()
     for module in imported_modules(package):
-        providers = {normalised(name) for name in owners.get(COMES_WITH.get(module, module), [])}
+        providers = {name.lower().replace("_", "-") for name in owners.get(COMES_WITH.get(module, module), [])}
         assert providers & installed, f"{package} imports {module}, which its extras do not install"
