@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,12 +21,14 @@ from agent.credentials import BadToken, Secret, is_exposed, read_token_file
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, ip_address
 from agent.ledger import Ledger
+from agent.lookout import Lookout
 from agent.output import save
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
 from agent.settings import AgentSettings, sends_in_clear
 from agent.state_dir import StateDir, StateDirUnusable
+from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
 from agent.waiting import unless
 
@@ -110,10 +113,14 @@ class _Daemon:
             send_timeout=settings.send_timeout,
         )
         self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)
+        self._lookout = Lookout(
+            Surroundings(own_pod(os.environ)).look, announce=self._changed.set, stopping=self._stopping
+        )
         self._heartbeater = Heartbeater(
             self._transport,
             self._books,
             self._conductor,
+            self._lookout,
             pace=Pace(interval=settings.interval, wait=settings.wait),
             identify=self._identify,
             probe=_probe,
@@ -134,6 +141,7 @@ class _Daemon:
                     ("heartbeater", self._heartbeater.run()),
                     ("courier", self._courier.run()),
                     ("conductor", self._conductor.work()),
+                    ("lookout", self._lookout.run()),
                 )
             ]
             stopping = asyncio.create_task(self._stopping.wait())
