@@ -173,8 +173,9 @@ class AuditTrail:
             BrokerUnavailable: the server cannot be reached.
         """
         stream = keys.audit(self.partition_of(tenant))
-        low = "-" if since is None else str(codec.ms(since - CLOCKS_DIFFER.total_seconds()))
-        high = "+" if until is None else str(codec.ms(until + WRITTEN_WITHIN.total_seconds()))
+        # Before 1970 there is no entry, and no id of one.
+        low = "-" if since is None else str(max(0, codec.ms(since - CLOCKS_DIFFER.total_seconds())))
+        high = "+" if until is None else str(max(0, codec.ms(until + WRITTEN_WITHIN.total_seconds())))
         while True:
             async with self._broker.guarded() as redis:
                 if newest_first:

@@ -135,12 +135,13 @@ INSTALLED_FOR = {
     "protocol": (),
     "cli": (),
     "agent": ("agent",),
-    "broker": ("server", "embedded"),
+    "broker": ("server", "embedded", "otel"),
     "api": ("server",),
     "workers": ("server",),
 }
 """Package -> the extras that a machine with this role installs, beside the plain dependencies."""
 COMES_WITH = {"pydantic_core": "pydantic", "starlette": "fastapi"}
+"""Module -> one of the distribution that brings it along."""
 
 
 def distributions(*extras: str) -> set[str]:
@@ -164,5 +165,5 @@ def test_a_role_imports_only_what_its_extra_installs(package: str) -> None:
     installed = distributions(*INSTALLED_FOR[package])
     owners = packages_distributions()
     for module in imported_modules(package):
-        providers = {name.lower() for name in owners.get(COMES_WITH.get(module, module), [])}
+        providers = {name.lower().replace("_", "-") for name in owners.get(COMES_WITH.get(module, module), [])}
         assert providers & installed, f"{package} imports {module}, which its extras do not install"

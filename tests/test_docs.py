@@ -137,7 +137,7 @@ def test_every_setting_in_the_docs_exists() -> None:
     }
     known.add("PCS_CONFIG_FILE")  # says where the others are
     known.update({"PCS_LIMIT_"})  # "PCS_LIMIT_…": any of them
-    of_tests = {"PCS_CHAOS_ROUNDS", "PCS_CHAOS_SEED", "PCS_CHAOS_REPORT"}
+    of_tests = {"PCS_CHAOS_ROUNDS", "PCS_CHAOS_SEED", "PCS_CHAOS_REPORT", "PCS_CHAOS_FAULTS"}
     told = {page: set(re.findall(r"PCS_[A-Z_]+", page.read_text())) for page in PAGES}
     assert not {name(page): names - known - of_tests for page, names in told.items() if names - known - of_tests}
     operations = told[ROOT / "docs" / "operations.md"]

@@ -1,5 +1,6 @@
 """A process in a container's numbering, made with `unshare`."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -59,7 +60,8 @@ def contained_high() -> Iterator[tuple[int, int]]:
         yield number_inside(inner), inner
     finally:
         for child in below(recursive=True):
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with another of them
+                child.kill()
         outer.kill()
         outer.wait()
 

@@ -69,7 +69,7 @@ def test_a_program_that_cannot_be_started_says_so() -> None:
 
 
 def test_the_sample_program_ends_with_its_parent(tmp_path: Path) -> None:
-    script = f"{sys.executable} -m cli.sample & echo $!; sleep 0.5; exit 0"
+    script = f"{sys.executable} -m cli.sample & echo $!; sleep 3; exit 0"
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=20)
     pid = int(done.stdout)
     eventually(lambda: not psutil.pid_exists(pid), within=5, what="the sample's end")

@@ -98,6 +98,12 @@ def test_a_bad_filter_is_refused_and_named(site: Api, field: str, value: str) ->
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
+def test_a_time_before_all_times_is_no_fault(site: Api) -> None:
+    site.submit("any-time", service_name="timeless")
+    assert records(site, until="0001-01-01T00:00:00Z") == []
+    assert records(site, since="0001-01-01T00:00:00Z", sort="at")
+
+
 def test_refusals_are_written_on_the_way_down_and_a_trusted_proxy_is_believed(site: Api) -> None:
     env = {"PCS_TRUSTED_PROXIES": "127.0.0.0/8"}
     with running_api(site.state_dir, env=env, log="proxied.log") as proxied:
@@ -134,7 +140,7 @@ def test_the_chain_is_verified_noted_followed_and_exported_by_command(site: Api,
 
 
 def test_a_record_that_was_changed_in_the_broker_is_named_and_the_list_goes_on(site: Api, tmp_path: Path) -> None:
-    """Last in this file, as it spoils the trail for good."""
+    """Spoils the trail; the others find a new one."""
     for number in range(3):
         site.submit(f"spoilt-{number}", service_name="spoilt")
     note = str(tmp_path / "note.json")
@@ -161,3 +167,4 @@ def test_a_record_that_was_changed_in_the_broker_is_named_and_the_list_goes_on(s
         client.xadd(keys.audit(at), {"number": "2", "hash": GENESIS})
         assert len(records(site)) == 1, "what is no record is passed over"
         assert studio(site, "verify").exit_code == 1
+        client.delete(keys.audit(at), keys.audit_chain(at))

@@ -20,7 +20,8 @@ def registry(broker: Broker) -> HostRegistry:
 async def beats(broker: Broker, *hosts: HostKey, at: float = NOW, **said: object) -> None:
     for host in hosts:
         body = {"ip_address": "10.0.0.1", "hostname": host.host, "service_name": host.service, **said}
-        heard = Beat(host, facts=facts_of(Heartbeat.model_validate(body), interval=30))
+        said_by_it = Heartbeat.model_validate(body)
+        heard = Beat(host, facts=facts_of(said_by_it, interval=30), agent_time=said_by_it.timestamp or "")
         await CommandStore(broker).exchange(heard, now=at)
 
 

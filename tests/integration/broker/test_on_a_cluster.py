@@ -26,6 +26,8 @@ from broker.roster import Roster
 from broker.settings import BrokerSettings
 from broker.slot_map import Node, SlotMap, slot_of
 from broker.token_store import TokenKind, TokenStore
+from protocol.audit_chain import Point
+from protocol.audit_chain import append as chained
 from protocol.names import DEFAULT_TENANT
 from tests.support.builders import NOW, a_host, submitted
 from tests.support.counting import COUNT_UP
@@ -103,6 +105,7 @@ async def test_a_request_for_hosts_of_every_partition_goes_all_the_way(broker: B
     assert await store.owner_of(record.command_id) == (DEFAULT_TENANT, "web")
 
 
+NOTHING = Point(0)
 PLAYED = {"submit", "load", "settle", "beat", "complete"}
 """The scripts that a host's story runs by itself."""
 
@@ -146,6 +149,11 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
             scripts.cancel(partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60),
             scripts.lose(host.at, silent_since=now, reason="a test", now=now),
             scripts.keep_inventory(host.at, scripts.PackedInventory("a digest", "{}"), ttl=timedelta(days=1)),
+            scripts.move(host.at, record.request_id, entry="{}"),
+            scripts.states([host.at]),
+            scripts.append_audit(partition, chained([{"id": "a"}], after=NOTHING), after=NOTHING),
+            scripts.look_audit(partition, after="0-0", most=9),
+            scripts.trim_audit(partition, first_kept="0-1"),
             scripts.hush(host.at._replace(path="default/web/"), grace=1, known=2, quiet=2, now=now),
             scripts.replay(partition, "1-1", how="done", remember="x", ttl_s=60),
             scripts.advance(keys.doorbell(partition), group=MERGERS, to="0-1"),
