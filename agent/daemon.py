@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 from collections.abc import Callable
@@ -22,12 +23,14 @@ from agent.enrolment import OwnCredential, enrol
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, host_id, ip_address
 from agent.ledger import Ledger
+from agent.lookout import Lookout
 from agent.output import save
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
 from agent.settings import AgentSettings, sends_in_clear
 from agent.state_dir import StateDir, StateDirUnusable
+from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
 from agent.waiting import unless
 from protocol.enrolment import EnrolmentWish
@@ -124,10 +127,14 @@ class _Daemon:
             send_timeout=settings.send_timeout,
         )
         self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)
+        self._lookout = Lookout(
+            Surroundings(own_pod(os.environ)).look, announce=self._changed.set, stopping=self._stopping
+        )
         self._heartbeater = Heartbeater(
             self._transport,
             self._books,
             self._conductor,
+            self._lookout,
             pace=Pace(interval=settings.interval, wait=settings.wait),
             identify=self._identify,
             probe=_probe,
@@ -149,6 +156,7 @@ class _Daemon:
                     ("heartbeater", self._heartbeater.run()),
                     ("courier", self._courier.run()),
                     ("conductor", self._conductor.work()),
+                    ("lookout", self._lookout.run()),
                 )
             ]
             stopping = asyncio.create_task(self._stopping.wait())

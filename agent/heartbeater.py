@@ -14,6 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from agent.backoff import retrying
 from agent.books import Books
 from agent.conductor import Conductor
+from agent.inventory import Inventory
+from agent.lookout import Lookout
 from agent.replies import Reply
 from agent.transport import Refused, TransportError, Unreachable
 from agent.waiting import pause, unless
@@ -26,6 +28,8 @@ _ACTIVE: Final = "active"
 _HELD_FOR_A_WHILE: Final = timedelta(seconds=5)
 """A held call that breaks after this long was cut by something between, not refused by a server that is down."""
 _PROBE_EVERY: Final = timedelta(minutes=10)
+_OF_THE_BODY: Final = frozenset({400, 413, 422})
+"""Refusals of what a beat says, rather than of who says it."""
 
 
 class Beats(Protocol):
@@ -62,6 +66,7 @@ class Heartbeater:
         beats: Beats,
         books: Books,
         conductor: Conductor,
+        lookout: Lookout,
         *,
         pace: Pace,
         identify: Callable[[], Awaitable[Identity]],
@@ -76,6 +81,7 @@ class Heartbeater:
             beats: sends.
             books: what to say of commands.
             conductor: takes the answers.
+            lookout: knows what runs on the host, and what of it the server has been told.
             pace: how often.
             identify: who beats; asked at start and after an outage, as addresses change.
             probe: the host's capabilities.
@@ -86,6 +92,7 @@ class Heartbeater:
         self._beats = beats
         self._books = books
         self._conductor = conductor
+        self._lookout = lookout
         self._pace = pace
         self._identify = identify
         self._probe = probe
@@ -121,10 +128,10 @@ class Heartbeater:
         """
         await self._look_around()
         self._changed.clear()
-        acks, sent = self._books.acks, self._capabilities
+        acks, sent, inventory = self._books.acks, self._capabilities, self._lookout.news()
         if self._failing:
             wait = timedelta(0)  # first see whether the server is back; completions wait for that
-        call = self._beats.heartbeat(self._compose(), wait=min(wait, MAX_WAIT))
+        call = self._beats.heartbeat(self._compose(inventory), wait=min(wait, MAX_WAIT))
         try:
             reply = await unless(call, self._changed, self._stopping) if wait else await call
         except Unreachable as error:
@@ -132,11 +139,19 @@ class Heartbeater:
                 raise
             log.info("a held heartbeat was cut", after_seconds=round(error.after.total_seconds(), 1), reason=str(error))
             return Reply(held=True)
+        except Refused as error:
+            if inventory is not None and error.status in _OF_THE_BODY:
+                self._lookout.was_refused(str(error))
+            raise
         if reply is None:
             return None
         log.debug("beat", command_id=reply.command_id, held=reply.held)
         self._books.told(acks)
         self._capabilities_told = sent
+        if reply.inventory_wanted:
+            self._lookout.forget()
+        elif inventory is not None:
+            self._lookout.told(inventory)
         self._note_success()
         fresh = self._obey(reply)
         self._offered_again = self._offered_again + 1 if reply.command_id is not None and not fresh else 0
@@ -167,7 +182,7 @@ class Heartbeater:
             return MIN_INTERVAL - took  # a server that lets go at once must not be hammered
         return next_beat(reply.interval or self._pace.interval, spread=spread)
 
-    def _compose(self) -> Heartbeat:
+    def _compose(self, inventory: Inventory | None = None) -> Heartbeat:
         if self._identity is None:
             raise RuntimeError("the agent has not looked around yet")
         last = self._books.history.last_command_id
@@ -184,6 +199,9 @@ class Heartbeater:
             executed_command_ids=list(acks.executed),
             host_id=self._identity.host_id,
             capabilities=self._capabilities if self._capabilities != self._capabilities_told else None,
+            containers=list(inventory.containers) if inventory else None,
+            namespace=inventory.own.namespace if inventory and inventory.own else None,
+            pod_name=inventory.own.name if inventory and inventory.own else None,
         )
 
     async def _look_around(self) -> None:
@@ -206,6 +224,7 @@ class Heartbeater:
         self._failing = True
         # After an outage the server may be another one, and so may our address.
         self._identity, self._capabilities_told = None, None
+        self._lookout.forget()
 
     def _note_success(self) -> None:
         self._recovered = self._failing

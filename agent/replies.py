@@ -29,6 +29,7 @@ class Reply:
         command: the command as it came, unread.
         interval: the pace the server asks for, if it asks.
         held: whether the server honoured `Prefer: wait`; the next beat may then follow at once.
+        inventory_wanted: the server does not know what runs on the host; older ones never say so.
     """
 
     command_id: str | None = None
@@ -36,6 +37,7 @@ class Reply:
     generation: int | None = None
     interval: timedelta | None = None
     held: bool = False
+    inventory_wanted: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def read_reply(payload: Any, *, held: bool) -> Reply:
         generation=generation if isinstance(generation, int) else None,
         interval=_read_interval(payload.get("heartbeat_interval")),
         held=held,
+        inventory_wanted=payload.get("inventory_wanted") is True,
     )
 
 

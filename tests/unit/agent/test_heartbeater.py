@@ -12,12 +12,15 @@ from agent.books import Books
 from agent.conductor import Conductor
 from agent.courier import Courier
 from agent.heartbeater import Heartbeater, Identity, Pace
+from agent.inventory import Inventory, PodName
 from agent.ledger import Ledger
+from agent.lookout import Lookout
 from agent.replies import Defaults, Reply
 from agent.reports import Reporter
 from agent.transport import Refused, TransportError, Unreachable
 from protocol.completions import Completion
 from protocol.heartbeats import Heartbeat
+from protocol.inventory import Container, RunningProcess
 from tests.support.agents import soon
 from tests.support.fake_capture import FakeCapture, FakeSave, tools
 from tests.support.fake_server import start
@@ -50,6 +53,12 @@ class FakeWire:
             raise refusals.pop(0)
 
 
+def inventory_of(*pids: int) -> Inventory:
+    """A host on which one container runs, with these processes."""
+    container = Container(container_id="c", container_name="", processes=tuple(RunningProcess(pid=pid) for pid in pids))
+    return Inventory((container,), own=PodName("profiler-x", "ops"))
+
+
 class Case:
     """A heartbeater and a courier on a fake wire, with a real ledger."""
 
@@ -65,10 +74,18 @@ class Case:
             self.books, tools=tools(self.capture, FakeSave()), reporter=REPORTER, defaults=Defaults()
         )
         self.courier = Courier(self.wire, self.books, cap=timedelta(seconds=30), stopping=self.stopping)
+        self.inventory = inventory_of(41)
+        self.lookout = Lookout(
+            lambda: self.inventory,
+            announce=self.changed.set,
+            stopping=self.stopping,
+            every=timedelta(seconds=0.01),
+        )
         self.heartbeater = Heartbeater(
             self.wire,
             self.books,
             self.conductor,
+            self.lookout,
             pace=Pace(interval=timedelta(seconds=interval), wait=timedelta(seconds=wait)),
             identify=self._identify,
             probe=self._probe,
@@ -272,4 +289,92 @@ async def test_a_refused_token_keeps_completions_for_later(case: Case) -> None:
         await case.courier.deliver()
     assert case.wire.completions == ["c1"]
     assert len(case.books.unsent) == 2
+    case.ledger.close()
+
+
+@asynccontextmanager
+async def looking(case: Case) -> AsyncIterator[None]:
+    """A running case whose lookout looks, too: the others beat by what they test alone."""
+    looks = asyncio.create_task(case.lookout.run())
+    try:
+        async with running(case):
+            yield
+        await asyncio.wait_for(looks, 5)
+    finally:
+        looks.cancel()
+        await asyncio.gather(looks, return_exceptions=True)
+
+
+def told_pids(case: Case) -> list[list[int] | None]:
+    """The processes that each beat tells of; None for a beat without an inventory."""
+    return [
+        None if beat.containers is None else [process.pid for each in beat.containers for process in each.processes]
+        for _, beat, _ in case.wire.beats
+    ]
+
+
+async def test_an_inventory_goes_out_at_once_and_again_only_when_it_changes(case: Case) -> None:
+    async with looking(case):
+        await soon(lambda: [41] in told_pids(case))
+        case.wire.answer = at_once(Reply(interval=timedelta(seconds=1)))
+        case.changed.set()
+        await soon(lambda: told_pids(case)[-1] is None)
+        case.inventory = inventory_of(41, 42)
+        await soon(lambda: [41, 42] in told_pids(case))
+        await soon(lambda: told_pids(case)[-1] is None, within=10)
+    with_it = [beat for _, beat, _ in case.wire.beats if beat.containers is not None]
+    assert {(beat.namespace, beat.pod_name) for beat in with_it} == {("ops", "profiler-x")}
+    assert {beat.pod_name for _, beat, _ in case.wire.beats if beat.containers is None} <= {None}
+
+
+async def test_an_inventory_that_the_server_wants_goes_out_again(case: Case) -> None:
+    case.lookout.note(case.inventory)
+    replies = [Reply(), Reply(inventory_wanted=True), Reply(), Reply()]
+
+    async def answer(_beat: Heartbeat, _wait: timedelta) -> Reply:
+        return replies.pop(0)
+
+    case.wire.answer = answer
+    while replies:
+        await case.heartbeater.beat(timedelta(0))
+    assert told_pids(case) == [[41], None, [41], None]
+    case.ledger.close()
+
+
+async def test_a_server_that_refuses_the_inventory_gets_beats_without_it(case: Case) -> None:
+    async def answer(beat: Heartbeat, _wait: timedelta) -> Reply:
+        if beat.containers is not None:
+            raise Refused(422, retry_after=None, detail="containers: no")
+        return Reply(inventory_wanted=True)
+
+    case.lookout.note(case.inventory)
+    case.wire.answer = answer
+    with pytest.raises(Refused):
+        await case.heartbeater.beat(timedelta(0))
+    await case.heartbeater.beat(timedelta(0))
+    await case.heartbeater.beat(timedelta(0))
+    assert told_pids(case) == [[41], None, None]
+    case.ledger.close()
+
+
+@pytest.mark.parametrize("status", [401, 503])
+async def test_a_refusal_of_the_whole_beat_keeps_the_inventory_for_the_next(case: Case, status: int) -> None:
+    async def answer(_beat: Heartbeat, _wait: timedelta) -> Reply:
+        raise Refused(status, retry_after=None, detail="")
+
+    case.lookout.note(case.inventory)
+    case.wire.answer = answer
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await case.heartbeater.beat(timedelta(0))
+    assert told_pids(case) == [[41], [41]]
+    case.ledger.close()
+
+
+async def test_the_last_beat_says_how_things_stand_and_no_inventory(case: Case) -> None:
+    case.wire.answer = at_once(Reply())
+    await case.heartbeater.beat(timedelta(0))
+    case.lookout.note(case.inventory)
+    await case.heartbeater.last_beat()
+    assert told_pids(case) == [None, None]
     case.ledger.close()
