@@ -15,16 +15,12 @@ from cli import options
 from cli.audit_verdict import AuditVerdict
 from cli.audit_verdict import verify as follow
 from cli.client import StudioClient
-from cli.errors import NotRunning, StudioError, Usage
+from cli.errors import StudioError, Usage
+from cli.reaching import URL, client_of
 from cli.roles import module
 from protocol.audit import AuditItem
 from protocol.audit_chain import Point
 
-URL: Final = click.option(
-    "--url",
-    envvar="STUDIO_URL",
-    help="The API, with a token in STUDIO_TOKEN.  [default: what runs on the state directory]",
-)
 LOOK_EVERY_SECONDS: Final = 1.0
 FILTERS: Final = (
     click.option("--actor", help="The id of a token."),
@@ -68,7 +64,7 @@ def verify(
     """Follow the chain record by record. Exit code 0: whole; 1: broken, and the first bad record is named."""
     noted = _noted(note) if note is not None else {}
     ends = _archived(state_dir) if archive else {}
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         partition = client.audit_chain(None).partition
         known = {point.number: point.hash for point in (noted.get(partition), ends.get(partition)) if point is not None}
         verdict = follow(client.audit_chain, known)
@@ -97,7 +93,7 @@ def sentence(verdict: AuditVerdict) -> str:
 @click.option("--json", is_flag=True, help="One JSON object a line.")
 def tail(lines: int, follows: bool, json: bool, state_dir: Path | None, url: str | None, **query: Any) -> None:
     """Show the last records, the newest last."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         page = client.audit({**_given(query), "limit": str(max(lines, 1))})
         last = page.items[0].number if page.items else 0
         for item in reversed(page.items[:lines]):
@@ -116,7 +112,7 @@ def tail(lines: int, follows: bool, json: bool, state_dir: Path | None, url: str
 )
 def export(out: TextIO, state_dir: Path | None, url: str | None, **query: Any) -> None:
     """Write every record that the broker keeps, the oldest first, as JSON lines."""
-    with _client(url, state_dir) as client:
+    with client_of(url, state_dir) as client:
         out.writelines(
             item.model_dump_json(exclude_none=True) + "\n"
             for item in _pages(client, {**_given(query), "sort": "at", "limit": "1000"})
@@ -199,14 +195,3 @@ def _archived(state_dir: Path | None) -> dict[int, Point]:
     if not verdict["ok"]:
         raise BadArchive(f"the archive is BROKEN at {verdict['broken']}: {verdict['reason']}")
     return {int(partition): Point(number, made) for partition, (number, made) in verdict["audit_ends"].items()}
-
-
-def _client(url: str | None, state_dir: Path | None) -> StudioClient:
-    """The API that was named, with the token of the environment; or what runs on the state directory."""
-    if url is not None:
-        return StudioClient(url, os.environ.get("STUDIO_TOKEN"))
-    state = options.chosen(state_dir)
-    record = state.read_record() if state.is_claimed() else None
-    if record is None:
-        raise NotRunning(state.path)
-    return StudioClient(record.url, state.token("admin"))
