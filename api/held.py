@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope
 
 from api.beats import exchange
 from api.connections import DISCONNECT
+from api.metrics import HELD
 from api.problems import Refusal
 from broker.errors import BrokerUnavailable
 from broker.nudges import Waker
@@ -84,11 +85,13 @@ class HeldHeartbeats:
     def add(self, hold: Hold) -> None:
         """One more."""
         self._by_caller.setdefault(hold.caller, set()).add(hold)
+        HELD.inc()
 
     def remove(self, hold: Hold) -> None:
         """One less."""
         holds = self._by_caller[hold.caller]
         holds.discard(hold)
+        HELD.dec()
         if not holds:
             del self._by_caller[hold.caller]
 

@@ -6,8 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 IS_SHARED: Final = FOLDER in os.environ
@@ -30,6 +37,10 @@ LIMITED: Final = Counter("pcs_rate_limited", "Calls that were one too many, by l
 DELIVERY: Final = Histogram(
     "pcs_command_delivery_seconds", "From a command's installation until it was handed out first", registry=REGISTRY,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300),
+)  # fmt: skip
+HELD: Final = Gauge(
+    "pcs_held_heartbeats", "Heartbeats that wait for a command just now", registry=REGISTRY,
+    multiprocess_mode="livesum",
 )  # fmt: skip
 COMPLETIONS: Final = Counter(
     "pcs_completions", "Completions that agents sent, by their status and what became of them",
@@ -76,3 +87,9 @@ def counting_together() -> Iterator[None]:
             yield
         finally:
             del os.environ[FOLDER]
+
+
+def gone(pid: int) -> None:
+    """A process of those that count together has ended: what it had under way is over, what it counted stays."""
+    if FOLDER in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library does not say

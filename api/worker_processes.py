@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+from api import metrics
+
 log = structlog.get_logger(__name__)
 
 LIFELINE: Final = "PCS_API_LIFELINE"
@@ -103,6 +105,7 @@ class Worker:
         if self.process is None or (code := self.process.poll()) is None:
             return None
         self.listen()
+        metrics.gone(self.process.pid)
         if self.lifeline is not None:
             self.lifeline.close()
         self.process = self.lifeline = None

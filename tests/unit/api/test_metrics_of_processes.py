@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.metrics import FOLDER, counted, counting_together, note_call
+from api.metrics import FOLDER, counted, counting_together, gone, note_call
 
 CALLS = "from api.metrics import note_call\nfor _ in range({count}): note_call('GET', '/x', 200, 0.02)"
 TELLS = "import sys\nfrom prometheus_client import generate_latest\nfrom api.metrics import counted\n"
@@ -42,6 +42,15 @@ def test_each_of_them_tells_what_all_have_counted_and_the_folder_goes() -> None:
         assert told["pcs_http_requests_total"] == told["pcs_http_request_duration_seconds_count"] == 7
     assert not folder.exists()
     assert FOLDER not in os.environ
+
+
+def test_what_a_process_that_ended_had_under_way_is_over() -> None:
+    with counting_together():
+        run("from api.metrics import HELD\nHELD.inc()")
+        assert "pcs_held_heartbeats 1.0" in run(TELLS)
+        for file in Path(os.environ[FOLDER]).glob("gauge_livesum_*.db"):
+            gone(int(file.stem.rpartition("_")[2]))
+        assert "pcs_held_heartbeats 1.0" not in run(TELLS)
 
 
 def test_a_process_by_itself_tells_its_own_and_a_made_up_method_is_no_label() -> None:
