@@ -226,14 +226,36 @@ async def test_an_act_that_cannot_be_recorded_is_not_done(
 
 
 async def test_each_request_of_many_is_an_act_of_its_own(app: App, broker: Broker) -> None:
-    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}]
-    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests})
+    another = {"service_name": "queue", "target_scope": "service"}
+    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}, another, {"service_name": "db"}, 7]
+    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests}, headers={"X-Request-ID": "call-7"})
+    records = await records_of(broker)
+    assert [each["outcome"] for each in records] == ["accepted", "refused", "accepted", *["refused"] * 3]
+    assert [each["service"] for each in records] == ["web", "db", "api", "queue", "db", ""]
+    assert records[0]["objects"] == answer["results"][0]["response"]["request_id"]
+    refused = [each for each in records if each["outcome"] == "refused"]
+    assert [json.loads(each["details"]) for each in refused] == [{"index": index} for index in (1, 3, 4, 5)]
+    for each in refused:
+        assert (each["action"], each["code"], each["http_request_id"]) == ("request.submit", "invalid", "call-7")
+        assert "act" not in each, "it is no failure of the one before"
+        assert "count" not in each, "each is told by itself"
     await app.parts.refusals.write()
-    web, api, db = await records_of(broker)
-    assert [each["outcome"] for each in (web, api, db)] == ["accepted", "accepted", "refused"]
-    assert [each["service"] for each in (web, api, db)] == ["web", "api", "db"]
-    assert web["objects"] == answer["results"][0]["response"]["request_id"]
-    assert (db["code"], "act" in db) == ("invalid", False), "it is no failure of the one before"
+    assert len(await records_of(broker)) == len(requests), "none is told twice"
+
+
+async def test_refused_requests_of_many_are_counted_where_they_cannot_be_told_one_by_one(
+    app: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise BrokerUnavailable("TimeoutError")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(app.parts.audit, "write", away)
+        answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": [{"service_name": "db"}] * 3})
+    assert answer["failed_count"] == 3
+    await app.parts.refusals.write()
+    (record,) = await records_of(broker)
+    assert (record["service"], record["code"], record["count"]) == ("db", "invalid", "3")
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
