@@ -419,7 +419,7 @@ def bad_filters() -> Iterator[Bad]:
         yield row(path, "exact_match", exact_match="perhaps")
     for scope in ("", "workload", "Host"):
         yield row(WORKLOAD_STATUS, "scope", scope=scope)
-    for key in ("x", "{}", "[1]", "[" * 2_000):
+    for key in ("x", "{}", "[1]", "[]", "[" * 2_000):
         yield row(WORKLOAD_STATUS, "cursor", said=f"cursor of {key[:9]}", cursor=a_cursor("name", "host", key))
     yield row("/api/v1/commands", "state", state="asleep")
     yield row("/api/v1/commands", "command_type", command_type="restart")
