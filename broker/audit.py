@@ -36,6 +36,8 @@ GIVES_UP_AFTER: Final = timedelta(seconds=5)
 PAGE: Final = 500
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 WRITTEN_WITHIN: Final = timedelta(hours=1)
+BEFORE_ALL: Final = "0-0"
+"""No entry has this id."""
 """Entry ids are by the broker's clock, and a refusal may have waited for the broker to come back."""
 LONGEST_TEXT: Final = 1_024
 LONGEST_FACTS: Final = 4_096
@@ -176,7 +178,7 @@ class AuditTrail:
         # Before 1970 there is no entry, and no id of one.
         low = "-" if since is None else str(max(0, codec.ms(since - CLOCKS_DIFFER.total_seconds())))
         high = "+" if until is None else str(max(0, codec.ms(until + WRITTEN_WITHIN.total_seconds())))
-        while True:
+        while not (newest_first and after == BEFORE_ALL):  # nothing lies before it, and the server knows no such range
             async with self._broker.guarded() as redis:
                 if newest_first:
                     page = await redis.xrevrange(stream, f"({after}" if after else high, low, count=PAGE)

@@ -1,5 +1,6 @@
 """The audit trail over HTTP: who is told of what, page by page; and `studio audit` beside it."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -70,6 +71,15 @@ def test_pages_tell_everything_once_in_either_order(site: Api) -> None:
                 break
         assert len(seen) == len(set(seen)) == 5
         assert seen == sorted(seen, reverse=sort == "-at")
+
+
+@pytest.mark.parametrize("position", [0, 2**63 - 1])
+@pytest.mark.parametrize("sort", ["-at", "at"])
+def test_a_cursor_at_either_end_of_time_gets_a_page(site: Api, sort: str, position: int) -> None:
+    ends = base64.urlsafe_b64encode(json.dumps([sort, position, position]).encode()).decode().rstrip("=")
+    page = site.ok("GET", AUDIT, token=site.admin, params={"sort": sort, "cursor": ends})
+    lies_before_it = (sort == "at") == (position == 0)
+    assert bool(page["items"]) is lies_before_it
 
 
 def test_a_token_is_told_of_its_services_and_one_of_all_of_everything(site: Api) -> None:
