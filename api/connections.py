@@ -1,6 +1,7 @@
-"""Bounds on how a call may arrive, before there is a caller to ask: uvicorn's own protocol has none.
+"""Bounds on how a call may arrive, before there is a caller to ask, and its answer be taken: uvicorn's own has none.
 
-Without them one connection without a token fills the memory with headers, or stays for ever with a call half sent.
+Without them one connection without a token fills the memory with headers, or stays for ever with a call half sent, or
+with an answer that it does not read.
 """
 
 import asyncio
@@ -14,6 +15,10 @@ MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
 ARRIVES_WITHIN: Final = timedelta(seconds=30)
 """From the connection, or the first byte of a later call, to the end of its body."""
+TAKEN_WITHIN: Final = timedelta(minutes=2)
+"""An answer that waits for its client must have become smaller by then, by `LEAST_TAKEN` or to its end."""
+LEAST_TAKEN: Final = 64 * 1024
+"""Half a KiB/s. The system takes what fits into its own buffer, so that even a steady client shows in steps."""
 PEER: Final = "studio.peer"
 """The extension of a call's scope that says whose certificate its connection has: `{"common_name": …}`."""
 DISCONNECT: Final = "studio.disconnect"
@@ -24,16 +29,19 @@ ASGI says so to whoever receives; to wait for that and for something else takes 
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose call is all headers, or does not come to its end."""
+    """Closes a connection whose call is all headers, or does not come to its end, or whose answer is not taken."""
 
     head_bytes = MOST_HEAD_BYTES
     arrives_within = ARRIVES_WITHIN
+    taken_within = TAKEN_WITHIN
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._beside_the_body = 0
         self._is_arriving = False
         self._patience: asyncio.TimerHandle | None = None
+        self._untaken = 0
+        self._is_taking: asyncio.TimerHandle | None = None
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
         self._extensions: dict[str, Any] = {DISCONNECT: self._watch}
@@ -51,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         self._arrived()
+        self._taken()
         super().connection_lost(exc)
         self._is_gone = True
         self._extensions.clear()  # it refers to this connection, which would wait for the garbage collector
@@ -85,6 +94,50 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """The answer waits for its client, but not for ever."""
+        super().pause_writing()
+        self._see_it_taken()
+
+    def resume_writing(self) -> None:
+        """The answer is taken, or all but the last of it."""
+        if not self.transport.is_closing():
+            self._taken()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """Where this was the last answer, its rest must be taken too."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._see_it_taken()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing happens, once the rest of its answers is taken."""
+        super().timeout_keep_alive_handler()
+        self._see_it_taken()
+
+    def _see_it_taken(self) -> None:
+        """Look again in a while whether less is waiting: a closed connection lasts until all of it is sent."""
+        if self._is_taking is None and not self._is_gone:
+            self._untaken = self.transport.get_write_buffer_size()
+            self._is_taking = self.loop.call_later(self.taken_within.total_seconds(), self._look)
+
+    def _look(self) -> None:
+        self._is_taking = None
+        if self.transport.get_write_buffer_size() > self._untaken - LEAST_TAKEN:
+            self.transport.abort()
+        else:
+            self._see_it_taken()
+
+    def _taken(self) -> None:
+        if self._is_taking is not None:
+            self._is_taking.cancel()
+            self._is_taking = None
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._see_it_taken()
+
     def _watch(self, gone: Callable[[], None] | None) -> None:
         if gone is not None and self._is_gone:
             gone()
@@ -105,11 +158,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.send_400_response("The headers are too large.")
         else:
-            self.transport.close()  # an answer to the call before, or to this one, may be on its way
+            self._close()  # an answer to the call before, or to this one, may be on its way
 
     def _give_up(self) -> None:
         self._patience = None
-        self.transport.close()
+        self._close()
 
 
 def common_name(certificate: Mapping[str, Any] | None) -> str | None:

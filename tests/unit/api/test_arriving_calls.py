@@ -133,9 +133,50 @@ async def test_call_after_call_arrives_on_one_connection(port: int) -> None:
             assert await reader.readexactly(len(f"{len(body)} bytes")) == f"{len(body)} bytes".encode()
 
 
+@pytest.fixture
+def soon_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "taken_within", timedelta(seconds=0.5))
+
+
+class _Tells:
+    """Answers with a large body, and knows when it is rid of it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.is_done = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(b"x" * self.size)(scope, receive, send)
+        self.is_done.set()
+
+
+@pytest.mark.usefixtures("soon_taken")
+@pytest.mark.parametrize("beside", [b"", b"Connection: close\r\n"], ids=["kept alive", "to be closed"])
+async def test_an_answer_that_nobody_takes_is_given_up(beside: bytes) -> None:
+    app = _Tells(64 * KIB * KIB)
+    async with _served(app) as port, connected(port) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # as a client that does not read
+        writer.write(b"GET / HTTP/1.1\r\nHost: studio\r\n" + beside + b"\r\n")
+        async with asyncio.timeout(10):
+            await app.is_done.wait()
+
+
+@pytest.mark.usefixtures("soon_taken")
+async def test_an_answer_that_is_taken_slowly_comes_whole() -> None:
+    app = _Tells(64 * KIB * KIB)
+    async with _served(app) as port, connected(port) as (reader, writer), asyncio.timeout(30):
+        writer.write(b"GET / HTTP/1.1\r\nHost: studio\r\nConnection: close\r\n\r\n")
+        taken = 0
+        while chunk := await reader.read(4 * KIB * KIB):
+            taken += len(chunk)
+            await asyncio.sleep(0.002)
+        assert taken > app.size
+
+
 def test_the_bounds_are_wider_than_what_agents_send() -> None:
     assert connections.MOST_HEAD_BYTES >= 64 * KIB
     assert timedelta(seconds=10) <= connections.ARRIVES_WITHIN <= timedelta(minutes=1)
+    assert timedelta(minutes=1) <= connections.TAKEN_WITHIN <= timedelta(minutes=5)
 
 
 async def _stay(scope: Scope, receive: Receive, send: Send) -> None:
