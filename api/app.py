@@ -25,6 +25,7 @@ from api.routes import (
     commands,
     completions,
     dead_letters,
+    docs,
     enrolment,
     events,
     fleet_status,
@@ -94,12 +95,13 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
 
     app = DocumentedApi(
         title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
-        telemetry=NO_TELEMETRY_OF_ITS_OWN,
+        telemetry=NO_TELEMETRY_OF_ITS_OWN, docs_url=None, redoc_url=None,  # they load scripts from elsewhere
+        redirect_slashes=False,  # where to would be made of the Host that a caller says, and be http behind a proxy
     )  # fmt: skip
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
-        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status,
+        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, docs,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

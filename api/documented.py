@@ -26,7 +26,7 @@ TOO_MANY: Final = {
 
 
 class DocumentedApi(FastAPI):
-    """An application whose OpenAPI document says where a token is needed: /docs can send one then.
+    """An application whose OpenAPI document says where a token is needed: what is made from it can send one.
 
     Not by a security dependency: that would cost every heartbeat time to say what the document says once.
     """

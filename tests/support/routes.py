@@ -108,7 +108,5 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/readyz"): Route(None),
     ("GET", "/api/v1/health_check"): Route(None),
     ("GET", "/docs"): Route(None),
-    ("GET", "/docs/oauth2-redirect"): Route(None),
-    ("GET", "/redoc"): Route(None),
     ("GET", "/openapi.json"): Route(None),
 }  # fmt: skip
