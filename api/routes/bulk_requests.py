@@ -9,7 +9,7 @@ from api import audit
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
-from api.problems import TABLE, Refusal, invalid, key_told, refusal_of
+from api.problems import MOST_FAULTS_TOLD, TABLE, Refusal, invalid, key_told, refusal_of
 from api.rights import require
 from api.routes.profile_requests import KeyHeader, accept, digest_of
 from api.submission import check_idempotency_key, refuse_unread
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["requests"])
 
 MOST_IN_WORDS: Final = 10
-"""Faults of one request that its `error` tells; its `problem` has all of them."""
+"""Faults of one request that its `error` tells; its `problem` has all, unless those of the call are absurdly many."""
 
 
 @router.post(
@@ -41,6 +41,7 @@ async def submit_many(
     bulk = await read_model(request, BulkRequest)
     digest = digest_of(bulk.model_dump(mode="json"))
     results: list[BulkResult] = []
+    left = MOST_FAULTS_TOLD  # of the whole call: the answer would outweigh the body ten times
     for index, body in enumerate(bulk.requests):
         # A header holds no NUL: nobody's own key is one of these.
         key = None if idempotency_key is None else f"{idempotency_key}\0{index}"
@@ -54,7 +55,8 @@ async def submit_many(
             nothing_yet = isinstance(error, BrokerUnavailable) and not any(each.success for each in results)
             if refused is None or nothing_yet:
                 raise
-            result = _refused(index, asked, refused)
+            result = _refused(index, asked, refused, most=max(left, MOST_IN_WORDS))
+            left -= len(refused.errors)
             await audit.record_refused_item(
                 request, refused.code, TABLE[refused.code].status, index=index, objects=refused.objects,
                 service=result.service_name,
@@ -77,12 +79,12 @@ async def _accepted(
     return BulkResult(index=index, service_name=_service_in(body), success=True, response=response)
 
 
-def _refused(index: int, body: Any, refused: Refusal) -> BulkResult:
+def _refused(index: int, body: Any, refused: Refusal, *, most: int) -> BulkResult:
     row = TABLE[refused.code]
-    problem = Problem(
-        title=row.title, status=row.status, code=refused.code, detail=refused.detail, errors=refused.errors
-    )
-    words = [f"{fault.field}: {fault.message}" for fault in refused.errors[:MOST_IN_WORDS]]
+    told = refused.errors[:most]
+    rest = f" The first {most} are told here." if len(told) < len(refused.errors) else ""
+    problem = Problem(title=row.title, status=row.status, code=refused.code, detail=refused.detail + rest, errors=told)
+    words = [f"{fault.field}: {fault.message}" for fault in told[:MOST_IN_WORDS]]
     error = " ".join([refused.detail, "; ".join(words)]).strip()
     return BulkResult(index=index, service_name=_service_in(body), success=False, error=error, problem=problem)
 

@@ -125,6 +125,20 @@ def test_each_of_many_is_answered_for_itself(served: Api, service: str) -> None:
     assert all(each["response"] is None for each in results[1:4])
 
 
+def test_absurdly_many_faults_of_many_are_told_in_part_and_no_answer_outweighs_its_call(bare_api: Api) -> None:
+    absurd = {"service_name": "web", "target_hostnames": [1] * 5_000}
+    good = {"service_name": "web", "target_hostnames": ["a"], "dry_run": True}
+    requests = [*([absurd] * 60), {**good, "duration": -1}, good]
+    answer = bare_api.call("POST", BULK, token=bare_api.admin, json={"requests": requests})
+    results = answer.json()["results"]
+    told = [each["problem"]["errors"] for each in results[:-1]]
+    assert [len(each) for each in told] == [1_000, *[10] * 59, 1]
+    assert "The first 10 are told here." in results[1]["problem"]["detail"]
+    assert [each["field"] for each in told[-1]] == ["duration"]
+    assert results[-1]["success"]
+    assert len(answer.content) < len(answer.request.content)
+
+
 def test_an_item_of_another_service_is_refused_and_holds_up_no_other(served: Api, service: str) -> None:
     token, _ = served.make_token("operator", service)
     requests = [{"service_name": name, "target_hostnames": ["h"]} for name in (service, "another")]
