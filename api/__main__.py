@@ -22,6 +22,7 @@ from api.app import create_app
 from api.connections import BoundedProtocol
 from api.metrics import counting_together
 from api.settings import ApiSettings
+from api.sockets import BoundedSocket
 from api.worker_processes import LIFELINE, Workers, claim, command_of, listener
 from broker import config
 from broker.logs import configure_logging
@@ -112,8 +113,8 @@ def config_of(
         # Not required of everybody: people come with tokens alone. Whoever shows one must show a good one.
         tls |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return uvicorn.Config(
-        app, **tls, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
-        server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        app, **tls, host=host, port=port, http=BoundedProtocol, ws=BoundedSocket, log_level="warning",
+        access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
         ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip

@@ -192,3 +192,35 @@ async def test_a_websocket_has_arrived_and_may_stay() -> None:
         await asyncio.sleep(1.5)  # longer than a call may take to arrive
         await socket.send("still here")
         assert await socket.recv() == "still here"
+
+
+HANDSHAKE = (
+    b"Host: studio\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "beside"),
+    [(b"/?" + b"a" * 9 * KIB, b""), (b"/", b"X: " + b"y" * 9 * KIB + b"\r\n"), (b"/", b"a: b\r\n" * 200)],
+    ids=["address", "one header", "many headers"],
+)
+async def test_a_websockets_handshake_that_is_too_large_is_refused_and_not_left_open(
+    address: bytes, beside: bytes
+) -> None:
+    async with _served(_stay) as port, connected(port) as (reader, writer), asyncio.timeout(5):
+        writer.write(b"GET " + address + b" HTTP/1.1\r\n" + HANDSHAKE + beside + b"\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    await WebSocket(scope, receive, send).send_denial_response(PlainTextResponse("not you", 401))
+
+
+async def test_a_websocket_that_is_turned_away_is_no_fault_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with _served(_turn_away) as port, connected(port) as (reader, writer), asyncio.timeout(5):
+        writer.write(b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
+        told = await reader.read()
+    assert told.startswith(b"HTTP/1.1 401 ")
+    assert told.endswith(b"not you")
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
