@@ -14,6 +14,7 @@ from api.metrics import counted
 from api.rights import require, require_every_service
 from broker.errors import BrokerError
 from broker.token_store import TokenKind
+from protocol.names import DEFAULT_TENANT
 
 router = APIRouter(tags=["operations"])
 
@@ -29,6 +30,8 @@ PATH: Final = "/metrics"
 async def metrics(request: Request, parts: StudioDep) -> Response:
     """How this process answers, and how the fleet stands: of the token's tenant, or of all from an open address.
 
+    The process works for all tenants, so how it answers is told to `default` alone, whose system it is.
+
     A broker that is away is told as `pcs_broker_up 0`, without the fleet.
     """
     tenants: list[str] | None = None
@@ -43,8 +46,9 @@ async def metrics(request: Request, parts: StudioDep) -> Response:
         counts = None  # told as such
     registry = CollectorRegistry()
     registry.register(FleetCollector(counts, tenants=tenants))
+    told = [registry] if tenants is not None and DEFAULT_TENANT not in tenants else [counted(), registry]
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(_Together(counted(), registry)), media_type=kind)
+    return Response(encode(_Together(*told)), media_type=kind)
 
 
 class _Together(CollectorRegistry):

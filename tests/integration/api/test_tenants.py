@@ -156,7 +156,10 @@ def test_how_the_system_does_is_told_to_who_runs_it_alone(served: Api, tenant: d
         answer = served.call("GET", "/api/v1/roles", token=tenant[kind])
         assert answer.status_code == 403
         check_problem(answer, code="forbidden", fields=["Authorization"])
-    of_the_system = {"pcs_role_instances", "pcs_role_behind", "pcs_dead_letters", "pcs_census_seconds"}
+    of_the_system = {
+        "pcs_role_instances", "pcs_role_behind", "pcs_dead_letters", "pcs_census_seconds", "pcs_http_requests_total",
+        "pcs_http_request_duration_seconds_count", "pcs_held_heartbeats", "process_resident_memory_bytes",
+    }  # fmt: skip
     assert of_the_system <= scrape(served).names
     assert not of_the_system & scrape(served, tenant["admin"]).names
     assert "pcs_broker_up" in scrape(served, tenant["admin"]).names
