@@ -40,6 +40,7 @@ from api.routes import (
     tokens,
 )
 from api.settings import ApiSettings
+from api.slashed_names import SlashedNames
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.roster import API, Roster
@@ -106,6 +107,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     for routes in every:
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(SlashedNames)
     app.put_before(FastPath)
     app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app

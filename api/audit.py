@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from starlette.requests import HTTPConnection
 
+from api.slashed_names import as_named
 from broker.audit import Act, AuditTrail, targets_digest
 from broker.errors import BrokerUnavailable
 from broker.logs import call_id
@@ -219,7 +220,7 @@ def _refused(
     )  # fmt: skip
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        else AuditOutcome.REFUSED, objects=objects or [str(each) for each in call.path_params.values()],
+        else AuditOutcome.REFUSED, objects=objects or [as_named(str(each)) for each in call.path_params.values()],
         service=accepted.service if accepted else service, http_request_id=_call_id(call),
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip

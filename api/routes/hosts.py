@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import structlog
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from api import audit
 from api.dependencies import CallerDep, Studio, StudioDep
@@ -12,10 +12,11 @@ from api.documented import problems
 from api.paging import NameFilter, Paging, Position, by_sorting, in_order, paged
 from api.problems import not_found
 from api.rights import require
+from api.slashed_names import NameInPath
 from api.views import HostDetail, HostPage, HostReleased, host_detail, host_view
 from broker.keys import Place
 from broker.token_store import Token, TokenKind
-from protocol.names import MAX_NAME, HostKey
+from protocol.names import HostKey
 from protocol.pacing import stale_after
 
 log = structlog.get_logger(__name__)
@@ -86,8 +87,8 @@ async def index(
     summary="One host: its command, and those that have ended",
 )
 async def show(
-    service_name: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
-    hostname: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    service_name: NameInPath,
+    hostname: NameInPath,
     caller: CallerDep,
     parts: StudioDep,
 ) -> HostDetail:
@@ -108,8 +109,8 @@ async def show(
 )
 async def release(
     call: Request,
-    service_name: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
-    hostname: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
+    service_name: NameInPath,
+    hostname: NameInPath,
     caller: CallerDep,
     parts: StudioDep,
 ) -> HostReleased:

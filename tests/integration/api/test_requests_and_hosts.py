@@ -3,6 +3,9 @@
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
+
+import pytest
 
 from protocol.lifecycle import State
 from tests.support.api import REQUEST, Api, PlayedAgent
@@ -193,3 +196,17 @@ def test_names_may_be_in_any_script(served: Api) -> None:
     assert taken["command_id"] == accepted["command_id"]
     ended = served.wait_for(accepted["request_id"], "completed")
     assert [host["hostname"] for host in ended["hosts"]] == [agent.host]
+
+
+@pytest.mark.parametrize("name", ["a/b", "a/b/owner", "%2F", "a%1Fb", "..", "x y", "/", "ü?#", "\u202e"])
+def test_a_host_of_any_name_can_be_shown_and_released(served: Api, name: str) -> None:
+    service = f"{name}-{time.time_ns()}"
+    token, token_id = served.make_token("agent", "*")
+    PlayedAgent(served, name, service=service, token=token).beat()
+    path = f"/api/v1/hosts/{quote(service, safe='')}/{quote(name, safe='').replace('.', '%2E')}"
+    shown = served.call("GET", path, token=served.admin)
+    assert (shown.status_code, shown.json().get("hostname"), shown.json().get("owner")) == (200, name, token_id)
+    stranger, _ = served.make_token("viewer", "nothing-of-this")
+    assert served.call("GET", path, token=stranger).status_code == 404
+    released = served.ok("DELETE", f"{path}/owner", token=served.admin)
+    assert (released["service_name"], released["hostname"], released["owner"]) == (service, name, token_id)
