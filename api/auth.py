@@ -87,7 +87,7 @@ class Authenticator:
             raise unauthenticated("Send the header Authorization: Bearer TOKEN.")
         token = await self._look_up(secret.strip())
         if token is None or not token.is_valid(datetime.now(UTC)):
-            raise unauthenticated("This token is unknown, revoked or expired.")
+            raise unknown()
         return token
 
     def recall(self, authorization: bytes) -> Known | None:
@@ -100,10 +100,22 @@ class Authenticator:
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
             return None
-        known = self._remembered(digest_of(secret.strip().decode("ascii")), time.monotonic())
+        known = self._remembered(digest_of(secret.decode("ascii").strip()), time.monotonic())
         if known is not None and known.token is not None and not known.token.is_valid(datetime.now(UTC)):
             return Known(known.at, None)
         return known
+
+    def stranger(self, authorization: bytes) -> str | None:
+        """The digest of a secret that the store of tokens would have to be asked for now; None: it would not."""
+        if self._switched_off or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
+            return None
+        scheme, _, secret = authorization.decode("ascii").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret or (self._people is not None and looks_signed(secret)):
+            return None
+        digest = digest_of(secret)
+        is_known = digest in self._looked_up or self._remembered(digest, time.monotonic()) is not None
+        return None if is_known else digest
 
     async def follow_changes(self) -> None:
         """Forget tokens that change, and tell what was used; until cancelled."""
@@ -194,6 +206,11 @@ class Authenticator:
         person = await people.token_of(text)
         (self._unknown if person is None else self._persons).keep(digest, Known(now, person))
         return person
+
+
+def unknown() -> Refusal:
+    """The refusal of a token that is none, or no longer. It does not say which."""
+    return unauthenticated("This token is unknown, revoked or expired.")
 
 
 def unauthenticated(why: str) -> Refusal:

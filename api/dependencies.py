@@ -65,10 +65,10 @@ class Studio:
         self.people = People(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
+        self.lookups = BoundedLookups(broker, self.limits)
         self.authenticator = Authenticator(
-            BoundedLookups(broker, self.limits), TokenChanges(broker), self.people,
-            switched_off=settings.insecure_no_auth,
-        )  # fmt: skip
+            self.lookups, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
+        )
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
 
