@@ -63,7 +63,6 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "agent_status": heartbeat.status or "",
         "agent_version": heartbeat.agent_version or "",
         "run_mode": heartbeat.run_mode or "",
-        "last_command_id": heartbeat.last_command_id or "",
     }
     sent_on_change = {
         "namespace": heartbeat.namespace,
@@ -74,7 +73,7 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
     if all(value is None for value in sent_on_change.values()):
         return facts
     texts = {
-        name: value if isinstance(value, str) else json.dumps(value)
+        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for name, value in sent_on_change.items()
         if value is not None
     }
