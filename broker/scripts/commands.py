@@ -1,6 +1,5 @@
 """The scripts that move a host's command: submit, move, beat, complete, cancel, lose; and hush, for a whole service."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -180,19 +179,17 @@ class Heard(NamedTuple):
     with_facts: bool = True
 
 
-_KEYS_OF_A_PARTITION: Final = (
-    keys.beats, keys.results, keys.deadlines, keys.doorbell, keys.taken, keys.events, keys.dead_letters,
-)  # fmt: skip
-_KEYS_OF_A_HOST: Final = (
-    keys.host, keys.command, keys.open_requests, keys.history, keys.requests, keys.inventory, keys.conflict,
-)  # fmt: skip
-
-
 @lru_cache(maxsize=1_024)
-def _beginnings(partition: int) -> tuple[list[str], tuple[str, ...]]:
-    """The keys of a partition, and how those of its hosts begin: the host's path is the rest of each."""
-    of_hosts = tuple(key(Place(partition, "")) for key in _KEYS_OF_A_HOST)
-    return [key(partition) for key in _KEYS_OF_A_PARTITION], of_hosts
+def _keys_of_beats(partition: int) -> Sequence[str]:
+    """The keys of a partition, and those of its hosts without their paths."""
+    of_hosts = (
+        keys.host, keys.command, keys.open_requests, keys.history, keys.requests, keys.inventory, keys.conflict,
+    )  # fmt: skip
+    return (
+        keys.beats(partition), keys.results(partition), keys.deadlines(partition), keys.doorbell(partition),
+        keys.taken(partition), keys.events(partition), keys.dead_letters(partition),
+        *(key(keys.stem(partition)) for key in of_hosts),
+    )  # fmt: skip
 
 
 def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
@@ -200,19 +197,16 @@ def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
 
     The answer has a part for each, see `read_beat`.
     """
-    each_keys, beginnings = _beginnings(partition)
-    each_keys = each_keys.copy()
     told = []
     for at, said, digest, with_facts in heard:
-        path, by, inventory = at.path, said.by, said.inventory
-        each_keys += [beginning + path for beginning in beginnings]
+        by, inventory = said.by, said.inventory
         told.append((
-            path, said.has_begun, said.last_command_id, said.silent_after_ms, said.agent_time, digest,
+            at.path, said.has_begun, said.last_command_id, said.silent_after_ms, said.agent_time, digest,
             inventory.digest if inventory else "", by.token_id, by.claim, by.fault, by.was_asked, by.ended_owner,
             flat(said.facts) if with_facts else False, said.received_ids, said.executed_ids,
         ))  # fmt: skip
     # One text for all of them: a dozen arguments for each beat cost both sides more than to pack and unpack it.
-    return Call(BEAT, each_keys, [now, MOST_ATTEMPTS, _pack(told)])
+    return Call(BEAT, _keys_of_beats(partition), [now, MOST_ATTEMPTS, _pack(told)])
 
 
 def read_beat(answer: Any) -> Idle | Delivered | Contested | Tell:
