@@ -6,6 +6,7 @@ alike, to the byte.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from fastapi import Request
@@ -74,6 +75,8 @@ class FastPath:
         try:
             asked = await self._beat(parts, scope, receive, read)
             if isinstance(asked, Made):
+                if asked.status != HTTPStatus.OK:
+                    await self._refusals.turn()
                 await _send(send, asked)
                 return
             interval = parts.settings.heartbeat_interval
