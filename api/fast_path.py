@@ -17,7 +17,7 @@ from api.accompany import Answering
 from api.beats import exchange, heard_of, reply_of
 from api.dependencies import Studio, peer_in
 from api.fast_bodies import Unusual
-from api.fast_refusals import FastRefusals, Made, made_of
+from api.fast_refusals import UNAUTHENTICATED, FastRefusals, Made, made_of
 from api.held import hold
 from api.limit_settings import IN_MEMORY, Lane
 from api.limits import lane_of
@@ -27,6 +27,7 @@ from api.rights import may_beat
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Delivered, Idle
+from broker.token_store import Token
 
 PATH: Final = "/api/metrics/heartbeat"
 ROUTE: Final = heartbeats.router.routes[0]
@@ -105,15 +106,11 @@ class FastPath:
         """
         head = _head(scope)
         known = parts.authenticator.recall(head.authorization)
-        if known is None:
-            digest = parts.authenticator.stranger(head.authorization)
-            if digest is not None and (over := parts.lookups.over(digest, scope.get("client"))) is not None:
-                return self._refusals.limited(scope, parts, Lane.STRANGERS, over)
-            caller = await parts.authenticator.identify(Request(scope).headers)
-        elif known.token is None:
+        caller = known.token if known is not None else await self._look_up(parts, scope, head.authorization)
+        if caller is None:
             return self._refusals.unknown(scope, parts)
-        else:
-            caller = known.token
+        if isinstance(caller, Made):
+            return caller
         message = await receive()
         read.append(message)
         raw: bytes = message.get("body", b"")
@@ -133,6 +130,25 @@ class FastPath:
         if isinstance(outcome, Idle):
             return self._idle.get(_key(outcome, interval)) or self._make(outcome, interval)
         return outcome
+
+    async def _look_up(self, parts: Studio, scope: Scope, authorization: bytes) -> Token | Made | None:
+        """The caller's token; None where there is no such token; or the refusal to look for it.
+
+        Raises:
+            Refusal: there is no secret to look for, or it is to be looked for elsewhere.
+            BrokerUnavailable: the broker is away.
+        """
+        digest = parts.authenticator.stranger(authorization)
+        if digest is None:
+            return await parts.authenticator.identify(Request(scope).headers)
+        if (over := parts.lookups.over(digest, scope.get("client"))) is not None:
+            return self._refusals.limited(scope, parts, Lane.STRANGERS, over)
+        try:
+            return await parts.authenticator.identify(Request(scope).headers)
+        except Refusal as refused:
+            if refused.code != UNAUTHENTICATED:
+                raise
+            return None
 
     def _make(self, outcome: Idle, interval: int) -> Made:
         made = made_of(reply_of(outcome, interval=interval))

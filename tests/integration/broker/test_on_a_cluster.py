@@ -126,6 +126,7 @@ def elsewhere(request_id: str) -> list[Call]:
         scripts.take_firing("s", 9, now=9_000),
         scripts.settle_firing("s", 9, revision=1, next_fire_at=99, keep=9),
         scripts.hold("tester", instance="i", ttl_ms=1_000),
+        scripts.find_token("d1"),
         scripts.rotate_token("t", before="d1", after="d2", facts="{}", now="2026-01-01", until="2026-01-02"),
         scripts.revoke_token("t", digest="d1", now="2026-01-01"),
         scripts.enrol(
