@@ -28,7 +28,7 @@ RATE_LIMITED: Final = "rate_limited"
 MOST_ANSWERS: Final = 1_024
 """Made answers that are kept: one for each second that somebody may be told to wait."""
 
-LEAVES_EVERY_SECONDS: Final = 0.01
+LEAVES_EVERY_SECONDS: Final = 0.002
 """Refusals go out together, so often: one by one, each wakes somebody up to read it, which takes the system longer than
 all else about it; and it is soon enough for who sends them one after the other."""
 
