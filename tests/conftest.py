@@ -1,5 +1,6 @@
 """Fixtures that several folders share: a real server for the session, emptied for each test."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,6 +14,9 @@ from tests.support.servers import emptied, running_broker
 # A shell's background job ignores SIGINT, and so would every process that a test starts and stops by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start some hundred processes. Where this is set, as in many containers, each would compile what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")
