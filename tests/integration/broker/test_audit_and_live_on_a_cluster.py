@@ -1,7 +1,7 @@
 """Chains and live events on a Redis Cluster: partitions lie on several nodes, and all is as on one server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,15 +10,9 @@ from broker.audit import AuditTrail
 from broker.connection import Broker
 from broker.live import LiveFeed
 from tests.support.audit import an_act, check_chain, records_of
-from tests.support.redis_cluster import RunningCluster, emptied_cluster, redis_cluster
+from tests.support.redis_cluster import RunningCluster, emptied_cluster
 
 FAMILIES = ("results", "audit")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    with redis_cluster(tmp_path_factory.mktemp("cluster") / "nodes", replicas=False) as running:
-        yield running
 
 
 @pytest.fixture
