@@ -50,9 +50,13 @@ def test_a_token_in_the_address_is_none(bare_api: Api) -> None:
 def test_the_list_of_hosts_shows_those_of_the_tokens_services_alone(
     bare_api: Api, keyring: dict[str, str | None]
 ) -> None:
-    for caller, seen in {"viewer of db": {"db"}, "operator of web": {"web"}, "admin": {"db", "web"}}.items():
-        items = bare_api.ok("GET", "/api/v1/hosts", token=keyring[caller])["items"]
-        assert {host["service_name"] for host in items} == seen
+    def seen_by(caller: str) -> set[str]:
+        items = bare_api.ok("GET", "/api/v1/hosts", token=keyring[caller], params={"limit": 10_000})["items"]
+        return {host["service_name"] for host in items}
+
+    assert seen_by("viewer of db") == {"db"}
+    assert seen_by("operator of web") == {"web"}
+    assert seen_by("admin") >= {"db", "web"}, "and those that other tests have left here"
     others = bare_api.ok("GET", "/api/v1/hosts", token=keyring["viewer of db"], params={"service_name": "web"})
     assert others == {"items": [], "next_cursor": None}
 
