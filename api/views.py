@@ -1,6 +1,5 @@
 """What people and programs read: pure functions from records to answers."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from broker.codec import config_of
 from broker.command_store import Standing
 from broker.host_registry import KnownHost
 from broker.request_record import RequestRecord, Tally
@@ -323,5 +323,5 @@ def _command_view(fields: Mapping[str, str]) -> CommandView:
         state=State(fields["state"]),
         attempts=int(fields.get("attempts", 0)),
         request_ids=fields["request_ids"].split(),
-        combined_config=json.loads(fields["reply"])["combined_config"],
+        combined_config=config_of(fields["reply"]),
     )

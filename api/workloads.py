@@ -1,11 +1,11 @@
 """What runs in the fleet, grouped for a page of a table: pure functions from hosts to rows."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
+from broker.codec import config_of
 from broker.host_registry import KnownHost
 from protocol.field_status import NO_COMMAND, SCOPES, Scope, WorkloadRow
 from protocol.inventory import Container, RunningProcess
@@ -42,7 +42,7 @@ def told(command: Mapping[str, str] | None) -> Told:
     """A host's command, as it is stored."""
     if command is None:
         return Told()
-    config: dict[str, Any] = json.loads(command["reply"])["combined_config"]
+    config = config_of(command["reply"])
     return Told(
         command["type"], STATUSES.get(State(command["state"]), "stopped"), tuple(config.get("pids") or ()),
         config.get("profiling_mode"), config.get("frequency"),

@@ -207,12 +207,18 @@ class Origin:
 
 
 def write_reply(command: StartCommand | StopCommand, *, installed_at: int, traceparent: str = "") -> str:
-    """A command as it is kept for a heartbeat's reply: absent parts are left out, as agents in the field expect.
+    """A command as it is kept for a heartbeat's reply, without what stands at its default: each host has a copy.
 
     Beside it stands where it comes from: who hands it out has no other look at it.
     """
-    origin = {"at": installed_at, **({"traceparent": traceparent} if traceparent else {})}
-    return json.dumps(command.model_dump(mode="json", exclude_none=True) | origin, separators=(",", ":"))
+    config = command.combined_config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    body = {"command_type": command.command_type, "combined_config": config, "at": installed_at}
+    return json.dumps(body | ({"traceparent": traceparent} if traceparent else {}), separators=(",", ":"))
+
+
+def config_of(reply: str) -> dict[str, Any]:
+    """The whole configuration of a stored reply's command, absent parts left out, as agents in the field expect."""
+    return CommandReader.validate_json(reply).combined_config.model_dump(mode="json", exclude_none=True)
 
 
 def origin_of(reply: str) -> Origin:
@@ -232,7 +238,6 @@ def write_effective(effective: Effective, *, now: float, traceparent: str = "") 
         "state": effective.state,
         "reply": write_reply(effective.command, installed_at=ms(now), traceparent=traceparent),
         "request_ids": " ".join(effective.request_ids),
-        "installed_at": str(ms(now)),
         **({"stop_ids": " ".join(effective.stop_ids)} if effective.stop_ids else {}),
         **({"run_for_ms": str(ms(limit))} if limit is not None else {}),
         **({"displaces": "1"} if effective.displaces else {}),

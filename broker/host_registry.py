@@ -63,7 +63,6 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "agent_status": heartbeat.status or "",
         "agent_version": heartbeat.agent_version or "",
         "run_mode": heartbeat.run_mode or "",
-        "last_command_id": heartbeat.last_command_id or "",
     }
     sent_on_change = {
         "namespace": heartbeat.namespace,
@@ -72,7 +71,7 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "perf_supported_events": heartbeat.perf_supported_events,
     }
     texts = {
-        name: value if isinstance(value, str) else json.dumps(value)
+        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for name, value in sent_on_change.items()
         if value is not None
     }

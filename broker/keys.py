@@ -148,7 +148,11 @@ def request(request_id: str) -> str:
 
 
 def request_hosts(request_id: str) -> str:
-    """Hash path -> status (JSON), TTL 7 d. The request's status on each host, projected from results; project."""
+    """Hash path -> status (JSON), TTL 7 d. The request's status on each host, projected from results; project.
+
+    A status without `command_id` is about the request's own command, one without `at` is of the moment that its
+    `timeline` has for its `state`.
+    """
     return f"{PREFIX}{{r:{request_id}}}:hosts"
 
 

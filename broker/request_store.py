@@ -222,14 +222,22 @@ class RequestStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
+        if paths is not None and not paths:
+            return {}
         key = keys.request_hosts(request_id)
-        async with self._broker.guarded() as redis:
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.hget(keys.request(request_id), "command_id")
             if paths is None:
-                rows: dict[str, str | None] = await redis.hgetall(key)
+                pipe.hgetall(key)
             else:
-                texts = await redis.hmget(key, paths) if paths else []
-                rows = dict(zip(paths, texts, strict=True))
-        return {HostKey.from_path(path).host: json.loads(text) for path, text in rows.items() if text is not None}
+                pipe.hmget(key, paths)
+            own_command, found = await pipe.execute()
+        rows: dict[str, str | None] = found if paths is None else dict(zip(paths, found, strict=True))
+        return {
+            HostKey.from_path(path).host: _whole(json.loads(text), own_command)
+            for path, text in rows.items()
+            if text is not None
+        }
 
     async def tallies(self, request_ids: Sequence[str]) -> list[Tally]:
         """For each request: how many of its hosts stand where, as projected so far, and when they began.
@@ -270,6 +278,14 @@ class RequestStore:
     def jobs_reader(self, consumer: str | None = None) -> GroupReader:
         """A dispatcher's end of the jobs asked for."""
         return GroupReader(self._broker, [keys.asked_jobs()], group=DISPATCHERS, consumer=consumer or consumer_name())
+
+
+def _whole(status: dict[str, Any], own_command: str | None) -> dict[str, Any]:
+    """A status with what `project` leaves out of it."""
+    status.setdefault("at", status["timeline"].get(status["state"]))
+    if own_command is not None:
+        status.setdefault("command_id", own_command)
+    return status
 
 
 def _is_behind(at: tuple[int, str], after: tuple[int, str], newest_first: bool) -> bool:

@@ -68,7 +68,7 @@ def read(builder: Callable[..., str]) -> Key:
         else:
             given[name] = "p" if name == "partition" else f"<{name}>"
     pattern = re.sub(r"[0-9a-f]{40,64}", "<digest>", builder(**given))
-    text = " ".join((inspect.getdoc(builder) or "").split("\n\n")[0].split())
+    text, *more = [" ".join(each.split()) for each in (inspect.getdoc(builder) or "").split("\n\n")]
     kind = next((kind for kind in TYPES if text.startswith(kind)), None)
     if kind is None:
         raise ValueError(f"the docstring of keys.{builder.__name__} must begin with one of: {', '.join(TYPES)}")
@@ -79,6 +79,7 @@ def read(builder: Callable[..., str]) -> Key:
         about = about[: about.rindex(writers[0])] if writers[0] in about else about
     about = re.sub(r"(?:,\s*|\s+)(?=[.,;]|$)", "", about).strip(" ,.;")
     about = re.sub(r"\.\s*\.", ".", about)
+    about = ". ".join([about, *(each.rstrip(".") for each in more)])
     return Key(builder.__name__, pattern, kind.lower(), life, writers[1] if writers else "", about)
 
 

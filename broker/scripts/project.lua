@@ -1,7 +1,8 @@
 -- Fold changes of state into a request's status on its hosts, and into how many hosts stand where. Older news than what
 -- is stored changes nothing. A late completion tells where the samples of a run are that ended otherwise; it moves no
--- state.
--- KEYS   1 the request's hosts, 2 the request's counts
+-- state. What every host has alike is left out, there may be very many of them: a status without a command id is about the
+-- request's own command, one without a moment is of the moment that its timeline has for its state.
+-- KEYS   1 the request's hosts, 2 the request's counts, 3 the request
 -- ARGV   1 changes (JSON, for each: path, entry id, state, whether the state is an outcome, at (ms), facts by name)
 -- Gives  how many changes changed something
 
@@ -31,6 +32,7 @@ local function note_begun(at)
 end
 
 local statuses, touched, counts = {}, {}, {}
+local own_command = redis.call('HGET', KEYS[3], 'command_id')
 
 local function count(state, by)
   counts[state] = (counts[state] or 0) + by
@@ -65,13 +67,16 @@ local function fold(path, entry, state, is_outcome, at, facts)
   status.entry = entry
   status.state = state
   status.ended = is_outcome or nil
-  status.at = at
   if state == 'running' and not status.timeline[state] then
     note_begun(at)
   end
   status.timeline[state] = status.timeline[state] or at
+  status.at = status.timeline[state] ~= at and at or nil
   for name, value in pairs(facts) do
     status[name] = value
+  end
+  if status.command_id == own_command then
+    status.command_id = nil
   end
   touched[path] = true
   return 1

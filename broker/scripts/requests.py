@@ -35,9 +35,10 @@ def project(request_id: str, steps: Sequence[Step], *, aside: bool = False) -> C
     With `aside`, into the status that is being rebuilt.
     """
     read = [keys.request_hosts(request_id), keys.request_counts(request_id)]
+    rebuilt = [keys.request_rebuilt(request_id), keys.rebuilt_counts(request_id)]
     return Call(
         PROJECT,
-        [keys.request_rebuilt(request_id), keys.rebuilt_counts(request_id)] if aside else read,
+        [*(rebuilt if aside else read), keys.request(request_id)],
         [json.dumps([(each.path, each.entry_id, each.state, each.ended, each.at, each.facts) for each in steps])],
     )
 

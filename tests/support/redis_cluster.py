@@ -35,7 +35,7 @@ appendonly yes
 appendfsync everysec
 save ""
 maxmemory-policy noeviction
-stream-node-max-bytes 512
+stream-node-max-bytes 1024
 """
 
 

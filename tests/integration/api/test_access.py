@@ -56,7 +56,7 @@ def test_the_list_of_hosts_shows_those_of_the_tokens_services_alone(
 
     assert seen_by("viewer of db") == {"db"}
     assert seen_by("operator of web") == {"web"}
-    assert seen_by("admin") >= {"db", "web"}, "and those that other tests have left here"
+    assert seen_by("admin") >= {"db", "web"}, "other files of tests have hosts here too"
     others = bare_api.ok("GET", "/api/v1/hosts", token=keyring["viewer of db"], params={"service_name": "web"})
     assert others == {"items": [], "next_cursor": None}
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from broker import keys
+from broker.codec import config_of
 from broker.connection import Broker
 from broker.scripts import MOST_ATTEMPTS, Delivered, Idle
 from tests.support.builders import NOW, a_host
@@ -18,10 +19,10 @@ def host(broker: Broker) -> PlayedHost:
 
 
 def told(answer: Delivered) -> dict[str, Any]:
-    """The command without when it was installed, which agents are not told."""
-    command: dict[str, Any] = json.loads(answer.command)
-    assert command.pop("at") > 0
-    return command
+    """The command as the agent reads it."""
+    stored: dict[str, Any] = json.loads(answer.command)
+    assert stored["at"] > 0, "when it was installed"
+    return {"command_type": stored["command_type"], "combined_config": config_of(answer.command)}
 
 
 async def test_an_idle_host_is_remembered(host: PlayedHost, broker: Broker) -> None:

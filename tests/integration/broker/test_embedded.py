@@ -60,7 +60,7 @@ def test_the_server_runs_as_it_was_configured(broker_settings: BrokerSettings) -
     with redis.Redis.from_url(broker_settings.url, decode_responses=True) as client:
         wanted = {
             "port": "0", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction",
-            "stream-node-max-bytes": "512", "save": "", "hash-max-listpack-value": "1024",
+            "stream-node-max-bytes": "1024", "save": "", "hash-max-listpack-value": "1024",
             "hash-max-listpack-entries": "64",
         }  # fmt: skip
         found = {name: client.config_get(name)[name] for name in wanted}

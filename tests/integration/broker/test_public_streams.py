@@ -157,7 +157,7 @@ async def test_events_are_kept_for_a_week_and_until_every_group_has_them(broker:
     assert await events.trim(now=newest / 1000) == 0
     assert await events.trim(now=later) == 0, "the dashboard has not read them"
     await reader.ack(await reader.read(count=1000, block=DEFAULT_INTERVAL))
-    assert await events.trim(now=later) > 150
+    assert await events.trim(now=later) > 100, "whole nodes of the streams"
 
 
 def test_every_kind_that_a_script_tells_has_a_model() -> None:

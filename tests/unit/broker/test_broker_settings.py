@@ -82,7 +82,7 @@ def test_the_configuration_loses_nothing_and_listens_on_no_port(tmp_path: Path) 
     settings = BrokerSettings(state_dir=tmp_path)
     lines = write_config(settings).read_text().splitlines()
     assert {"port 0", "appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
-    assert {"unixsocketperm 700", "stream-node-max-bytes 512"} <= set(lines)
+    assert {"unixsocketperm 700", "stream-node-max-bytes 1024"} <= set(lines)
     assert f'unixsocket "{settings.socket_path}"' in lines
     assert "appendfsync everysec" in write_config(settings, fsync="everysec").read_text().splitlines()
 

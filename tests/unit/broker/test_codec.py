@@ -5,8 +5,10 @@ from typing import Any
 
 from broker.codec import (
     Loaded,
+    config_of,
     decision_of,
     open_request,
+    origin_of,
     read_effective,
     requests_of,
     write_effective,
@@ -65,7 +67,7 @@ def test_a_host_without_a_command_has_none_to_read() -> None:
 
 def test_the_moments_of_a_run_are_read_back() -> None:
     stored = write_effective(installed(compact([a_start()], None, NOW)), now=NOW)
-    assert stored["installed_at"] == "1800000000000"
+    assert origin_of(stored["reply"]).installed_at == 1_800_000_000_000
     began = read_effective({**stored, "state": "running", "running_at": "1800000000250", "closed_by_clock": "1"})
     assert began is not None
     assert (began.state, began.started_at, began.closed_by_clock) == (State.RUNNING, NOW + 0.25, True)
@@ -87,10 +89,11 @@ def test_of_a_hosts_only_request_little_is_stored() -> None:
     assert set(json.loads(write_open(known))) == {"command_id", "accepted_at"}
 
 
-def test_a_reply_leaves_absent_parts_out() -> None:
-    stored = write_effective(installed(compact([a_start(pids=frozenset({5}))], None, NOW)), now=NOW)
-    config = json.loads(stored["reply"])["combined_config"]
-    assert config == {"duration": 60, "frequency": 11, "profiling_mode": "cpu", "continuous": False, "pids": [5]}
+def test_a_reply_leaves_absent_parts_out_and_is_stored_without_what_is_usual() -> None:
+    reply = write_effective(installed(compact([a_start(pids=frozenset({5}))], None, NOW)), now=NOW)["reply"]
+    assert json.loads(reply)["combined_config"] == {"duration": 60, "frequency": 11, "pids": [5]}
+    whole = {"duration": 60, "frequency": 11, "profiling_mode": "cpu", "continuous": False, "pids": [5]}
+    assert config_of(reply) == whole
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
