@@ -26,6 +26,15 @@ class Place(NamedTuple):
         return HostKey.from_path(self.path)
 
 
+def stem(partition: int) -> Place:
+    """A place without a path: a script makes the keys of many hosts of its keys, each with a path behind.
+
+    They are in the slot of what the script is called with. Sent whole, they would be most of what is sent: the server
+    reads 16 KiB of a connection at a time, and syncs its file after each bite that writes.
+    """
+    return Place(partition, "")
+
+
 def place(host: HostKey, partitions: int) -> Place:
     """The partition of a host: CRC-16 (XMODEM, the one Redis Cluster uses for slots) of its path."""
     path = host.path

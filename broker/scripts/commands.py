@@ -48,8 +48,9 @@ def submit(
 
     The answer is the number of hosts appended: 0 when this batch was appended before. `now` is in ms.
     """
-    tenant, service, _ = hosts[0].at.host_key
-    numbers = {entry: number for number, entry in enumerate(dict.fromkeys(host.entry for host in hosts), start=1)}
+    paths: dict[str, list[str]] = {}
+    for host in hosts:
+        paths.setdefault(host.entry, []).append(host.at.path)
     return Call(
         SUBMIT,
         [
@@ -57,13 +58,10 @@ def submit(
             keys.withdrawn(partition, request_id),
             keys.doorbell(partition),
             keys.results(partition),
-            *(keys.requests(host.at) for host in hosts),
+            keys.requests(keys.stem(partition)),
         ],
-        [
-            now, request_id, command_id, tenant, service, json.dumps(list(numbers)),
-            json.dumps([(host.at.path, host.at.host_key.host, numbers[host.entry]) for host in hosts]),
-        ],
-    )  # fmt: skip
+        [now, request_id, command_id, *(text for entry, of in paths.items() for text in (entry, " ".join(of)))],
+    )
 
 
 def move(at: Place, request_id: str, *, entry: str) -> Call:
@@ -285,8 +283,8 @@ def cancel(
     """Withdraw a request from some hosts of one partition, and from those of it that it is appended for later."""
     return Call(
         CANCEL,
-        [keys.withdrawn(partition, request_id), keys.doorbell(partition), *(keys.requests(at) for at in places)],
-        [reason, entry, remembered_s, *(at.path for at in places)],
+        [keys.withdrawn(partition, request_id), keys.doorbell(partition), keys.requests(keys.stem(partition))],
+        [reason, entry, remembered_s, " ".join(at.path for at in places)],
     )
 
 

@@ -45,13 +45,16 @@ end
 
 -- The host that a path names: three parts, percent-encoded.
 local function host_at(path)
-  local parts = {}
-  for part in string.gmatch(path, '[^/]+') do
-    parts[#parts + 1] = string.gsub(part, '%%(%x%x)', function(code)
-      return string.char(tonumber(code, 16))
-    end)
+  local tenant, service, hostname = string.match(path, '^([^/]+)/([^/]+)/([^/]+)$')
+  if string.find(path, '%', 1, true) then
+    local function decoded(part)
+      return (string.gsub(part, '%%(%x%x)', function(code)
+        return string.char(tonumber(code, 16))
+      end))
+    end
+    tenant, service, hostname = decoded(tenant), decoded(service), decoded(hostname)
   end
-  return host_of(path, unpack(parts))
+  return host_of(path, tenant, service, hostname)
 end
 
 -- Take requests from the open ones; one by one, as unpack() gives up on some thousands.

@@ -1,9 +1,9 @@
 -- Store what compaction decided for some hosts of one partition, but for those that have changed since they were loaded.
 -- Hosts that stand alike share a decision.
--- KEYS   1 results, 2 deadlines, 3 doorbell, 4 taken, then for each host: command, open requests, requests, history
+-- KEYS   1 results, 2 deadlines, 3 doorbell, 4 taken, and of a place without a path, with a host's path behind those of that
+--        host: 5 command, 6 open requests, 7 requests, 8 history
 -- ARGV   1 now (ms), 2 nudge channel, 3 decisions (JSON, a list of: keep, drop, close, install, update, events,
---        wake_at), 4 hosts (JSON, for each: path, tenant, service, host name, revision loaded, ids of the entries taken
---        up, number of its decision)
+--        wake_at), 4 hosts (JSON, for each: path, revision loaded, ids of the entries taken up, number of its decision)
 -- Gives  for each host "stored", "changed", or why it cannot be stored
 
 local now = ARGV[1]
@@ -78,14 +78,12 @@ end
 
 local answers = {}
 for number, host in ipairs(cjson.decode(ARGV[4])) do
-  local key = 1 + 4 * number
+  local path, revision, drained, decision = unpack(host)
   local at = {
-    command = KEYS[key], open = KEYS[key + 1], requests = KEYS[key + 2], history = KEYS[key + 3],
+    command = KEYS[5] .. path, open = KEYS[6] .. path, requests = KEYS[7] .. path, history = KEYS[8] .. path,
     results = KEYS[1], deadlines = KEYS[2], taken = KEYS[4],
   }
-  local path, tenant, service, hostname, revision, drained, decision = unpack(host)
-  local who = host_of(path, tenant, service, hostname)
-  answers[number] = for_one_host(settle, at, who, revision, drained, decisions[decision])
+  answers[number] = for_one_host(settle, at, host_at(path), revision, drained, decisions[decision])
 end
 if #wake > 0 then
   redis.call('ZADD', KEYS[2], unpack(wake))

@@ -24,8 +24,9 @@ REPLAY: Final = load_script("replay")
 
 def load(places: Sequence[Place]) -> Call:
     """Read some hosts of one partition for compaction."""
+    stem = keys.stem(places[0].partition)
     return Call(
-        LOAD, [key for at in places for key in (keys.command(at), keys.open_requests(at), keys.requests(at))], []
+        LOAD, [keys.command(stem), keys.open_requests(stem), keys.requests(stem)], [json.dumps([at.path for at in places])]
     )
 
 
@@ -62,20 +63,14 @@ def settle(partition: int, settled: Sequence[Settled], *, now: int) -> Call:
     decisions = {id(each.decision): each.decision for each in settled}
     numbers = {identity: number for number, identity in enumerate(decisions, start=1)}
     hosts = [
-        (each.at.path, *each.host, each.loaded.revision, each.loaded.entry_ids, numbers[id(each.decision)])
-        for each in settled
+        (each.at.path, each.loaded.revision, each.loaded.entry_ids, numbers[id(each.decision)]) for each in settled
     ]
+    stem = keys.stem(partition)
     return Call(
         SETTLE,
         [
             keys.results(partition), keys.deadlines(partition), keys.doorbell(partition), keys.taken(partition),
-            *(
-                key
-                for each in settled
-                for key in (
-                    keys.command(each.at), keys.open_requests(each.at), keys.requests(each.at), keys.history(each.at)
-                )
-            ),
+            keys.command(stem), keys.open_requests(stem), keys.requests(stem), keys.history(stem),
         ],
         [
             now, keys.nudge(partition), f"[{','.join(decision.as_json() for decision in decisions.values())}]",
