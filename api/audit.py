@@ -83,6 +83,17 @@ class Refusals:
         self._counted[kind] = act
         self._noted.set()
 
+    async def write_or_note(self, kind: Kind, act: Act) -> None:
+        """Write a refusal by itself; count it with those of its kind where the broker is away.
+
+        Whether a write that was not answered has happened nobody knows: it may be told twice, under one id.
+        """
+        try:
+            await self._trail.write(act)
+        except BrokerUnavailable as error:
+            log.debug("refusal not audited yet", reason=error.reason)
+            self.note(kind, act)
+
     def _is_full(self, kind: Kind) -> bool:
         strangers = sum(not each.actor for each in self._counted)
         if not kind.actor:
@@ -177,15 +188,34 @@ def note_refusal(
 ) -> None:
     """Note that a call is refused, or has failed, if that is anybody's business. Nothing is asked of the broker."""
     parts = getattr(getattr(call.scope.get("app"), "state", None), "studio", None)
-    action = _action(call)
-    if parts is None or (action is None and status not in NOT_ALLOWED):
+    if parts is None or (_action(call) is None and status not in NOT_ALLOWED):
         return
+    kind, act = _refused(call, code, status, objects=objects, service=service)
+    parts.refusals.note(kind, act)
+
+
+async def record_refused_item(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, index: int, objects: Sequence[str] = (), service: str = ""
+) -> None:
+    """Record that one of a call's acts is refused: each by itself, as each that is accepted is.
+
+    No flood comes of it: the limits count the items of a call, and a refused one writes no more than an accepted one.
+    Where the broker is away they are counted together after all, as refusals of calls are.
+    """
+    kind, act = _refused(call, code, status, objects=objects, service=service)
+    refusals: Refusals = call.app.state.studio.refusals
+    await refusals.write_or_note(kind, replace(act, details={"index": index}))
+
+
+def _refused(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, objects: Sequence[str], service: str
+) -> tuple[Kind, Act]:
     caller: Token | None = getattr(call.state, "caller", None)
     accepted: Act | None = getattr(call.state, "act", None)
     kind = Kind(
         tenant=caller.tenant if caller else "", actor=caller.token_id if caller else "",
-        actor_kind=caller.kind if caller else "", address=_address(call), route=_route(call), action=action or CALL,
-        code=code,
+        actor_kind=caller.kind if caller else "", address=_address(call), route=_route(call),
+        action=_action(call) or CALL, code=code,
     )  # fmt: skip
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -193,7 +223,7 @@ def note_refusal(
         service=accepted.service if accepted else service, http_request_id=_call_id(call),
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip
-    parts.refusals.note(kind, act)
+    return kind, act
 
 
 def _action(call: HTTPConnection) -> str | None:

@@ -11,6 +11,7 @@ from api.auth import Authenticator
 from api.connections import peer_of
 from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
+from api.listeners import Listeners
 from api.ownership import NOBODY, Peer
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
@@ -64,6 +65,9 @@ class Studio:
         self.nudges = Nudges(broker)
         self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
+        self.listeners = Listeners(
+            most=settings.live_listeners, most_of_a_token=settings.live_listeners_per_token
+        )  # fmt: skip
         self.people = _people(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())

@@ -81,6 +81,10 @@ class ApiSettings(LimitSettings, OidcSettings):
     """Seconds between heartbeats, told to every agent."""
     fan_out_above: Annotated[int, Field(ge=0)] = 1_000
     """Requests for more hosts than this are appended by a job."""
+    live_listeners: Annotated[int, Field(ge=1)] = 1_000
+    """Streams of live events at one API process at a time; one more is answered 503."""
+    live_listeners_per_token: Annotated[int, Field(ge=1)] = 100
+    """The same of one token, 429."""
     expected_roles: Annotated[str, Field(pattern=r"^((archiver|notifier)(,(archiver|notifier))*)?$")] = ""
     """Worker roles beyond those that every system has, with commas; without them /readyz is degraded."""
     tls_cert: Path | None = None

@@ -1,6 +1,5 @@
 """The scripts that move a host's command: submit, move, beat, complete, cancel, lose; and hush, for a whole service."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta

@@ -26,7 +26,9 @@ def load(places: Sequence[Place]) -> Call:
     """Read some hosts of one partition for compaction."""
     stem = keys.stem(places[0].partition)
     return Call(
-        LOAD, [keys.command(stem), keys.open_requests(stem), keys.requests(stem)], [json.dumps([at.path for at in places])]
+        LOAD,
+        [keys.command(stem), keys.open_requests(stem), keys.requests(stem)],
+        [json.dumps([at.path for at in places])],
     )
 
 

@@ -16,6 +16,8 @@ from broker.token_store import TokenKind, TokenStore, new_secret
 from tests.support.api import Api, PlayedAgent, bearer, running_api, running_site
 from tests.support.live import EVENTS, listening, on_a_socket, socket_to, told_in_the_broker
 from tests.support.processes import eventually
+from tests.support.refusals import check_problem
+from tests.support.scrapes import scrape
 
 SLOW_ENTRIES: Final = 5_000
 LONG_REASON: Final = "x" * 3_000
@@ -224,6 +226,41 @@ def test_going_down_ends_every_stream_at_once(site: Api) -> None:
             assert socket.close_code == 1001
         assert "ASGI callable returned" not in leaving.log
         assert "Traceback" not in leaving.log
+
+
+# --- too many ---------------------------------------------------------------------------------------------------------
+
+
+def closed_with(api: Api, token: str) -> tuple[int | None, str | None]:
+    """The code and the reason by which a websocket is closed at once."""
+    with socket_to(api, additional_headers=bearer(token)) as socket:
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=20)
+        return socket.close_code, socket.close_reason
+
+
+def test_one_listener_too_many_is_told_when_to_come_again_and_takes_no_room(site: Api) -> None:
+    env = {"PCS_LIVE_LISTENERS": "3", "PCS_LIVE_LISTENERS_PER_TOKEN": "2"}
+    one, two = (site.make_token("viewer", "*")[0] for _ in range(2))
+    with running_api(site.state_dir, env=env, log="crowded.log") as crowded:
+        with listening(crowded, token=one), on_a_socket(crowded, token=one):
+            refused = crowded.call("GET", EVENTS, token=one)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+            check_problem(refused, code="too_many_listeners", fields=["Authorization"])
+            reason = "At most 2 listen with one token at a time. Come again in 2 s."
+            assert closed_with(crowded, one) == (1013, reason)
+            with on_a_socket(crowded, token=two):
+                assert scrape(crowded, two).value("pcs_live_listeners") == 3
+                full = crowded.call("GET", EVENTS, token=two)
+                assert (full.status_code, full.headers["Retry-After"]) == (503, "2")
+                check_problem(full, code="no_room", fields=["Authorization"])
+                code, why = closed_with(crowded, two)
+                assert (code, (why or "").startswith("At most 3 listen at this process")) == (1013, True)
+            eventually(lambda: scrape(crowded).value("pcs_live_listeners") == 2, what="room again")
+            with listening(crowded, token=two):
+                assert scrape(crowded).value("pcs_rate_limited_total", lane="listeners") == 4
+        eventually(lambda: scrape(crowded).value("pcs_live_listeners") == 0, what="nobody")
+        crowded.check_log()
 
 
 # --- slow, and late ---------------------------------------------------------------------------------------------------
