@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -27,7 +28,11 @@ from broker.logs import configure_logging
 from broker.settings import BrokerSettings
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 
+log = structlog.get_logger(__name__)
+
 DRAIN_SECONDS: Final = 10
+LAST_WORDS_WITHIN_SECONDS: Final = 3
+"""Each has a second for its own, and all of them together this."""
 KILLED_AFTER_SECONDS: Final = DRAIN_SECONDS + 5
 MOST_SOCKET_BYTES: Final = 4_096
 """Of a message by a websocket's client: nobody has anything to say there."""
@@ -53,6 +58,20 @@ class Server(uvicorn.Server):
         if self._lifeline is not None:
             asyncio.get_running_loop().remove_reader(self._lifeline)
             self.handle_exit(signal.SIGTERM, None)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Go down. First those who listen hear it from us: uvicorn closes a websocket with a code of its own (1012).
+
+        It does so with the first thing it does here, which may come before their tasks have had a turn.
+        """
+        parts = getattr(getattr(self.config.app, "state", None), "studio", None)
+        if parts is not None and not self.force_exit:
+            for server in self.servers:
+                server.close()
+            parts.live.close()
+            if not await parts.listeners.left(within=LAST_WORDS_WITHIN_SECONDS):
+                log.warning("listeners are cut off", count=parts.listeners.count)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal.signal calls it
         """Begin to go down; a second SIGINT does not wait for calls under way.

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from api import first_tokens, problems
 from api.accompany import Accompany, fixed_routes
@@ -50,6 +51,10 @@ COLLECTED_AT: Final = (20_000, 20, 50)
 """So many new objects until the collector looks at them, so many such looks until the next longer one."""
 SET_UP_AGAIN: Final = timedelta(seconds=3)
 SIGN_EVERY: Final = timedelta(seconds=3)
+NO_TELEMETRY_OF_ITS_OWN: Final[TelemetryConfig] = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
+"""Of the framework: it would make spans of every call, heartbeats too, beside ours, and send what callers got wrong."""
 DESCRIPTION = """\
 A control plane for profilers: submit a request, agents take it with their heartbeats, follow it to its outcome.
 
@@ -87,7 +92,10 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await parts.refusals.close()
 
-    app = DocumentedApi(title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = DocumentedApi(
+        title="Performance Studio", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
+        telemetry=NO_TELEMETRY_OF_ITS_OWN,
+    )  # fmt: skip
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,

@@ -110,6 +110,17 @@ class Refusals:
         self._strangers += not kind.actor
         self._noted.set()
 
+    async def write_or_note(self, kind: Kind, act: Act) -> None:
+        """Write a refusal by itself; count it with those of its kind where the broker is away.
+
+        Whether a write that was not answered has happened nobody knows: it may be told twice, under one id.
+        """
+        try:
+            await self._trail.write(act)
+        except BrokerUnavailable as error:
+            log.debug("refusal not audited yet", reason=error.reason)
+            self.note(kind, act)
+
     def _is_full(self, kind: Kind) -> bool:
         if not kind.actor:
             return self._strangers >= MOST_KINDS_OF_STRANGERS
@@ -204,19 +215,40 @@ def note_refusal(
 ) -> None:
     """Note that a call is refused, or has failed, if that is anybody's business. Nothing is asked of the broker."""
     parts = getattr(getattr(call.scope.get("app"), "state", None), "studio", None)
-    action = _action(call)
-    if parts is None or (action is None and status not in NOT_ALLOWED):
+    if parts is None or (_action(call) is None and status not in NOT_ALLOWED):
         return
+    kind, act = _refused(call, code, status, objects=objects, service=service)
+    parts.refusals.note(kind, act)
+
+
+async def record_refused_item(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, index: int, objects: Sequence[str] = (), service: str = ""
+) -> None:
+    """Record that one of a call's acts is refused: each by itself, as each that is accepted is.
+
+    No flood comes of it: the limits count the items of a call, and a refused one writes no more than an accepted one.
+    Where the broker is away they are counted together after all, as refusals of calls are.
+    """
+    kind, act = _refused(call, code, status, objects=objects, service=service)
+    refusals: Refusals = call.app.state.studio.refusals
+    await refusals.write_or_note(kind, replace(act, details={"index": index}))
+
+
+def _refused(
+    call: HTTPConnection, code: str, status: HTTPStatus, *, objects: Sequence[str], service: str
+) -> tuple[Kind, Act]:
     caller: Token | None = getattr(call.state, "caller", None)
     accepted: Act | None = getattr(call.state, "act", None)
-    kind = kind_of(caller, address=_address(call), route=_route(call), action=action or CALL, code=code)
+    kind = kind_of(
+        caller, address=_address(call), route=_route(call), action=_action(call) or CALL, code=code
+    )  # fmt: skip
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
         else AuditOutcome.REFUSED, objects=objects or [str(each) for each in call.path_params.values()],
         service=accepted.service if accepted else service, http_request_id=_call_id(call),
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip
-    parts.refusals.note(kind, act)
+    return kind, act
 
 
 def kind_of(caller: Token | None, *, address: str, route: str, action: str, code: str) -> Kind:

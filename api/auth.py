@@ -5,11 +5,10 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from api.people import People, looks_signed
 from api.problems import Refusal
 from api.remembered import Known, Memory
 from broker.errors import BrokerUnavailable
@@ -17,6 +16,9 @@ from broker.token_changes import TokenChanges
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
+
+if TYPE_CHECKING:  # it brings an HTTP client and cryptography, which only an API with an issuer needs
+    from api.people import People
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,7 @@ class Authenticator:
         self,
         store: TokenStore,
         changes: TokenChanges | None = None,
-        people: People | None = None,
+        people: "People | None" = None,
         *,
         switched_off: bool = False,
     ) -> None:
@@ -111,7 +113,7 @@ class Authenticator:
             return None
         scheme, _, secret = authorization.decode("ascii").partition(" ")
         secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret or (self._people is not None and looks_signed(secret)):
+        if scheme.lower() != "bearer" or not secret or (self._people is not None and self._people.looks_signed(secret)):
             return None
         digest = digest_of(secret)
         is_known = digest in self._looked_up or self._remembered(digest, time.monotonic()) is not None
@@ -164,7 +166,7 @@ class Authenticator:
 
     async def _look_up(self, secret: str) -> Token | None:
         """The token of a secret; of those who ask at the same time one asks for all."""
-        if self._people is not None and looks_signed(secret):
+        if self._people is not None and self._people.looks_signed(secret):
             return await self._person(secret, self._people)
         if len(secret) > LONGEST_SECRET:
             return None
@@ -196,7 +198,7 @@ class Authenticator:
             self._seen.keep(digest, Known(now, token))
         return token
 
-    async def _person(self, text: str, people: People) -> Token | None:
+    async def _person(self, text: str, people: "People") -> Token | None:
         digest, now = digest_of(text), time.monotonic()
         known = self._persons.lately(digest, now=now, within=PERSON_REMEMBERED_SECONDS) or self._unknown.lately(
             digest, now=now, within=REMEMBERED_SECONDS

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -11,8 +11,8 @@ from api.auth import Authenticator
 from api.connections import peer_of
 from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
+from api.listeners import Listeners
 from api.ownership import NOBODY, Peer
-from api.people import People
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
 from broker.audit import AuditTrail
@@ -34,6 +34,9 @@ from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
 from protocol.pacing import stale_after
+
+if TYPE_CHECKING:
+    from api.people import People
 
 
 class Studio:
@@ -62,7 +65,10 @@ class Studio:
         self.nudges = Nudges(broker)
         self.held = HeldHeartbeats()
         self.live = LiveFeed(broker)
-        self.people = People(settings) if settings.oidc_issuer else None
+        self.listeners = Listeners(
+            most=settings.live_listeners, most_of_a_token=settings.live_listeners_per_token
+        )  # fmt: skip
+        self.people = _people(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.lookups = BoundedLookups(broker, self.limits)
@@ -71,6 +77,12 @@ class Studio:
         )
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
+
+
+def _people(settings: ApiSettings) -> "People":
+    from api.people import People  # noqa: PLC0415 - an HTTP client and cryptography, for an API with an issuer alone
+
+    return People(settings)
 
 
 def studio(request: Request) -> Studio:

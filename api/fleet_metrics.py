@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
 from broker.census import Counts, Standing
 from broker.roster import Instance
+from protocol.names import DEFAULT_TENANT
 
 
 class FleetCollector:
@@ -28,6 +29,8 @@ class FleetCollector:
             return
         yield self._by_tenant("pcs_hosts", "Hosts by whether they beat lately", counts.hosts)
         yield self._by_tenant("pcs_commands", "Commands without an outcome, by state", counts.commands)
+        if self._tenants is not None and DEFAULT_TENANT not in self._tenants:
+            return  # the rest is of all tenants together
         yield GaugeMetricFamily("pcs_dead_letters", "What was given up on and not replayed", counts.dead_letters)
         yield GaugeMetricFamily("pcs_census_seconds", "What the last look at the fleet took", counts.seconds)
         yield GaugeMetricFamily("pcs_census_age_seconds", "How old that look is", max(0.0, time.time() - counts.at))

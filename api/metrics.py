@@ -42,6 +42,10 @@ HELD: Final = Gauge(
     "pcs_held_heartbeats", "Heartbeats that wait for a command just now", registry=REGISTRY,
     multiprocess_mode="livesum",
 )  # fmt: skip
+LISTENERS: Final = Gauge(
+    "pcs_live_listeners", "Streams and websockets that are told of live events just now", registry=REGISTRY,
+    multiprocess_mode="livesum",
+)  # fmt: skip
 COMPLETIONS: Final = Counter(
     "pcs_completions", "Completions that agents sent, by their status and what became of them",
     ["status", "recorded"], registry=REGISTRY,

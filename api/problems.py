@@ -31,7 +31,7 @@ LONGEST_KEY: Final = 100
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-FLOODS: Final = frozenset({"unauthenticated", "rate_limited"})
+FLOODS: Final = frozenset({"unauthenticated", "rate_limited", "too_many_listeners", "no_room"})
 """What anybody can bring about as often as he likes: the log has its share of them, and how many there were."""
 _lines: Final = Buckets(Quota(100, 10))
 _unsaid: Final[Counter[str]] = Counter()
@@ -84,6 +84,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "too_large": Row(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large"),
     "unsupported_media_type": Row(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json"),
     "rate_limited": Row(HTTPStatus.TOO_MANY_REQUESTS, "Too much at once; come again later", "warning", _RETRY),
+    "too_many_listeners": Row(
+        HTTPStatus.TOO_MANY_REQUESTS, "This token listens to too many streams", "warning", _RETRY
+    ),
+    "no_room": Row(HTTPStatus.SERVICE_UNAVAILABLE, "This process has no room for more streams", "warning", _RETRY),
     "broker_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The broker cannot be reached; try again", "error", _RETRY
     ),

@@ -5,6 +5,7 @@ from typing import Final
 
 from api.problems import Refusal
 from broker.token_store import Token, TokenKind
+from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
 
 
@@ -29,6 +30,27 @@ def require_every_service(token: Token) -> None:
     if "*" not in token.services:
         fault = FieldFault(field="Authorization", message="a token of every service is needed", code="token_scope")
         raise Refusal("forbidden", "Tokens are managed by an admin of every service.", errors=[fault])
+
+
+def runs_the_installation(token: Token) -> bool:
+    """Whether a token is of those who run the system that all tenants share: an admin's of every service of `default`.
+
+    What tells of that system (its workers, what no tenant can be named for) is theirs alone: from it a tenant could
+    read how much the others do.
+    """
+    return token.kind is TokenKind.ADMIN and "*" in token.services and token.tenant == DEFAULT_TENANT
+
+
+def require_the_installation(token: Token) -> None:
+    """Refuse a token that is not of those who run the system.
+
+    Raises:
+        Refusal: it is not.
+    """
+    if not runs_the_installation(token):
+        why = f"an admin's token of every service of the tenant {DEFAULT_TENANT} is needed"
+        fault = FieldFault(field="Authorization", message=why, code="token_scope")
+        raise Refusal("forbidden", "What tells of the whole system is for those who run it.", errors=[fault])
 
 
 def require_service(token: Token, service: str, *, field: str = "service_name") -> None:

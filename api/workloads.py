@@ -71,6 +71,15 @@ class Wanted:
         texts = self.texts.get(name)
         return not texts or value.lower() in {text.lower() for text in texts}
 
+    def passes(self, host: KnownHost, command: Told) -> bool:
+        """Whether a host passes, by what is known without its inventory."""
+        return (
+            self.fits("hostname", host.key.host)
+            and self.fits("ip_address", host.facts.get("ip_address", ""))
+            and self.is_one_of("profiling_status", command.status)
+            and self.is_one_of("command_type", command.command_type)
+        )
+
     @property
     def looks_inside(self) -> bool:
         """Whether a host passes only for something that runs on it."""
@@ -108,18 +117,11 @@ class Table:
         self._is_full = False
 
     def add(self, host: KnownHost, containers: Sequence[Container], command: Told) -> None:
-        """Take note of one live host and of what runs on it."""
-        wanted, facts = self._wanted, host.facts
+        """Take note of one live host that `passes`, and of what runs on it."""
         # Hosts come in order: what would come behind the page is counted, not kept.
         self._is_full = self.scope in OF_A_HOST and len(self._groups) > self._limit
-        passes = (
-            wanted.fits("hostname", host.key.host)
-            and wanted.fits("ip_address", facts.get("ip_address", ""))
-            and wanted.is_one_of("profiling_status", command.status)
-            and wanted.is_one_of("command_type", command.command_type)
-        )
-        inside = list(self._inside(containers)) if passes else []
-        if not passes or (wanted.looks_inside and not inside):
+        inside = list(self._inside(containers))
+        if self._wanted.looks_inside and not inside:
             return
         self._hosts.add(host.key.host)
         self._counts["host"] += 1
@@ -194,7 +196,8 @@ class Table:
             return
         group.containers += container.is_one
         group.processes += len(processes or ())
-        group.pids.update(process.pid for process in processes or ())
+        if scope in {"container", "process"}:  # of the others they are not shown
+            group.pids.update(process.pid for process in processes or ())
         if container.namespace:
             group.namespaces.add(container.namespace)
         if container.pod_name:

@@ -12,6 +12,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from broker import keys
+from broker.breath import Breath
 from broker.connection import Broker
 from broker.keys import Place
 from broker.scripts import PackedInventory
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 PAGE: Final = 200
 """Inventories that are read at once."""
+READ_AT_ONCE: Final = 50
+"""The same where each is read by itself: an answer is parsed in one piece, and an inventory may be large."""
 _Reader: Final = TypeAdapter(list[Container])
 
 
@@ -86,19 +89,22 @@ class Inventories:
                 yield Seen(at.host_key.host, address or "", _read(at, text))
             await asyncio.sleep(0)  # heartbeats are answered by the same loop
 
-    async def on(self, places: Sequence[Place]) -> list[list[Container]]:
+    async def on(self, places: Sequence[Place]) -> AsyncIterator[list[Container]]:
         """What runs on each of these hosts, in their order; nothing on one that never said.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        if not places:
-            return []
-        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
-            for at in places:
-                pipe.get(keys.inventory(at))
-            texts: list[str | None] = await pipe.execute()
-        return [_read(at, text) for at, text in zip(places, texts, strict=True)]
+        breath = Breath()
+        for first in range(0, len(places), READ_AT_ONCE):
+            page = places[first : first + READ_AT_ONCE]
+            async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+                for at in page:
+                    pipe.get(keys.inventory(at))
+                texts: list[str | None] = await pipe.execute()
+            for at, text in zip(page, texts, strict=True):
+                yield _read(at, text)
+                await breath.take()
 
     async def digests(self, hosts: Sequence[HostKey]) -> dict[HostKey, str]:
         """The digest of what runs on each of these hosts; without those that never said.

@@ -181,17 +181,19 @@ class TokenStore:
         await self._broker.run(scripts.revoke_token(token_id, digest=token.digest, now=datetime.now(UTC).isoformat()))
         return await self.with_id(token_id)
 
-    async def all_of(self, tenant: str, *, after: str = "") -> AsyncIterator[Token]:
-        """Every token of a tenant, oldest first, behind a place in the list (see `member_of`).
+    async def all_of(self, tenant: str, *, after: str = "", newest_first: bool = False) -> AsyncIterator[Token]:
+        """Every token of a tenant, oldest first unless told otherwise, behind a place in the list (see `member_of`).
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         while True:
             async with self._broker.guarded() as redis:
+                first, last = ("+", "-") if newest_first else ("-", "+")
                 members: list[str] = await redis.zrange(
-                    keys.tokens_of(tenant), f"({after}" if after else "-", "+", bylex=True, offset=0, num=PAGE
-                )
+                    keys.tokens_of(tenant), f"({after}" if after else first, last, desc=newest_first, bylex=True,
+                    offset=0, num=PAGE,
+                )  # fmt: skip
                 ids = [member.partition(":")[2] for member in members]
                 digests: list[str | None] = await redis.hmget(keys.token_ids(), ids) if ids else []
                 known = [digest for digest in digests if digest is not None]

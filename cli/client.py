@@ -105,7 +105,7 @@ class RequestProgress(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    request_id: UUID
+    request_id: str
     status: str
     hosts: list[HostProgress] = Field(default_factory=list)
 

@@ -81,4 +81,7 @@ class WorkloadPage(BaseModel):
     tab_counts: dict[Scope, int]
     active_hosts: int
     total_count: int
+    is_partial: bool = Field(
+        False, description="More live hosts fit than one call looks at: the counts are of 10,000, from the cursor on"
+    )
     next_cursor: str | None = None

@@ -1,5 +1,6 @@
 """What the docs say is true: links lead somewhere, commands and options exist, the README's first profile works."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ import click
 import pytest
 import yaml
 
+from agent import host, surroundings
 from agent.cli import gprofiler
+from agent.inventory import PodName
 from api.settings import ApiSettings
 from broker.embedded import CONFIG
 from broker.settings import BrokerSettings
@@ -218,6 +221,45 @@ def test_no_container_of_ours_has_more_than_it_needs() -> None:
     assert COMPOSE["networks"]["broker"] == {"internal": True}
     assert "ports" not in COMPOSE["services"]["valkey"]
     assert COMPOSE["services"]["agent"]["profiles"] == ["agent"]
+
+
+# What the agent reads of the host, by its own constants; what is below /proc it sees in the host's pid namespace.
+OF_EVERY_HOST = {str(host._MACHINE_ID)}
+OF_A_NODE = {str(surroundings._LOGS), str(surroundings._LOG_FOLDERS)}
+
+
+def test_the_agents_container_sees_what_the_agent_reads_and_keeps_what_it_writes() -> None:
+    facts = COMPOSE["services"]["agent"]
+    given = dict(itertools.pairwise(facts["command"]))
+    assert (facts["pid"], facts["cgroup"], facts["network_mode"], facts["privileged"]) == ("host", "host", "host", True)
+    binds = [each for each in facts["volumes"] if isinstance(each, dict)]
+    assert {each["source"] for each in binds} == {each["target"] for each in binds} == OF_EVERY_HOST
+    for each in binds:
+        assert each["read_only"] is True
+        assert each["bind"] == {"create_host_path": False}, "what is not there must not be made on the host"
+    kept = {each.split(":")[1] for each in facts["volumes"] if isinstance(each, str)}
+    assert given["--state-dir"] in kept
+    assert any(given["--output-dir"].startswith(f"{path}/") for path in kept)
+    assert given["--token-file"] == f"/run/secrets/{facts['secrets'][0]}"
+    assert {"--state-dir", "--output-dir", "--token-file"} <= options_of(gprofiler)
+
+
+def test_the_pod_in_the_agents_page_sees_what_the_agent_reads() -> None:
+    (text,) = blocks(ROOT / "docs" / "agent.md", "yaml")
+    pod = yaml.safe_load(text)
+    (container,) = pod["containers"]
+    assert (pod["hostPID"], pod["hostNetwork"], container["securityContext"]["privileged"]) == (True, True, True)
+    places = {each["name"]: each["hostPath"]["path"] for each in pod["volumes"]}
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    assert {path: places[each["name"]] for path, each in mounts.items()} == {path: path for path in mounts}
+    assert {path for path, each in mounts.items() if each.get("readOnly")} == OF_EVERY_HOST | OF_A_NODE
+    given = {each["name"]: each.get("value") for each in container["env"]}
+    assert given["GPROFILER_STATE_DIR"] in mounts
+    own = {name for name in given if not name.startswith("GPROFILER_")}
+    pod_name = surroundings.own_pod(dict.fromkeys(own, "x"))
+    assert pod_name == PodName("x", "x"), "the agent finds out its own pod by these variables"
+    options = {f"GPROFILER_{option.removeprefix('--').upper().replace('-', '_')}" for option in options_of(gprofiler)}
+    assert {name for name in given if name.startswith("GPROFILER_")} <= options
 
 
 def test_the_image_is_built_from_what_is_there() -> None:

@@ -23,11 +23,9 @@ from protocol.names import DEFAULT_TENANT, MAX_NAME
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/audit", tags=["operations"])
 
-SHAPE: Final = r"^[0-9]{1,16}-[0-9]{1,16}$"
 JSON_FACTS: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
 
 Text = Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)]
-Cursor = Annotated[str | None, Query(pattern=SHAPE, description="next_cursor of the page before")]
 
 
 @router.get("", responses=problems(401, 403, 422, 503), summary="Who did what, newest first")
@@ -92,8 +90,7 @@ class _Seen:
 async def chain(
     caller: CallerDep,
     parts: StudioDep,
-    cursor: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 500,
+    paging: Annotated[Paging, Depends(paged({"number": (int, int)}, limit=500, most=1_000))],
 ) -> ChainPage:
     """Oldest first, from `checkpoint` to `head`. Records that are another tenant's have no body here, only its digest.
 
@@ -101,13 +98,14 @@ async def chain(
     """
     require(caller, [TokenKind.VIEWER])
     require_every_service(caller)
-    part = await parts.audit.look(caller.tenant, after=cursor or "0-0", most=limit)
+    after = "0-0" if paging.after is None else "{}-{}".format(*paging.after)
+    part = await parts.audit.look(caller.tenant, after=after, most=paging.limit)
     return ChainPage(
         partition=parts.audit.partition_of(caller.tenant),
         checkpoint=_point(part.checkpoint),
         head=_point(part.head),
         links=[_link(record, caller) for _, record in part.entries],
-        next_cursor=_next(part, limit),
+        next_cursor=_next(part, paging),
     )
 
 
@@ -154,8 +152,8 @@ def _point(point: Point) -> ChainPoint:
     return ChainPoint(number=point.number, hash=point.hash)
 
 
-def _next(part: ChainPart, limit: int) -> str | None:
-    return part.entries[-1][0] if len(part.entries) == limit else None
+def _next(part: ChainPart, paging: Paging) -> str | None:
+    return paging.cursor(position_of(part.entries[-1][0])) if len(part.entries) == paging.limit else None
 
 
 def _moment(ms: str) -> datetime:

@@ -55,7 +55,10 @@ async def submit_many(
             if refused is None or nothing_yet:
                 raise
             result = _refused(index, asked, refused)
-            audit.note_refusal(request, refused.code, TABLE[refused.code].status, service=result.service_name)
+            await audit.record_refused_item(
+                request, refused.code, TABLE[refused.code].status, index=index, objects=refused.objects,
+                service=result.service_name,
+            )  # fmt: skip
         results.append(result)
     done = sum(result.success for result in results)
     log.info("requests submitted", count=len(results), accepted=done, by=caller.token_id, dry_run=bulk.dry_run)

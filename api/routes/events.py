@@ -42,6 +42,7 @@ PROTOCOL: Final = "studio.v1"
 GOING_AWAY: Final = 1001
 POLICY_VIOLATION: Final = 1008
 TRY_AGAIN_LATER: Final = 1013
+ONE_TOO_MANY: Final = frozenset({"too_many_listeners", "no_room"})
 HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Name = Annotated[str | None, Query(min_length=1, max_length=MAX_NAME)]
 NAMES: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(
@@ -117,14 +118,15 @@ class EventStream(Response):
         async def finish() -> None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        async with feed.listening(wants(self._caller, wanted), wanted.families, after=self._after) as listener:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            ended = await follow(
-                feed, listener, _EventsOut(send), gone=gone(),
-                identify=lambda: _identify(self._parts, self._request),
-            )  # fmt: skip
-        log.info("stream ended", reason=ended.value, by=self._caller.token_id)
-        await last_word(finish)
+        with self._parts.listeners.one_more(self._caller.token_id):
+            async with feed.listening(wants(self._caller, wanted), wanted.families, after=self._after) as listener:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                ended = await follow(
+                    feed, listener, _EventsOut(send), gone=gone(),
+                    identify=lambda: _identify(self._parts, self._request),
+                )  # fmt: skip
+            log.info("stream ended", reason=ended.value, by=self._caller.token_id)
+            await last_word(finish)
 
 
 class _EventsOut:
@@ -146,22 +148,51 @@ async def websocket(socket: WebSocket) -> None:
         await parts.limits.check(socket.scope, Lane.READS, caller.token_id)
         wanted, after = _asked(socket, parts)
         _check_may_listen(caller, wanted)
+        await _tell(socket, identity, caller, wanted, after)
+    except (Refusal, BrokerUnavailable) as error:
+        refusal = error if isinstance(error, Refusal) else Refusal("broker_unavailable", str(error))
+        await _turn_away(socket, identity, refusal)
+
+
+async def _tell(
+    socket: WebSocket, identity: Request, caller: Token, wanted: Filter, after: list[Position] | None
+) -> None:
+    parts: Studio = socket.app.state.studio
+    with parts.listeners.one_more(caller.token_id):
         async with parts.live.listening(wants(caller, wanted), wanted.families, after=after) as listener:
-            offered = socket.scope["subprotocols"]
-            await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+            await _accept(socket)
             ended = await follow(
                 parts.live, listener, _MessagesOut(socket), gone=_closed(socket),
                 identify=lambda: _identify(parts, identity),
             )  # fmt: skip
-    except (Refusal, BrokerUnavailable) as error:
-        refusal = error if isinstance(error, Refusal) else Refusal("broker_unavailable", str(error))
-        await socket.send_denial_response(answer(identity, refusal))
+        log.info("stream ended", reason=ended.value, by=caller.token_id)
+        if ended is not Ended.GONE:
+            code = {Ended.GOING_DOWN: GOING_AWAY, Ended.NOT_ALLOWED: POLICY_VIOLATION}.get(ended, TRY_AGAIN_LATER)
+            await _close(socket, code, ended.value)
+
+
+async def _accept(socket: WebSocket) -> None:
+    offered = socket.scope["subprotocols"]
+    await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
+
+
+async def _close(socket: WebSocket, code: int, why: str) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went away at the same moment
+        await last_word(lambda: socket.close(code, why))
+
+
+async def _turn_away(socket: WebSocket, identity: Request, refusal: Refusal) -> None:
+    """Refuse the handshake with the problem as its answer.
+
+    One listener too many is let in and closed: a page is told the code of a close and why, and of a refused handshake
+    nothing. It is not broken and may come again, which only that tells it.
+    """
+    told = answer(identity, refusal)
+    if refusal.code not in ONE_TOO_MANY:
+        await socket.send_denial_response(told)
         return
-    log.info("stream ended", reason=ended.value, by=caller.token_id)
-    if ended is not Ended.GONE:
-        code = {Ended.GOING_DOWN: GOING_AWAY, Ended.NOT_ALLOWED: POLICY_VIOLATION}.get(ended, TRY_AGAIN_LATER)
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went away at the same moment
-            await last_word(lambda: socket.close(code, ended.value))
+    await _accept(socket)
+    await _close(socket, TRY_AGAIN_LATER, f"{refusal.detail} Come again in {told.headers['Retry-After']} s.")
 
 
 class _MessagesOut:

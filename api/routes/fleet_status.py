@@ -1,6 +1,5 @@
 """`profiling/host_status` and `profiling/workload_status`: the fleet as web pages and scripts of the field read it."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +13,9 @@ from api.documented import problems
 from api.paging import Paging, in_order, paged
 from api.problems import invalid
 from api.rights import require
+from api.workload_window import MOST_HOSTS, window
 from api.workloads import Table, Told, Wanted, told
+from broker.breath import Breath
 from broker.host_registry import KnownHost
 from broker.keys import Place
 from broker.token_store import Token, TokenKind
@@ -115,21 +116,56 @@ async def workload_status(
         },
         frozenset(pids or ()),
     )  # fmt: skip
-    table = Table(scope, wanted, limit=paging.limit, after=_key_of(paging, scope))
-    stale_before = _stale_before(parts).timestamp() * 1000
-    live = [each for each in await _beats(caller, parts, wanted) if each[1] >= stale_before]
-    for first in range(0, len(live), HOSTS_AT_ONCE):
-        some = live[first : first + HOSTS_AT_ONCE]
-        inventories = iter(await parts.inventories.on([at for at, _ in some]))
-        async for host, command in _with_commands(some, parts):
-            table.add(host, next(inventories), command)
-        await asyncio.sleep(0)  # heartbeats are answered by the same loop
+    after = _key_of(paging, scope)
+    table = Table(scope, wanted, limit=paging.limit, after=after)
+    live = await _live(caller, parts, wanted)
+    seen = window([name for name, _ in live], scope, after, most=MOST_HOSTS)
+    await _fill(table, [beat for _, beat in live[seen.first : seen.end]], wanted, parts)
     rows, last = table.page()
+    last = last or seen.resume
     cursor = None if last is None else paging.cursor((scope, json.dumps(last)))
     return WorkloadPage(
         scope=scope, rows=rows, tab_counts=table.tab_counts, active_hosts=table.active_hosts,
-        total_count=table.tab_counts[scope], next_cursor=cursor,
+        total_count=table.tab_counts[scope], is_partial=seen.end - seen.first < len(live), next_cursor=cursor,
     )  # fmt: skip
+
+
+async def _live(caller: Token, parts: Studio, wanted: Wanted) -> list[tuple[tuple[str, str], tuple[Place, int]]]:
+    """The live hosts that are asked for by name and that the caller may see, by service and name; each with both."""
+    stale_before = _stale_before(parts).timestamp() * 1000
+    breath = Breath()
+    found = []
+    seen: dict[str, bool] = {}
+    for beat in await parts.registry.beats_of(caller.tenant):
+        if beat[1] < stale_before:
+            continue
+        service, host = name = _by_name(beat)
+        if service not in seen:
+            seen[service] = caller.covers(service) and wanted.fits("service_name", service)
+        if seen[service] and wanted.fits("hostname", host):
+            found.append((name, beat))
+        await breath.take()
+    return sorted(found)
+
+
+async def _fill(table: Table, beats: Sequence[tuple[Place, int]], wanted: Wanted, parts: Studio) -> None:
+    """Put hosts into a table. What runs on a host is read where the host passes all that is known without it.
+
+    Heartbeats are answered by the same loop: they have their turn after a few milliseconds, whatever a host costs.
+    """
+    breath = Breath()
+    for first in range(0, len(beats), HOSTS_AT_ONCE):
+        passed = []
+        async for host, command in _with_commands(beats[first : first + HOSTS_AT_ONCE], parts):
+            if wanted.passes(host, command):
+                passed.append((host, command))
+            await breath.take()
+        inventories = parts.inventories.on([parts.broker.place(host.key) for host, _ in passed])
+        waiting = iter(passed)
+        async for containers in inventories:
+            host, command = next(waiting)
+            table.add(host, containers, command)
+            await breath.take()
 
 
 def _key_of(paging: Paging, scope: Scope) -> tuple[str, ...] | None:
@@ -145,7 +181,7 @@ def _key_of(paging: Paging, scope: Scope) -> tuple[str, ...] | None:
         key = json.loads(text)
     except (ValueError, RecursionError):
         key = None
-    if made_for != scope or not isinstance(key, list) or not all(isinstance(part, str) for part in key):
+    if made_for != scope or not key or not isinstance(key, list) or not all(isinstance(part, str) for part in key):
         raise invalid(more=[FieldFault(field="cursor", message="is no cursor of this scope", code="cursor")])
     return tuple(key)
 

@@ -9,9 +9,8 @@ from pydantic import BaseModel, Field
 
 from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
-from api.rights import require
+from api.rights import require_the_installation
 from broker.roster import Instance
-from broker.token_store import TokenKind
 
 router = APIRouter(prefix="/api/v1/roles", tags=["operations"])
 
@@ -43,8 +42,11 @@ class RoleList(BaseModel):
 
 @router.get("", responses=problems(401, 403, 503), summary="The worker roles: lag, throughput and last pass")
 async def index(caller: CallerDep, parts: StudioDep) -> RoleList:
-    """Each instance is a row: of every role any number may be at work."""
-    require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
+    """Each instance is a row: of every role any number may be at work.
+
+    They work for all tenants, so it is for those who run the system: an admin's token of every service of `default`.
+    """
+    require_the_installation(caller)
     now = time.time()
     return RoleList(items=[view(instance, now=now) for instance in await parts.roster.instances()])
 

@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import uuid4
 
 import structlog
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from api import audit
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from api.paging import NameFilter, Paging, in_order, paged
 from api.problems import Refusal, not_found
 from api.rights import require, require_every_service
 from broker.token_store import Token, TokenKind, member_of, new_secret
 from protocol.problems import FieldFault
-from protocol.tokens import NewToken, RotationWish, TokenPage, TokenView, TokenWish
+from protocol.tokens import Kind, NewToken, RotationWish, TokenPage, TokenView, TokenWish
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
+
+SORTS: Final = {"created_at": (str,), "-created_at": (str,)}
 
 TokenId = Annotated[str, Path(min_length=1, max_length=128)]
 
@@ -53,21 +56,20 @@ async def create(request: Request, caller: CallerDep, parts: StudioDep) -> NewTo
 async def index(
     caller: CallerDep,
     parts: StudioDep,
-    cursor: Annotated[
-        str, Query(max_length=200, pattern=r"^([0-9]{15}:.+)?$", description="next_cursor of the page before")
-    ] = "",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    paging: Annotated[Paging, Depends(paged(SORTS, limit=100, most=1_000))],
+    kind: Annotated[Kind | None, Query(description="Only tokens of this kind")] = None,
+    name: NameFilter = None,
 ) -> TokenPage:
-    """Tokens, revoked and expired ones too, oldest first, a page at a time."""
+    """Tokens, revoked and expired ones too, a page at a time."""
     _require_keeper(caller)
-    found: list[Token] = []
-    next_cursor: str | None = None
-    async for token in parts.tokens.all_of(caller.tenant, after=cursor):
-        if len(found) == limit:
-            next_cursor = member_of(found[-1])
-            break
-        found.append(token)
-    return TokenPage(items=await _views(found, parts), next_cursor=next_cursor)
+    after = "" if paging.after is None else str(paging.after[0])
+    page = await in_order(
+        parts.tokens.all_of(caller.tenant, after=after, newest_first=paging.descending),
+        paging,
+        lambda token: (member_of(token),),
+        lambda token: kind in {None, token.kind} and name in {None, token.name},
+    )
+    return TokenPage(items=await _views(page.items, parts), next_cursor=page.next_cursor)
 
 
 @router.get("/self", responses=problems(401, 503), summary="The caller's own token")

@@ -25,6 +25,8 @@ class Route:
     to_others: tuple[int, str, str] | None = (403, "forbidden", "service_name")
     body: Mapping[str, Any] | None = None
     query: Mapping[str, str] | None = None
+    of_the_installation: bool = False
+    """Whether it tells of the system that all tenants share: then it is for an admin of every service of `default`."""
 
 
 def to_other_tenants(path: str) -> tuple[int, str, str] | None:
@@ -97,7 +99,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): Route(
         ("operator", "admin"), to_others=(404, "not_found", "letter_id")
     ),
-    ("GET", "/api/v1/roles"): Route(TELLING, to_others=None),
+    ("GET", "/api/v1/roles"): Route(("admin",), to_others=KEY, of_the_installation=True),
     ("GET", "/metrics"): Route(TELLING, to_others=KEY),
     # What somebody was refused is told with the names that they gave, ours too: so of what was accepted alone.
     ("GET", "/api/v1/audit"): Route(("viewer", "admin"), to_others=None, query={"outcome": "accepted"}),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_the_list_of_hosts_shows_those_of_the_tokens_services_alone(
     bare_api: Api, keyring: dict[str, str | None]
 ) -> None:
     def seen_by(caller: str) -> set[str]:
-        items = bare_api.ok("GET", "/api/v1/hosts", token=keyring[caller])["items"]
+        items = bare_api.ok("GET", "/api/v1/hosts", token=keyring[caller], params={"limit": 10_000})["items"]
         return {host["service_name"] for host in items}
 
     assert seen_by("viewer of db") == {"db"}
@@ -117,16 +118,30 @@ def test_a_revoked_token_is_not_rotated(bare_api: Api) -> None:
     check_problem(answer, code="conflict", fields=["token_id"])
 
 
-def test_tokens_are_listed_page_by_page(bare_api: Api) -> None:
-    made = [bare_api.make_token("viewer", "*")[1] for _ in range(5)]
+def tokens_in_pages(bare_api: Api, **params: Any) -> list[str]:
     found, cursor = [], ""
     while cursor is not None:
-        page = bare_api.ok("GET", TOKENS, token=bare_api.admin, params={"limit": 2, "cursor": cursor})
+        page = bare_api.ok("GET", TOKENS, token=bare_api.admin, params={"limit": 2, "cursor": cursor, **params})
         assert len(page["items"]) <= 2
         found += [token["id"] for token in page["items"]]
         cursor = page["next_cursor"]
-    assert found[-5:] == made
     assert len(set(found)) == len(found)
+    return found
+
+
+def test_tokens_are_listed_page_by_page_in_either_order(bare_api: Api) -> None:
+    made = [bare_api.make_token("viewer", "*")[1] for _ in range(5)]
+    everything = tokens_in_pages(bare_api)
+    assert everything[-5:] == made
+    assert tokens_in_pages(bare_api, sort="-created_at") == everything[::-1]
+
+
+def test_tokens_are_listed_by_kind_and_by_name(bare_api: Api) -> None:
+    made = [bare_api.make_token(kind, "*", name="of the night shift")[1] for kind in ("viewer", "operator", "viewer")]
+    assert tokens_in_pages(bare_api, name="of the night shift") == made
+    assert tokens_in_pages(bare_api, name="of the night shift", kind="viewer") == made[::2]
+    assert tokens_in_pages(bare_api, name="of the night") == []
+    assert set(made[::2]) < set(tokens_in_pages(bare_api, kind="viewer"))
 
 
 def test_a_token_knows_itself(bare_api: Api, keyring: dict[str, str | None]) -> None:

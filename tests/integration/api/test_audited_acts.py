@@ -1,33 +1,30 @@
-"""No accepted act is without its record, wherever the process dies; and what is refused or fails is a record too.
+"""No accepted act is without its record, wherever the process dies.
 
 The application runs in this process, on a connection that dies after so many calls.
 """
 
-import asyncio
 import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from api.app import create_app
-from api.audit import ACTIONS, MOST_KINDS_OF_STRANGERS
-from api.dependencies import Studio
-from api.settings import ApiSettings
+from api import audit as api_audit
+from api.audit import ACTIONS
 from broker import keys
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Credential
 from broker.settings import BrokerSettings
-from broker.token_store import TokenKind, digest_of, new_secret
+from broker.token_store import Token, TokenKind, TokenStore, digest_of, new_secret
 from protocol.names import DEFAULT_TENANT, HostKey
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS, bearer
+from tests.support.api import HEARTBEAT, REQUEST, SCHEDULES, TOKENS, bearer
+from tests.support.app import App
 from tests.support.audit import check_chain, records_of
 from tests.support.mortal_broker import Killed, MortalBroker
 from tests.support.routes import A_SCHEDULE
@@ -37,23 +34,6 @@ numbers = itertools.count(1)
 START = {"service_name": "web", "target_hostnames": ["web-01", "web-02"]}
 NO_ACTS = {HEARTBEAT, "/api/v2/profiles"}
 """Routes that change something and are told by the results, not here."""
-
-
-class App:
-    """The application on some broker, without its background tasks."""
-
-    def __init__(self, folder: Path, broker: Broker, *, insecure: bool = True) -> None:
-        settings = ApiSettings(state_dir=folder, insecure_no_auth=insecure)
-        self.app: FastAPI = create_app(settings, broker.settings)
-        self.parts = Studio(settings, broker)
-        self.app.state.studio = self.parts
-        transport = httpx.ASGITransport(app=self.app, client=("192.0.2.1", 1), raise_app_exceptions=True)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://studio")
-
-    async def ok(self, method: str, path: str, **given: Any) -> Any:
-        answer = await self.http.request(method, path, **given)
-        assert answer.status_code in {200, 201}, answer.text
-        return answer.json()
 
 
 @pytest.fixture
@@ -108,7 +88,7 @@ def at(path: str) -> Callable[[App], Awaitable[str]]:
     return there
 
 
-ACTS: Mapping[str, tuple[str, Callable[[App], Awaitable[str]], Any]] = {
+ACTS: Final[dict[str, tuple[str, Callable[[App], Awaitable[str]], Any]]] = {
     "request.submit": ("POST", at(REQUEST), START),
     "request.cancel": ("DELETE", a_request_there, None),
     "schedule.create": ("POST", at(SCHEDULES), A_SCHEDULE),
@@ -124,14 +104,19 @@ ACTS: Mapping[str, tuple[str, Callable[[App], Awaitable[str]], Any]] = {
 """Action -> how it is asked for, on what; a body that can be called is another one each time."""
 
 
-def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) -> None:
+def check_actions(app: FastAPI) -> None:
+    """Hold the routes that act against the table of actions."""
     routes = {
         (method, route.path)
-        for route in iter_route_contexts(app.app.routes)
+        for route in iter_route_contexts(app.routes)
         for method in (route.methods or ())
         if method not in {"GET", "HEAD"} and route.path not in NO_ACTS
     }
-    assert routes == set(ACTIONS)
+    assert routes == set(ACTIONS), "a route without an action, or an action without a route"
+
+
+def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) -> None:
+    check_actions(app.app)
     assert set(ACTS) == {*ACTIONS.values()} - {"command.complete"}, "an act without a row in the table of this test"
 
 
@@ -145,38 +130,107 @@ async def callers_of(action: str, app: App) -> Mapping[str, str]:
     return bearer(secret)
 
 
-@pytest.mark.parametrize("action", ACTS)
-async def test_an_act_is_recorded_before_any_of_its_effects(
-    action: str, app: App, broker: Broker, broker_settings: BrokerSettings, tmp_path: Path
-) -> None:
+async def check_recorded_first(action: str, app: App, folder: Path) -> None:
+    """Play an act on a connection that dies after ever more calls, until it lives through.
+
+    Raises:
+        AssertionError: something was changed and no record tells of it, or another one.
+    """
+    broker = app.parts.broker
     method, make, body = ACTS[action]
     headers = await callers_of(action, app)
     lives = 0
     for dies_after in (False, True):
         mortal = MortalBroker(broker.settings, dies_after=dies_after)
-        dying = App(tmp_path, mortal, insecure=not headers)
-        while True:
-            path = await make(app)
-            before, told = everything_in(broker_settings), len(await records_of(broker))
-            mortal.calls_to_live = lives % 100
-            try:
-                answer = await dying.http.request(
-                    method, path, json=body() if callable(body) else body, headers=headers
-                )
-            except Killed:
-                answer = None
-            made = [record for record in (await records_of(broker))[told:] if record["outcome"] == "accepted"]
-            if everything_in(broker_settings) != before or answer is not None:
-                assert [record["action"] for record in made] == [action], f"effect without record after {lives} calls"
-            lives += 1
-            if answer is not None:
-                assert answer.status_code in {200, 201}, answer.text
-                break
+        dying = App(folder, mortal, insecure=not headers)
+        try:
+            while True:
+                path = await make(app)
+                before, told = everything_in(broker.settings), len(await records_of(broker))
+                mortal.calls_to_live = lives % 100
+                try:
+                    answer = await dying.http.request(
+                        method, path, json=body() if callable(body) else body, headers=headers
+                    )
+                except Killed:
+                    answer = None
+                made = [record for record in (await records_of(broker))[told:] if record["outcome"] == "accepted"]
+                if everything_in(broker.settings) != before or answer is not None:
+                    actions = [record["action"] for record in made]
+                    assert actions == [action], f"effect without record after {lives} calls"
+                lives += 1
+                if answer is not None:
+                    assert answer.status_code in {200, 201}, answer.text
+                    break
+        finally:
+            await dying.http.aclose()
+            await mortal.close()
         assert lives > 2, "it never died"
         lives = 100
-        await dying.http.aclose()
-        await mortal.close()
     assert await check_chain(broker) >= lives % 100
+
+
+@pytest.mark.parametrize("action", ACTS)
+async def test_an_act_is_recorded_before_any_of_its_effects(action: str, app: App, tmp_path: Path) -> None:
+    await check_recorded_first(action, app, tmp_path)
+
+
+# --- that these tests bite --------------------------------------------------------------------------------------------
+
+
+def test_a_new_route_that_acts_is_missed_among_the_actions(app: App) -> None:
+    async def forget_everything() -> None:
+        pass
+
+    app.app.add_api_route("/api/v1/hosts", forget_everything, methods=["DELETE"])
+    with pytest.raises(AssertionError, match="a route without an action"):
+        check_actions(app.app)
+
+
+@pytest.mark.parametrize("action", ACTS)
+async def test_a_route_that_records_nothing_is_found_out(
+    action: str, app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def accept_nothing(*_: Any, **__: Any) -> None:
+        """As if the route had forgotten to."""
+
+    monkeypatch.setattr("api.audit.accept", accept_nothing)
+    with pytest.raises(AssertionError, match="effect without record"):
+        await check_recorded_first(action, app, tmp_path)
+
+
+async def test_a_route_that_records_only_after_the_effect_is_found_out(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, revoke = api_audit.accept, TokenStore.revoke
+    put_off: list[tuple[Any, Any]] = []
+
+    async def accept_later(*given: Any, **facts: Any) -> None:
+        put_off.append((given, facts))
+
+    async def revoke_first(*given: Any, **facts: Any) -> Token | None:
+        token = await revoke(*given, **facts)
+        call, told = put_off.pop()
+        await accept(*call, **told)
+        return token
+
+    path = await a_token_there(app)
+    monkeypatch.setattr("api.audit.accept", accept_later)
+    monkeypatch.setattr(TokenStore, "revoke", revoke_first)
+    await app.ok("DELETE", path)  # while nothing dies all is told, if late
+    assert [record["action"] for record in await records_of(app.parts.broker)][-1] == "token.revoke"
+
+    async def another_token_there(app: App) -> str:
+        with monkeypatch.context() as honest:
+            honest.setattr("api.audit.accept", accept)
+            return await a_token_there(app)
+
+    monkeypatch.setitem(ACTS, "token.revoke", ("DELETE", another_token_there, None))
+    with pytest.raises(AssertionError, match="effect without record"):
+        await check_recorded_first("token.revoke", app, tmp_path)
+
+
+# --- what a record says -----------------------------------------------------------------------------------------------
 
 
 async def test_a_record_says_before_and_after_and_no_secret(app: App, broker: Broker) -> None:
@@ -226,98 +280,33 @@ async def test_an_act_that_cannot_be_recorded_is_not_done(
 
 
 async def test_each_request_of_many_is_an_act_of_its_own(app: App, broker: Broker) -> None:
-    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}]
-    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests})
-    await app.parts.refusals.write()
-    web, api, db = await records_of(broker)
-    assert [each["outcome"] for each in (web, api, db)] == ["accepted", "accepted", "refused"]
-    assert [each["service"] for each in (web, api, db)] == ["web", "api", "db"]
-    assert web["objects"] == answer["results"][0]["response"]["request_id"]
-    assert (db["code"], "act" in db) == ("invalid", False), "it is no failure of the one before"
-
-
-# --- refusals ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def closed(tmp_path: Path, broker: Broker) -> AsyncIterator[App]:
-    """The application with authentication."""
-    made = App(tmp_path, broker, insecure=False)
-    async with made.http:
-        yield made
-
-
-async def test_a_completion_for_an_unknown_command_is_told_with_its_id(app: App, broker: Broker) -> None:
-    body = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
-    assert (await app.http.post(COMPLETION, json=body)).status_code == 404
-    await app.parts.refusals.write()
-    (record,) = await records_of(broker)
-    assert (record["action"], record["outcome"], record["code"]) == ("command.complete", "refused", "unknown_command")
-    assert record["objects"] == "c-1 web-01"
-
-
-async def test_a_flood_of_refused_calls_is_one_record_with_a_count_and_costs_no_call_of_the_broker(
-    closed: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as asleep:
-        asleep.setattr(broker, "run_all", None)
-        for _ in range(50):
-            assert (await closed.http.post(HEARTBEAT, json={})).status_code == 401
-            assert (await closed.http.delete("/api/v1/requests/r-1", headers=bearer(" "))).status_code == 401
-    assert await records_of(broker) == []
-    await closed.parts.refusals.write()
-    beats, cancels = await records_of(broker)
-    assert (beats["count"], beats["action"], beats["route"]) == ("50", "call", f"POST {HEARTBEAT}")
-    assert (cancels["count"], cancels["action"], cancels["objects"]) == ("50", "request.cancel", "r-1")
-    assert "actor" not in beats
-    assert beats["tenant"] == ""
-
-
-async def test_refusals_of_very_many_addresses_are_counted_together(closed: App, broker: Broker) -> None:
-    token = await closed.parts.tokens.add(
-        secret := new_secret(), kind=TokenKind.VIEWER, tenant="default", services=("*",)
-    )  # fmt: skip
-    for number in range(3 * MOST_KINDS_OF_STRANGERS):
-        transport = httpx.ASGITransport(app=closed.app, client=(f"192.0.2.{number}", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://studio") as http:
-            await http.get("/api/v1/hosts")
-    assert (await closed.http.post(REQUEST, json=START, headers=bearer(secret))).status_code == 403
-    await closed.parts.refusals.write()
+    another = {"service_name": "queue", "target_scope": "service"}
+    requests = [START, {"service_name": "db"}, {**START, "service_name": "api"}, another, {"service_name": "db"}, 7]
+    answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": requests}, headers={"X-Request-ID": "call-7"})
     records = await records_of(broker)
-    assert len(records) == MOST_KINDS_OF_STRANGERS + 2
-    assert sum(int(record.get("count", "1")) for record in records) == 3 * MOST_KINDS_OF_STRANGERS + 1
-    known = [record for record in records if record.get("actor")]
-    assert [(record["actor"], record["code"]) for record in known] == [(token.token_id, "forbidden")]
+    assert [each["outcome"] for each in records] == ["accepted", "refused", "accepted", *["refused"] * 3]
+    assert [each["service"] for each in records] == ["web", "db", "api", "queue", "db", ""]
+    assert records[0]["objects"] == answer["results"][0]["response"]["request_id"]
+    refused = [each for each in records if each["outcome"] == "refused"]
+    assert [json.loads(each["details"]) for each in refused] == [{"index": index} for index in (1, 3, 4, 5)]
+    for each in refused:
+        assert (each["action"], each["code"], each["http_request_id"]) == ("request.submit", "invalid", "call-7")
+        assert "act" not in each, "it is no failure of the one before"
+        assert "count" not in each, "each is told by itself"
+    await app.parts.refusals.write()
+    assert len(await records_of(broker)) == len(requests), "none is told twice"
 
 
-async def test_refusals_are_kept_while_the_broker_is_away_and_told_once_it_is_back(
-    closed: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
+async def test_refused_requests_of_many_are_counted_where_they_cannot_be_told_one_by_one(
+    app: App, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: Any, **__: Any) -> None:
+    async def away(*_: Any) -> None:
         raise BrokerUnavailable("TimeoutError")
 
     with monkeypatch.context() as gone:
-        gone.setattr(broker, "run_all", away)
-        for _ in range(3):
-            await closed.http.get("/api/v1/hosts")
-            with pytest.raises(BrokerUnavailable):
-                await closed.parts.refusals.write()
-    await closed.parts.refusals.close()
-    assert [record.get("count", "1") for record in await records_of(broker)] == ["1", "2"]
-
-
-async def test_the_writer_writes_by_itself(closed: App, broker: Broker) -> None:
-    writing = asyncio.create_task(closed.parts.refusals.keep_writing())
-    await closed.http.get("/api/v1/hosts")
-    async with asyncio.timeout(10):
-        while not await records_of(broker):  # noqa: ASYNC110 - the writer has no event for it
-            await asyncio.sleep(0.02)
-    writing.cancel()
-
-
-async def test_reads_that_are_merely_wrong_are_nobodys_business(app: App, broker: Broker) -> None:
-    assert (await app.http.get("/api/v1/requests/none")).status_code == 404
-    assert (await app.http.get("/api/v1/hosts", params={"limit": 0})).status_code == 422
-    assert (await app.http.get("/nowhere")).status_code == 404
-    await app.parts.refusals.close()
-    assert await records_of(broker) == []
+        gone.setattr(app.parts.audit, "write", away)
+        answer = await app.ok("POST", f"{REQUEST}/bulk", json={"requests": [{"service_name": "db"}] * 3})
+    assert answer["failed_count"] == 3
+    await app.parts.refusals.write()
+    (record,) = await records_of(broker)
+    assert (record["service"], record["code"], record["count"]) == ("db", "invalid", "3")

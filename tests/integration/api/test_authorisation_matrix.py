@@ -107,7 +107,7 @@ def refusal_of(path: str, route: Route, caller: Caller) -> tuple[int, str, str] 
         return None
     if not caller.kind:
         return STRANGER
-    if caller.kind not in route.kinds:
+    if caller.kind not in route.kinds or (route.of_the_installation and caller.tenant != DEFAULT_TENANT):
         return KEY
     if route.to_others == KEY and caller.services != "*":
         return KEY  # making tokens is nobody's within some services: it could grant itself the rest

@@ -16,9 +16,12 @@ from broker.token_store import TokenKind, TokenStore, new_secret
 from tests.support.api import Api, PlayedAgent, bearer, running_api, running_site
 from tests.support.live import EVENTS, listening, on_a_socket, socket_to, told_in_the_broker
 from tests.support.processes import eventually
+from tests.support.refusals import check_problem
+from tests.support.scrapes import scrape
 
-SLOW_ENTRIES: Final = 30_000
-"""More than all buffers on the way to a client that does not read."""
+SLOW_ENTRIES: Final = 5_000
+LONG_REASON: Final = "x" * 3_000
+"""So many entries with so much in each are twice what all buffers take on the way to a client that does not read."""
 _names = (f"live-{number}" for number in itertools.count())
 
 
@@ -225,13 +228,48 @@ def test_going_down_ends_every_stream_at_once(site: Api) -> None:
         assert "Traceback" not in leaving.log
 
 
+# --- too many ---------------------------------------------------------------------------------------------------------
+
+
+def closed_with(api: Api, token: str) -> tuple[int | None, str | None]:
+    """The code and the reason by which a websocket is closed at once."""
+    with socket_to(api, additional_headers=bearer(token)) as socket:
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=20)
+        return socket.close_code, socket.close_reason
+
+
+def test_one_listener_too_many_is_told_when_to_come_again_and_takes_no_room(site: Api) -> None:
+    env = {"PCS_LIVE_LISTENERS": "3", "PCS_LIVE_LISTENERS_PER_TOKEN": "2"}
+    one, two = (site.make_token("viewer", "*")[0] for _ in range(2))
+    with running_api(site.state_dir, env=env, log="crowded.log") as crowded:
+        with listening(crowded, token=one), on_a_socket(crowded, token=one):
+            refused = crowded.call("GET", EVENTS, token=one)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+            check_problem(refused, code="too_many_listeners", fields=["Authorization"])
+            reason = "At most 2 listen with one token at a time. Come again in 2 s."
+            assert closed_with(crowded, one) == (1013, reason)
+            with on_a_socket(crowded, token=two):
+                assert scrape(crowded, two).value("pcs_live_listeners") == 3
+                full = crowded.call("GET", EVENTS, token=two)
+                assert (full.status_code, full.headers["Retry-After"]) == (503, "2")
+                check_problem(full, code="no_room", fields=["Authorization"])
+                code, why = closed_with(crowded, two)
+                assert (code, (why or "").startswith("At most 3 listen at this process")) == (1013, True)
+            eventually(lambda: scrape(crowded).value("pcs_live_listeners") == 2, what="room again")
+            with listening(crowded, token=two):
+                assert scrape(crowded).value("pcs_rate_limited_total", lane="listeners") == 4
+        eventually(lambda: scrape(crowded).value("pcs_live_listeners") == 0, what="nobody")
+        crowded.check_log()
+
+
 # --- slow, and late ---------------------------------------------------------------------------------------------------
 
 
-def fill(site: Api, service: str, count: int, *, partition: int = 3) -> None:
+def fill(site: Api, service: str, count: int, *, partition: int = 3, reason: str = "") -> None:
     """Entries as the scripts write them, very many at once."""
     facts = {"v": "1", "tenant": "default", "service": service, "hostname": "h", "state": "running", "command_id": "c",
-             "request_ids": "", "at": "1", "reason": "x" * 300}  # fmt: skip
+             "request_ids": "", "at": "1", "reason": reason}  # fmt: skip
     with redis.Redis.from_url(site.settings.url) as client, client.pipeline(transaction=False) as pipe:
         for number in range(count):
             pipe.xadd(keys.results(partition), {**facts, "generation": str(number)})
@@ -249,14 +287,15 @@ def test_a_client_that_does_not_read_is_told_to_load_anew_and_holds_up_nobody(si
         assert stuck.recv(5).startswith(b"HTTP/")
         sent = 0
         while sent < SLOW_ENTRIES:
-            fill(site, service, 500)
+            fill(site, service, 500, reason=LONG_REASON)
             sent += 500
             quick.until(lambda heard: heard.kind == "snapshot" or heard.data["generation"] == 499)  # type: ignore[index]  # both have data
         PlayedAgent(site, "h-9", service=service).beat()
+        stuck.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 20)  # it begins to read, and may do so quickly
         said = b""
-        while b"event: snapshot" not in said:
-            said = said[-64:] + stuck.recv(65_536)
-        assert b'"reason": "slow"' in said + stuck.recv(65_536)
+        while b'"reason": "slow"' not in said:  # of what was said before, enough is kept to see the whole event
+            said = said[-4_096:] + stuck.recv(65_536)
+        assert b"event: snapshot" in said.partition(b'"reason": "slow"')[0]
 
 
 def test_who_comes_back_too_late_is_told_to_load_anew(site: Api, service: str) -> None:

@@ -16,7 +16,9 @@ from broker import keys
 from protocol.names import DEFAULT_TENANT, HostKey
 from tests.support.api import HEARTBEAT, REQUEST, SCHEDULES, TOKENS, Api, PlayedAgent
 from tests.support.processes import ROOT, eventually
+from tests.support.refusals import check_problem
 from tests.support.routes import A_SCHEDULE
+from tests.support.scrapes import scrape
 
 _numbers = itertools.count(1)
 
@@ -146,6 +148,18 @@ def test_a_dead_letter_that_names_no_host_is_told_to_who_runs_the_system_alone(
     assert letter_id in served.call("GET", path, token=served.admin).text
     assert letter_id not in served.call("GET", path, token=tenant["admin"]).text
     assert served.call("POST", f"{path}/{letter_id}/replay", token=tenant["admin"]).status_code == 404
+
+
+def test_how_the_system_does_is_told_to_who_runs_it_alone(served: Api, tenant: dict[str, str]) -> None:
+    assert served.ok("GET", "/api/v1/roles", token=served.admin)["items"]
+    for kind in ("admin", "operator", "viewer"):
+        answer = served.call("GET", "/api/v1/roles", token=tenant[kind])
+        assert answer.status_code == 403
+        check_problem(answer, code="forbidden", fields=["Authorization"])
+    of_the_system = {"pcs_role_instances", "pcs_role_behind", "pcs_dead_letters", "pcs_census_seconds"}
+    assert of_the_system <= scrape(served).names
+    assert not of_the_system & scrape(served, tenant["admin"]).names
+    assert "pcs_broker_up" in scrape(served, tenant["admin"]).names
 
 
 def test_every_entry_of_a_stream_says_whose_it_is(served: Api, tenant: dict[str, str]) -> None:

@@ -1,24 +1,20 @@
-"""Chains and live events on a Redis Cluster: partitions lie on several nodes, and all is as on one server."""
+"""Chains, live events and limits on a Redis Cluster: partitions lie on several nodes, and all is as on one server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
 from broker import keys
 from broker.audit import AuditTrail
 from broker.connection import Broker
+from broker.limits import Quota, WindowLimits
 from broker.live import LiveFeed
 from tests.support.audit import an_act, check_chain, records_of
-from tests.support.redis_cluster import RunningCluster, emptied_cluster, redis_cluster
+from tests.support.redis_cluster import RunningCluster, emptied_cluster
 
 FAMILIES = ("results", "audit")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    with redis_cluster(tmp_path_factory.mktemp("cluster") / "nodes", replicas=False) as running:
-        yield running
 
 
 @pytest.fixture
@@ -72,3 +68,23 @@ async def test_live_events_come_from_every_node_and_go_on_from_a_cursor(broker: 
     await happen()
     second, _ = await hear(cursor)
     assert first == second
+
+
+async def test_a_limit_holds_for_all_processes_wherever_its_window_lies(
+    cluster: RunningCluster, broker: Broker
+) -> None:
+    """Each token's two counters are on one node; the tokens are on all of them."""
+    quota = Quota(5, 60)
+    names = [str(uuid5(NAMESPACE_URL, str(number))) for number in range(12)]
+    windows = {name: f"submissions/{name}/{quota.amount}/{quota.seconds}/second" for name in names}
+    processes = [WindowLimits(broker) for _ in range(2)]
+    for name in names:
+        taken = await asyncio.gather(*(each.take("submissions", name, quota) for each in processes for _ in range(4)))
+        assert sum(one.passed for one in taken) == quota.amount, "no more than one server would let pass"
+        assert all(50 <= one.seconds <= 61 for one in taken if not one.passed)
+        assert (await processes[0].take("stops", name, quota)).passed, "another lane has a window of its own"
+    answers = await broker.send([("EXISTS", keys.window(window)) for window in windows.values()])
+    assert answers == [1] * len(names), "counted under the keys of the one server"
+    counted = [len(node.ask("KEYS", "*submissions/*:window")) for node in cluster.serving]
+    assert min(counted) > 0, "tokens of this test are on every node"
+    assert sum(counted) == len(names)

@@ -92,6 +92,8 @@ async def test_the_tokens_of_a_tenant_are_listed_oldest_first(store: TokenStore)
     await added(store, new_secret(), tenant="other")
     assert [token async for token in store.all_of("t")] == mine
     assert [token async for token in store.all_of("t", after=member_of(mine[0]))] == mine[1:]
+    assert [token async for token in store.all_of("t", newest_first=True)] == mine[::-1]
+    assert [token async for token in store.all_of("t", after=member_of(mine[2]), newest_first=True)] == mine[1::-1]
     assert [token async for token in store.all_of("nobody")] == []
 
 
@@ -99,6 +101,7 @@ async def test_a_list_of_many_tokens_comes_whole(store: TokenStore, monkeypatch:
     monkeypatch.setattr(token_store, "PAGE", 2)
     mine = [await added(store, new_secret()) for _ in range(5)]
     assert [token async for token in store.all_of("t")] == mine
+    assert [token async for token in store.all_of("t", newest_first=True)] == mine[::-1]
 
 
 async def test_a_token_whose_adding_was_cut_short_can_be_listed_and_revoked_after_the_next(

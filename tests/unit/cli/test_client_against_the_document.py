@@ -1,0 +1,239 @@
+"""The typed client asks for nothing and reads nothing that the API's OpenAPI document does not have.
+
+Each of its methods is called, and each command that makes up a body or a query by itself; answers are made from the
+document. A new method, a new route and a renamed field each fail here until somebody has looked.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+from api.app import create_app
+from api.settings import ApiSettings
+from broker.settings import BrokerSettings
+from cli.client import StudioClient
+from cli.main import main
+from protocol.problems import Problem
+from protocol.requests import ProfileRequest
+from tests.support.api_document import ApiDocument, Call, without
+
+DOCUMENT: Final[Mapping[str, Any]] = create_app(ApiSettings(insecure_no_auth=True), BrokerSettings()).openapi()
+REQUEST_ID: Final = UUID("4803bfe1-bdc7-4c29-8290-99e5252d9cd5")
+A_REQUEST: Final = {"service_name": "s", "target_hostnames": ["h"], "duration": 5, "frequency": 99}
+A_SCHEDULE: Final = {"name": "nightly", "cron": "30 2 * * *", "request": A_REQUEST}
+A_TOKEN: Final = {"kind": "enrolment", "services": ["*"], "name": "n", "description": "d", "max_uses": 3}
+
+METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
+    "readiness": lambda client: client.readiness(),
+    "workers": lambda client: client.workers(),
+    "hosts": lambda client: client.hosts(),
+    "submit": lambda client: client.submit(ProfileRequest.model_validate(A_REQUEST)),
+    "request": lambda client: client.request(REQUEST_ID),
+    "schedules": lambda client: client.schedules(),
+    "schedule": lambda client: client.schedule("s-1"),
+    "make_schedule": lambda client: [client.make_schedule({**A_SCHEDULE, "dry_run": dry}) for dry in (False, True)],
+    "change_schedule": lambda client: client.change_schedule("s-1", {"enabled": False}),
+    "delete_schedule": lambda client: client.delete_schedule("s-1"),
+    "tokens": lambda client: client.tokens(),
+    "make_token": lambda client: client.make_token(dict(A_TOKEN)),
+    "rotate_token": lambda client: client.rotate_token("t-1", {"overlap": 60, "expires_in": 600}),
+    "revoke_token": lambda client: client.revoke_token("t-1"),
+    "whose": lambda client: client.whose("secret"),
+    "audit": lambda client: client.audit({"limit": "10"}),
+    "audit_chain": lambda client: client.audit_chain("1-0"),
+}
+"""Each method of the client, with a call of it."""
+COMMANDS: Final = (
+    ("tokens create enrolment --service * --name n --description d --expires-in 90d --max-uses 3", "make_token"),
+    ("tokens rotate t-1 --overlap 1h --expires-in 90d", "rotate_token"),
+    (("schedules create --name n --cron 0_2_*_*_* --timezone UTC --service s --host h --duration 5 --frequency 9"
+      " --overlap allow --catch-up 9 --pause-after 3"), "make_schedule"),
+    ("schedules create --name n --cron 0_2_*_*_* --service s --whole-service --dry-run", "make_schedule"),
+    ("schedules pause s-1", "change_schedule"),
+    ("schedules resume s-1", "change_schedule"),
+    (("audit tail -n 3 --actor a --action token.* --outcome refused --service s --object o"
+      " --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z"), "audit"),
+    ("audit export --out {out} --actor a --action token.* --outcome failed --service s --object o", "audit"),
+)  # fmt: skip
+"""Commands that make up what they send, with all their options; and the method that sends it."""
+NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
+    ("POST", "/api/metrics/heartbeat"): "agents beat",
+    ("POST", "/api/metrics/command_completion"): "agents complete",
+    ("POST", "/api/v1/enrol"): "agents buy their own credential",
+    ("GET", "/api/metrics/profiling/host_status"): "the field's dialect: for dashboards that speak it",
+    ("GET", "/api/metrics/profiling/workload_status"): "the field's dialect: for dashboards that speak it",
+    ("GET", "/api/v1/health_check"): "the field's dialect; `readiness` says more",
+    ("GET", "/healthz"): "for what restarts the process; `readiness` says more",
+    ("GET", "/metrics"): "for Prometheus",
+    ("GET", "/api/v1/events"): "a stream: for pages that stay open",
+    ("POST", "/api/metrics/profile_request/bulk"): "for scripts; no command submits many",
+    ("GET", "/api/v1/requests"): "no command lists requests; `studio demo` follows its own",
+    ("DELETE", "/api/v1/requests/{request_id}"): "no command cancels",
+    ("GET", "/api/v1/commands"): "no command lists commands",
+    ("GET", "/api/v1/hosts/{service_name}/{hostname}"): "no command shows one host; `status` counts them",
+    ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "no command releases a host",
+    ("GET", "/api/v1/dead_letters"): "no command lists dead letters",
+    ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "no command replays",
+    ("GET", "/api/v1/tokens/{token_id}"): "`tokens list` shows all of each",
+}
+"""Documented calls that the client leaves to others, and why."""
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Recorded(StudioClient):
+    """The client, answered from the document; each call is written down with the model that reads its answer."""
+
+    calls: list[Call]
+
+    def __init__(self, document: ApiDocument, calls: list[Call]) -> None:
+        asked: set[str] = set()
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            path, first = request.url.path, request.url.path not in asked
+            asked.add(path)  # the first page names another one, which is the last
+            status, body = document.answer(request.method, path, full=first)
+            return httpx.Response(status, json=body)
+
+        super().__init__("http://127.0.0.1:1", "secret", transport=httpx.MockTransport(answer))
+        self.calls = calls
+
+    def _read(self, answer: httpx.Response, model: type[Answer]) -> Answer:
+        asked = answer.request
+        body = json.loads(asked.content) if asked.content else None
+        self.calls.append(Call(asked.method, asked.url.path, dict(asked.url.params), body, model))
+        return super()._read(answer, model)
+
+
+def calls_of(method: str) -> list[Call]:
+    calls: list[Call] = []
+    with Recorded(ApiDocument(DOCUMENT), calls) as client:
+        METHODS[method](client)
+    return calls
+
+
+def faults(document: Mapping[str, Any], calls: Sequence[Call]) -> list[str]:
+    read = ApiDocument(document)
+    return [fault for call in calls for fault in read.faults(call, refusal=Problem)]
+
+
+ALL_CALLS: Final = [call for method in METHODS for call in calls_of(method)]
+
+
+def test_every_method_of_the_client_has_a_call_here() -> None:
+    methods = {name for name, _ in inspect.getmembers(StudioClient, inspect.isfunction) if not name.startswith("_")}
+    assert methods == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_asks_and_reads_what_the_document_has(method: str) -> None:
+    calls = calls_of(method)
+    assert calls
+    assert faults(DOCUMENT, calls) == []
+
+
+@pytest.mark.parametrize(("line", "method"), COMMANDS, ids=[line.split(" --")[0] for line, _ in COMMANDS])
+def test_what_a_command_makes_up_is_in_the_document(
+    line: str, method: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Call] = []
+    monkeypatch.setattr("cli.reaching.StudioClient", lambda *_: Recorded(ApiDocument(DOCUMENT), calls))
+    words = [word.replace("_", " ") if "*" in word else word for word in line.format(out=tmp_path / "out").split()]
+    done = CliRunner().invoke(main, [*words, "--url", "http://127.0.0.1:1"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert {call.path for call in calls} <= {call.path for call in calls_of(method)}
+    assert faults(DOCUMENT, calls) == []
+
+
+def test_every_method_that_is_told_what_to_send_is_played_by_a_command() -> None:
+    told = {
+        name
+        for name in METHODS
+        for parameter in inspect.signature(getattr(StudioClient, name)).parameters.values()
+        if "dict" in str(parameter.annotation)
+    }
+    assert told == {method for _, method in COMMANDS}
+
+
+def unaccounted(document: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Calls that neither the client makes nor the list leaves out, or both of them do, or that the document lacks."""
+    documented = {(method.upper(), path) for path, calls in document["paths"].items() for method in calls}
+    read = ApiDocument(document)
+    made = {(call.method, found[0]) for call in ALL_CALLS if (found := read.operation(call.method, call.path))}
+    left_out = set(NOT_BY_THE_CLIENT)
+    return (documented ^ (made | left_out)) | (made & left_out)
+
+
+def test_every_documented_call_is_made_by_the_client_or_left_out_on_purpose() -> None:
+    assert unaccounted(DOCUMENT) == set()
+
+
+# --- that it bites ----------------------------------------------------------------------------------------------------
+
+
+def used(call: Call) -> Iterator[tuple[str, ...]]:
+    """Where in the document each thing stands that a call depends on."""
+    found = ApiDocument(DOCUMENT).operation(call.method, call.path)
+    assert found is not None
+    path, operation = found
+    at = ("paths", path, call.method.lower())
+    yield ("paths", path)
+    yield at
+    if call.body is not None:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        for name in call.body:
+            yield (*at, "requestBody", "content", "application/json", "schema", "properties", name)
+        assert "properties" in schema
+    _, schema = next(ApiDocument(DOCUMENT)._good_answers(operation))
+    names = [each["$ref"].rpartition("/")[2] for each in schema.get("anyOf", [schema])]
+    ours = call.reads.__name__ if call.reads.__name__ in names else names[0]
+    for name in call.reads.model_fields:
+        yield ("components", "schemas", ours, "properties", name)
+
+
+@pytest.mark.parametrize("path", sorted({path for call in ALL_CALLS for path in used(call)}), ids="/".join)
+def test_whatever_the_client_depends_on_is_missed_under_another_name(path: tuple[str, ...]) -> None:
+    changed = without(DOCUMENT, *path)
+    assert faults(changed, ALL_CALLS) or unaccounted(changed)
+
+
+@pytest.mark.parametrize("call", [call for call in ALL_CALLS if call.query], ids=lambda call: call.path)
+def test_a_query_parameter_is_missed_under_another_name(call: Call) -> None:
+    changed = json.loads(json.dumps(DOCUMENT))
+    found = ApiDocument(changed).operation(call.method, call.path)
+    assert found is not None
+    for parameter in found[1]["parameters"]:
+        parameter["name"] += "_renamed"
+    assert len(faults(changed, [call])) == len(call.query)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "becomes"),
+    [
+        ("HostView", "status", {"type": "integer"}), ("HostView", "last_beat", {"type": "string"}),
+        ("RequestStatus", "hosts", {"type": "object"}), ("HostPage", "next_cursor", {"type": "number"}),
+        ("RequestOnHost", "status", {"enum": ["pending", "odd"], "type": "string"}),
+    ],
+)  # fmt: skip
+def test_a_field_that_becomes_something_else_is_noticed(schema: str, field: str, becomes: Any) -> None:
+    changed = json.loads(json.dumps(DOCUMENT))
+    changed["components"]["schemas"][schema]["properties"][field] = becomes
+    assert faults(changed, ALL_CALLS)
+
+
+def test_a_field_that_may_be_left_out_of_a_sudden_is_noticed() -> None:
+    changed = json.loads(json.dumps(DOCUMENT))
+    changed["components"]["schemas"]["HostView"]["required"].remove("hostname")
+    assert any("hostname may be left out" in fault for fault in faults(changed, ALL_CALLS))
+
+
+def test_a_call_that_is_new_is_noticed() -> None:
+    changed = json.loads(json.dumps(DOCUMENT))
+    changed["paths"]["/api/v1/fleets"] = {"get": {"responses": {}}}
+    assert unaccounted(changed) == {("GET", "/api/v1/fleets")}
