@@ -245,9 +245,11 @@ def fetch_uv(environment: dict[str, str]) -> str:
 def sync(uv: str, extras: Sequence[str], environment: dict[str, str], *, reinstall: bool) -> None:
     """Install what `uv.lock` names, from where it names it.
 
-    What else is in `.venv` stays, unless all of the extras are wanted: then the environment is made exact.
+    What else is in `.venv` stays, unless all of the extras are wanted: then the environment is made exact. Compiled at
+    once, by every core: else each role of the first start compiles what they share, and where PYTHONDONTWRITEBYTECODE
+    is set every start of each role does.
     """
-    command = [uv, "sync", "--frozen", "--project", str(ROOT)]
+    command = [uv, "sync", "--frozen", "--compile-bytecode", "--project", str(ROOT)]
     command += [word for extra in extras for word in ("--extra", extra)]
     if set(extras) != set(EVERYTHING):
         command.append("--inexact")
@@ -266,7 +268,7 @@ def install_from_mirror(uv: str, extras: Sequence[str], environment: dict[str, s
     run_uv([*export, *(word for extra in extras for word in ("--extra", extra))], environment)
     if not (VENV / "bin" / "python").exists():
         run_uv([uv, "venv", "--quiet", "--clear", "--python", python(), str(VENV)], environment)
-    install = [uv, "pip", "install", "--python", str(VENV / "bin" / "python")]
+    install = [uv, "pip", "install", "--compile-bytecode", "--python", str(VENV / "bin" / "python")]
     run_uv([*install, "--require-hashes", "-r", str(pinned)], environment)
     run_uv([*install, "--no-deps", "-e", str(ROOT)], environment)
 

@@ -112,8 +112,8 @@ def config_of(
         # Not required of everybody: people come with tokens alone. Whoever shows one must show a good one.
         tls |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return uvicorn.Config(
-        app, **tls, host=host, port=port, http=BoundedProtocol, log_level="warning", access_log=False,
-        server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
+        app, **tls, host=host, port=port, http=BoundedProtocol, log_config=None, log_level="warning",
+        access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
         ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,
     )  # fmt: skip

@@ -3,16 +3,18 @@
 Pure ASGI, and the outermost: what is refused or answered before any route is accompanied too.
 """
 
+import itertools
 import re
+import secrets
 import time
 from collections.abc import Collection
 from typing import Any, Final
-from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.connections import WHOLE
 from api.limits import ANSWER_HEADERS
 from api.metrics import UNMATCHED, note_call
 from api.strangers import client
@@ -28,20 +30,62 @@ CLIENT_GONE: Final = 499
 """Counted where nobody was there any more to be answered."""
 SANE: Final = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 """What a request id from outside may look like: it goes into logs and headers as it is."""
+_OURS: Final = secrets.token_hex(8)
+_count: Final = itertools.count(secrets.randbits(32))
 
 
 def id_of(scope: Scope) -> str:
-    """The id that a call brings along, if it is sane; else a new one."""
+    """The id that a call brings along, if it is sane; else a new one: this process's own beginning and a number."""
     for name, value in scope["headers"]:
         if name == REQUEST_ID and SANE.fullmatch(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return f"{_OURS}{next(_count):016x}"
 
 
 def fixed_routes(app: FastAPI) -> frozenset[str]:
     """The paths of an application that have no parts to fill in: these are their own label."""
     paths = {route.path for route in iter_route_contexts(app.routes)}
     return frozenset(path for path in paths if path and "{" not in path)
+
+
+class Answering:
+    """Sends what answers one call, with the headers that belong to it, and sees what it was."""
+
+    __slots__ = ("_id", "_scope", "_send", "held", "status")
+
+    def __init__(self, scope: Scope, send: Send, told: str) -> None:
+        self._scope = scope
+        self._send = send
+        self._id = told.encode()
+        self.status = CLIENT_GONE
+        self.held = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message as ASGI has it."""
+        if message["type"] in {"http.response.start", "websocket.accept"}:
+            self.status = message.get("status", 101)
+            headers = [*message.get("headers", ()), (REQUEST_ID, self._id)]
+            for of_lane in self._scope.get(ANSWER_HEADERS, {}).values():
+                headers.extend(of_lane)
+            self.held = any(name == HELD or value.startswith(STREAM) for name, value in headers)
+            message["headers"] = headers
+        await self._send(message)
+
+    def whole(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Send an answer that was not held in one piece, where the server can; False: it cannot, and nothing was sent.
+
+        Args:
+            status: the HTTP status.
+            lines: the headers as they stand on the wire.
+            body: all of it.
+        """
+        put = (self._scope.get("extensions") or {}).get(WHOLE)
+        if put is None or ANSWER_HEADERS in self._scope:
+            return False
+        if not put(self._scope, status, b"%b%b: %b\r\n" % (lines, REQUEST_ID, self._id), body):
+            return False
+        self.status = status
+        return True
 
 
 class Accompany:
@@ -60,31 +104,19 @@ class Accompany:
         call_id.set(told)  # each call is a task of its own, with a context of its own
         client.set(scope.get("client"))
         began = time.perf_counter()
-        status, held = CLIENT_GONE, False
-
-        async def with_headers(message: Message) -> None:
-            nonlocal status, held
-            if message["type"] in {"http.response.start", "websocket.accept"}:
-                status = message.get("status", 101)
-                headers = [*message.get("headers", ()), (REQUEST_ID, told.encode())]
-                for of_lane in scope.get(ANSWER_HEADERS, {}).values():
-                    headers.extend(of_lane)
-                held = any(name == HELD or value.startswith(STREAM) for name, value in headers)
-                message["headers"] = headers
-            await send(message)
-
+        answering = Answering(scope, send, told)
         try:
             if scope["path"] == HEARTBEAT or not tracing.is_on():
-                await self._app(scope, receive, with_headers)
+                await self._app(scope, receive, answering)
             else:
                 with tracing.span(f"{scope.get('method', 'WS')} {scope['path']}", parent=_parent_of(scope)):
-                    await self._app(scope, receive, with_headers)
+                    await self._app(scope, receive, answering)
         except Exception:
-            status = 500  # answered outside of here, where what nobody expected is told
+            answering.status = 500  # answered outside of here, where what nobody expected is told
             raise
         finally:
-            seconds = None if held or scope["type"] == "websocket" else time.perf_counter() - began
-            note_call(scope.get("method", "GET"), self._route_of(scope), status, seconds)
+            seconds = None if answering.held or scope["type"] == "websocket" else time.perf_counter() - began
+            note_call(scope.get("method", "GET"), self._route_of(scope), answering.status, seconds)
 
     def _route_of(self, scope: Any) -> str:
         if scope["path"] in self._routes:

@@ -18,7 +18,7 @@ from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
-from api.fast_path import FastPath
+from api.fast_path import PATH, FastPath
 from api.routes import (
     audit,
     bulk_requests,
@@ -105,6 +105,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     app.put_before(FastPath)
+    app.straight = frozenset({PATH})
     app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app
 

@@ -7,7 +7,7 @@ no effect: they are counted here and written within seconds, or a flood of them 
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -62,25 +62,52 @@ class Kind(NamedTuple):
     code: str
 
 
+@dataclass(slots=True)
+class Counted:
+    """The first refusal of a kind, and how many there were."""
+
+    first: Act
+    count: int = 1
+    last_at: float | None = None
+
+    @property
+    def act(self) -> Act:
+        """All of them, as one record."""
+        return replace(self.first, count=self.count, last_at=self.last_at)
+
+
 class Refusals:
     """The refusals of one process between two writes."""
 
     def __init__(self, trail: AuditTrail) -> None:
         self._trail = trail
-        self._counted: dict[Kind, Act] = {}
+        self._counted: dict[Kind, Counted] = {}
+        self._strangers = 0
         self._unwritten: list[Act] = []
         self._noted = asyncio.Event()
 
+    def again(self, kind: Kind, *, at: float) -> bool:
+        """Count a refusal of a kind that was noted since the last write; False: there was none, so tell it in full."""
+        known = self._counted.get(kind)
+        if known is None:
+            if not self._is_full(kind):
+                return False
+            known = self._counted.get(kind._replace(address="", route="", action=CALL))
+            if known is None:
+                return False
+        known.count += 1
+        known.last_at = at
+        return True
+
     def note(self, kind: Kind, act: Act) -> None:
         """Count a refusal. No round trip; of refusals of one kind the first is told in full."""
-        known = self._counted.get(kind)
-        if known is None and self._is_full(kind):
+        if self.again(kind, at=act.at):
+            return
+        if self._is_full(kind):
             kind = kind._replace(address="", route="", action=CALL)
             act = replace(act, address="", route="", action=CALL, objects=(), service="", http_request_id="", act="")
-            known = self._counted.get(kind)
-        if known is not None:
-            act = replace(known, count=known.count + act.count, last_at=act.at)
-        self._counted[kind] = act
+        self._counted[kind] = Counted(act)
+        self._strangers += not kind.actor
         self._noted.set()
 
     async def write_or_note(self, kind: Kind, act: Act) -> None:
@@ -95,10 +122,9 @@ class Refusals:
             self.note(kind, act)
 
     def _is_full(self, kind: Kind) -> bool:
-        strangers = sum(not each.actor for each in self._counted)
         if not kind.actor:
-            return strangers >= MOST_KINDS_OF_STRANGERS
-        return len(self._counted) - strangers >= MOST_KINDS
+            return self._strangers >= MOST_KINDS_OF_STRANGERS
+        return len(self._counted) - self._strangers >= MOST_KINDS
 
     async def keep_writing(self) -> None:
         """Write what was noted, at once after a pause and then every two seconds; until cancelled."""
@@ -118,7 +144,8 @@ class Refusals:
         """
         if not self._unwritten:
             self._noted.clear()
-            self._unwritten, self._counted = list(self._counted.values()), {}
+            self._unwritten, self._counted = [each.act for each in self._counted.values()], {}
+            self._strangers = 0
         try:
             await self._trail.write(*self._unwritten)
         except BrokerUnavailable:
@@ -135,7 +162,7 @@ class Refusals:
                 while self._unwritten or self._counted:
                     await self.write()
         except (BrokerUnavailable, TimeoutError) as error:
-            left = sum(act.count for act in (*self._unwritten, *self._counted.values()))
+            left = sum(act.count for act in (*self._unwritten, *(each.act for each in self._counted.values())))
             reason = str(error) or type(error).__name__
             log.error("refusals not audited", refusals=left, reason=reason)  # noqa: TRY400 - said whole; no traceback
 
@@ -212,10 +239,8 @@ def _refused(
 ) -> tuple[Kind, Act]:
     caller: Token | None = getattr(call.state, "caller", None)
     accepted: Act | None = getattr(call.state, "act", None)
-    kind = Kind(
-        tenant=caller.tenant if caller else "", actor=caller.token_id if caller else "",
-        actor_kind=caller.kind if caller else "", address=_address(call), route=_route(call),
-        action=_action(call) or CALL, code=code,
+    kind = kind_of(
+        caller, address=_address(call), route=_route(call), action=_action(call) or CALL, code=code
     )  # fmt: skip
     act = Act(
         at=time.time(), outcome=AuditOutcome.FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -224,6 +249,13 @@ def _refused(
         act=accepted.record_id if accepted else "", **kind._asdict(),
     )  # fmt: skip
     return kind, act
+
+
+def kind_of(caller: Token | None, *, address: str, route: str, action: str, code: str) -> Kind:
+    """What a refusal of this caller, known or not, is counted as."""
+    if caller is None:
+        return Kind("", "", "", address, route, action, code)
+    return Kind(caller.tenant, caller.token_id, caller.kind, address, route, action, code)
 
 
 def _action(call: HTTPConnection) -> str | None:

@@ -5,11 +5,10 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from api.people import People, looks_signed
 from api.problems import Refusal
 from api.remembered import Known, Memory
 from broker.errors import BrokerUnavailable
@@ -17,6 +16,9 @@ from broker.token_changes import TokenChanges
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore, digest_of
 from protocol.names import DEFAULT_TENANT
 from protocol.problems import FieldFault
+
+if TYPE_CHECKING:  # it brings an HTTP client and cryptography, which only an API with an issuer needs
+    from api.people import People
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,7 @@ class Authenticator:
         self,
         store: TokenStore,
         changes: TokenChanges | None = None,
-        people: People | None = None,
+        people: "People | None" = None,
         *,
         switched_off: bool = False,
     ) -> None:
@@ -87,7 +89,7 @@ class Authenticator:
             raise unauthenticated("Send the header Authorization: Bearer TOKEN.")
         token = await self._look_up(secret.strip())
         if token is None or not token.is_valid(datetime.now(UTC)):
-            raise unauthenticated("This token is unknown, revoked or expired.")
+            raise unknown()
         return token
 
     def recall(self, authorization: bytes) -> Known | None:
@@ -100,10 +102,22 @@ class Authenticator:
         scheme, _, secret = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
             return None
-        known = self._remembered(digest_of(secret.strip().decode("ascii")), time.monotonic())
+        known = self._remembered(digest_of(secret.decode("ascii").strip()), time.monotonic())
         if known is not None and known.token is not None and not known.token.is_valid(datetime.now(UTC)):
             return Known(known.at, None)
         return known
+
+    def stranger(self, authorization: bytes) -> str | None:
+        """The digest of a secret that the store of tokens would have to be asked for now; None: it would not."""
+        if self._switched_off or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
+            return None
+        scheme, _, secret = authorization.decode("ascii").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret or (self._people is not None and self._people.looks_signed(secret)):
+            return None
+        digest = digest_of(secret)
+        is_known = digest in self._looked_up or self._remembered(digest, time.monotonic()) is not None
+        return None if is_known else digest
 
     async def follow_changes(self) -> None:
         """Forget tokens that change, and tell what was used; until cancelled."""
@@ -152,7 +166,7 @@ class Authenticator:
 
     async def _look_up(self, secret: str) -> Token | None:
         """The token of a secret; of those who ask at the same time one asks for all."""
-        if self._people is not None and looks_signed(secret):
+        if self._people is not None and self._people.looks_signed(secret):
             return await self._person(secret, self._people)
         if len(secret) > LONGEST_SECRET:
             return None
@@ -184,7 +198,7 @@ class Authenticator:
             self._seen.keep(digest, Known(now, token))
         return token
 
-    async def _person(self, text: str, people: People) -> Token | None:
+    async def _person(self, text: str, people: "People") -> Token | None:
         digest, now = digest_of(text), time.monotonic()
         known = self._persons.lately(digest, now=now, within=PERSON_REMEMBERED_SECONDS) or self._unknown.lately(
             digest, now=now, within=REMEMBERED_SECONDS
@@ -194,6 +208,11 @@ class Authenticator:
         person = await people.token_of(text)
         (self._unknown if person is None else self._persons).keep(digest, Known(now, person))
         return person
+
+
+def unknown() -> Refusal:
+    """The refusal of a token that is none, or no longer. It does not say which."""
+    return unauthenticated("This token is unknown, revoked or expired.")
 
 
 def unauthenticated(why: str) -> Refusal:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from msgspec import structs
 
 from api.deliveries import tell_delivered
-from api.ownership import Peer, credential_of, spoken
+from api.ownership import Peer, credential_of, insisted
 from broker.codec import ms
 from broker.host_registry import facts_of
 from broker.inventory import packed
@@ -63,12 +63,14 @@ async def exchange(heard: Beat, parts: "Studio") -> Idle | Delivered:
         Refusal: it may not; nothing was done.
         BrokerUnavailable: the server cannot be reached.
     """
+    answer = await parts.command_store.exchange(heard, now=time.time())
+    if not isinstance(answer, Contested):
+        return answer  # nearly always
 
     def say(by: Credential) -> Awaitable[Idle | Delivered | Contested]:
-        asked = heard if by is heard.by else structs.replace(heard, by=by)
-        return parts.command_store.exchange(asked, now=time.time())
+        return parts.command_store.exchange(structs.replace(heard, by=by), now=time.time())
 
-    return await spoken(say, heard.by, heard.host, parts.tokens)
+    return await insisted(answer, say, heard.by, heard.host, parts.tokens)
 
 
 def reply_of(outcome: Idle | Delivered, *, interval: int) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
@@ -21,6 +21,8 @@ DISCONNECT: Final = "studio.disconnect"
 
 ASGI says so to whoever receives; to wait for that and for something else takes two tasks for each held heartbeat.
 """
+WHOLE: Final = "studio.whole"
+"""An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -36,7 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
-        self._extensions: dict[str, Any] = {DISCONNECT: self._watch}
+        self._extensions: dict[str, Any] = {DISCONNECT: self._watch, WHOLE: self.answer_whole}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
@@ -84,6 +86,35 @@ class BoundedProtocol(HttpToolsProtocol):
         """The call has arrived."""
         self._arrived()
         super().on_message_complete()
+
+    def answer_whole(self, scope: Mapping[str, Any], status: int, lines: bytes, body: bytes) -> bool:
+        """Send an answer in one write; False: it cannot be done so just now, and nothing was sent.
+
+        ASGI's two messages are two writes, each a call of the system, and a packet, of its own: a third of what a short
+        answer takes.
+
+        Args:
+            scope: of the call; with several under way on the connection, only the last is answered so.
+            status: the HTTP status.
+            lines: the headers as they stand on the wire, each with its end of line; the body's length among them.
+            body: all of it.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+            return False
+        if self.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        parts = [STATUS_LINE[status]]
+        parts += [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        parts += (lines, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+        self.transport.write(b"".join(parts))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def _watch(self, gone: Callable[[], None] | None) -> None:
         if gone is not None and self._is_gone:

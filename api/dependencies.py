@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -13,7 +13,6 @@ from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
 from api.listeners import Listeners
 from api.ownership import NOBODY, Peer
-from api.people import People
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
 from broker.audit import AuditTrail
@@ -35,6 +34,9 @@ from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
 from protocol.pacing import stale_after
+
+if TYPE_CHECKING:
+    from api.people import People
 
 
 class Studio:
@@ -66,15 +68,21 @@ class Studio:
         self.listeners = Listeners(
             most=settings.live_listeners, most_of_a_token=settings.live_listeners_per_token
         )  # fmt: skip
-        self.people = People(settings) if settings.oidc_issuer else None
+        self.people = _people(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
+        self.lookups = BoundedLookups(broker, self.limits)
         self.authenticator = Authenticator(
-            BoundedLookups(broker, self.limits), TokenChanges(broker), self.people,
-            switched_off=settings.insecure_no_auth,
-        )  # fmt: skip
+            self.lookups, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
+        )
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""
+
+
+def _people(settings: ApiSettings) -> "People":
+    from api.people import People  # noqa: PLC0415 - an HTTP client and cryptography, for an API with an issuer alone
+
+    return People(settings)
 
 
 def studio(request: Request) -> Studio:

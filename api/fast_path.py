@@ -1,45 +1,45 @@
 """The way of most heartbeats, before the framework's routing: decoded once, callers known, answers made before.
 
-It knows good heartbeats in the usual words. Whatever else comes, with every refusal, goes to the ordinary route, which
-is the contract: what both can read they answer alike, to the byte.
+It knows good heartbeats in the usual words, and turns down whom nobody knows or who calls too often: anybody can send
+those without end. Whatever else comes goes to the ordinary route, which is the contract: what both can read they answer
+alike, to the byte.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import fast_bodies
+from api.accompany import Answering
 from api.beats import exchange, heard_of, reply_of
 from api.dependencies import Studio, peer_in
 from api.fast_bodies import Unusual
+from api.fast_refusals import UNAUTHENTICATED, FastRefusals, Made, made_of
 from api.held import hold
+from api.limit_settings import IN_MEMORY, Lane
 from api.limits import lane_of
 from api.preferences import preferred_wait
 from api.problems import Refusal, answer, turned_down
 from api.rights import may_beat
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
-from broker.scripts import Beat, Idle
+from broker.scripts import Beat, Delivered, Idle
+from broker.token_store import Token
 
 PATH: Final = "/api/metrics/heartbeat"
 ROUTE: Final = heartbeats.router.routes[0]
-LANE: Final = lane_of("POST", PATH)
+LANE: Final = Lane.HEARTBEATS
+assert lane_of("POST", PATH) is LANE
+assert LANE in IN_MEMORY
 MOST_BYTES: Final = 64 * 1024
 """Larger bodies are read by the ordinary route."""
 MOST_DIGITS: Final = len(str(MOST_BYTES))
 MOST_ANSWERS: Final = 1_024
 """Made answers that are kept: one for each generation that a command can have."""
 _JSON: Final = (b"application/json", b"application/json; charset=utf-8")
-
-
-class Made(NamedTuple):
-    """An answer as it goes out."""
-
-    status: int
-    headers: Sequence[tuple[bytes, bytes]]
-    body: bytes
 
 
 class Head(NamedTuple):
@@ -63,6 +63,7 @@ class FastPath:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._idle: dict[tuple[int, bool, int], Made] = {}
+        self._refusals = FastRefusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -73,62 +74,84 @@ class FastPath:
         parts: Studio = scope["app"].state.studio
         read: list[Message] = []
         try:
-            if (asked := await self._beat(parts, scope, receive, send, read)) is not None:
+            asked = await self._beat(parts, scope, receive, read)
+            if isinstance(asked, Made):
+                if asked.status != HTTPStatus.OK:
+                    await self._refusals.turn()
+                await _send(send, asked)
+                return
+            interval = parts.settings.heartbeat_interval
+            if isinstance(asked, ToHold):
                 read.clear()
                 # From here and not from further in: each frame that waits takes half a KiB, and what it read as well.
-                interval = parts.settings.heartbeat_interval
                 response = reply_of(await hold(scope, receive, *asked, parts), interval=interval)
                 response.headers["Preference-Applied"] = f"wait={asked.wait}"
-                await response(scope, receive, send)
+            else:
+                response = reply_of(asked, interval=interval)
+            await response(scope, receive, send)
         except Unusual:
             await self._app(scope, _again(read, receive), send)
         except (Refusal, BrokerUnavailable) as error:
             await answer(Request(scope), turned_down(error))(scope, receive, send)
 
     async def _beat(
-        self, parts: Studio, scope: Scope, receive: Receive, send: Send, read: list[Message]
-    ) -> "ToHold | None":
-        """Answer one heartbeat, or give one that is to be held. What has come of its body is in `read`.
+        self, parts: Studio, scope: Scope, receive: Receive, read: list[Message]
+    ) -> "Made | Delivered | ToHold":
+        """What to answer to one heartbeat, or one that is to be held. What has come of its body is in `read`.
 
         Raises:
             Unusual: this is for the ordinary route; nothing was done.
-            Refusal: the caller may not speak for this host.
+            Refusal: nobody knows the caller, or it may not speak for this host.
             BrokerUnavailable: the broker is away.
         """
         head = _head(scope)
         known = parts.authenticator.recall(head.authorization)
-        if known is None:
-            try:
-                caller = await parts.authenticator.identify(Request(scope).headers)
-            except Refusal:
-                raise Unusual from None
-        elif known.token is None:
-            raise Unusual  # refused without asking the broker, and told to log and audit there
-        else:
-            caller = known.token
-        heartbeat = fast_bodies.read(await _body(receive, read), zipped=head.is_zipped)
+        caller = known.token if known is not None else await self._look_up(parts, scope, head.authorization)
+        if caller is None:
+            return self._refusals.unknown(scope, parts)
+        if isinstance(caller, Made):
+            return caller
+        message = await receive()
+        read.append(message)
+        raw: bytes = message.get("body", b"")
+        if message.get("more_body", False) or message["type"] != "http.request" or len(raw) > MOST_BYTES:
+            raw = await _rest(raw, message, receive, read)
+        heartbeat = fast_bodies.read(raw, zipped=head.is_zipped)
         if not may_beat(caller, heartbeat.service_name):
             raise Unusual
-        try:
-            if LANE is not None:
-                await parts.limits.check(scope, LANE, caller.token_id)
-        except Refusal:
-            raise Unusual from None
         scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused from here on
+        if (over := parts.limits.over_here(LANE, caller.token_id)) is not None:
+            return self._refusals.limited(scope, parts, LANE, over, caller)
         interval = parts.settings.heartbeat_interval
         heard = heard_of(heartbeat, caller, peer_in(scope, parts), interval=interval)
         if head.wait:
             return ToHold(heard, head.wait)
         outcome = await exchange(heard, parts)
         if isinstance(outcome, Idle):
-            await _send(send, self._idle.get(_key(outcome, interval)) or self._make(outcome, interval))
-        else:
-            await reply_of(outcome, interval=interval)(scope, receive, send)
-        return None
+            return self._idle.get(_key(outcome, interval)) or self._make(outcome, interval)
+        return outcome
+
+    async def _look_up(self, parts: Studio, scope: Scope, authorization: bytes) -> Token | Made | None:
+        """The caller's token; None where there is no such token; or the refusal to look for it.
+
+        Raises:
+            Refusal: there is no secret to look for, or it is to be looked for elsewhere.
+            BrokerUnavailable: the broker is away.
+        """
+        digest = parts.authenticator.stranger(authorization)
+        if digest is None:
+            return await parts.authenticator.identify(Request(scope).headers)
+        if (over := parts.lookups.over(digest, scope.get("client"))) is not None:
+            return self._refusals.limited(scope, parts, Lane.STRANGERS, over)
+        try:
+            return await parts.authenticator.identify(Request(scope).headers)
+        except Refusal as refused:
+            if refused.code != UNAUTHENTICATED:
+                raise
+            return None
 
     def _make(self, outcome: Idle, interval: int) -> Made:
-        response = reply_of(outcome, interval=interval)
-        made = Made(response.status_code, response.raw_headers, bytes(response.body))
+        made = made_of(reply_of(outcome, interval=interval))
         if len(self._idle) < MOST_ANSWERS:
             self._idle[_key(outcome, interval)] = made
         return made
@@ -168,15 +191,12 @@ def _head(scope: Scope) -> Head:
     return Head(authorization, encoding == b"gzip", wait)
 
 
-async def _body(receive: Receive, read: list[Message]) -> bytes:
+async def _rest(body: bytes, message: Message, receive: Receive, read: list[Message]) -> bytes:
     """The whole body, of a size that heartbeats have.
 
     Raises:
         Unusual: it is larger, or the client went away in the middle.
     """
-    message = await receive()
-    read.append(message)
-    body: bytes = message.get("body", b"")
     while message.get("more_body", False) and len(body) <= MOST_BYTES:
         message = await receive()
         read.append(message)
@@ -199,5 +219,7 @@ def _again(read: Sequence[Message], receive: Receive) -> Receive:
 
 
 async def _send(send: Send, made: Made) -> None:
+    if isinstance(send, Answering) and send.whole(made.status, made.lines, made.body):
+        return
     await send({"type": "http.response.start", "status": made.status, "headers": list(made.headers)})
     await send({"type": "http.response.body", "body": made.body})

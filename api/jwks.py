@@ -3,11 +3,12 @@
 import asyncio
 import time
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 import jwt
 import structlog
+
+from api.settings import is_private
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,6 @@ MOST_BYTES: Final = 256 * 1024
 MOST_KEYS: Final = 50
 LEAST_RSA_BITS: Final = 2_048
 TIMEOUT: Final = httpx.Timeout(5.0)
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class NotTheKeys(Exception):
@@ -95,12 +95,6 @@ class KeySet:
         if document.get("issuer") != self._issuer or not isinstance(url, str):
             raise NotTheKeys("its discovery document is of another issuer, or names no jwks_uri")
         return url
-
-
-def is_private(url: str) -> bool:
-    """Whether what is fetched there cannot be changed on its way: https, or this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 async def _json_at(client: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import ipaddress
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from api.buckets import Buckets
@@ -77,23 +78,30 @@ class Limits:
         Raises:
             Refusal: it is one too many.
         """
+        if (over := self.over_here(lane, name, cost=cost)) is not None:
+            raise self.refused(lane, over)
+
+    def over_here(self, lane: Lane, name: str, *, cost: int = 1) -> Taken | None:
+        """Count a call in a lane that is counted in memory; or what was found there where it is one too many."""
         buckets = self._buckets.get(lane)
-        if buckets is None:
-            return
-        taken = buckets.take(name, now=time.monotonic(), cost=cost)
-        if not taken.passed:
-            raise refused(lane, buckets.quota, taken)
+        now = time.monotonic()
+        if buckets is None or buckets.passes(name, now=now, cost=cost):
+            return None
+        return buckets.look(name, now=now, cost=cost)
 
-    def look_here(self, lane: Lane, name: str, *, now: float) -> None:
-        """Refuse what would not fit in a lane that is counted in memory; nothing is counted.
+    def look_here(self, lane: Lane, name: str, *, now: float) -> Taken | None:
+        """What was found in a lane that is counted in memory where one more would be too many; nothing is counted."""
+        buckets = self._buckets.get(lane)
+        found = buckets.look(name, now=now) if buckets is not None else None
+        return None if found is None or found.passed else found
 
-        Raises:
-            Refusal: it would be one too many.
-        """
-        if (buckets := self._buckets.get(lane)) is not None:
-            found = buckets.look(name, now=now)
-            if not found.passed:
-                raise refused(lane, buckets.quota, found)
+    def refused(self, lane: Lane, taken: Taken) -> Refusal:
+        """One call too many by what was found in a lane, and counted as such."""
+        return refused(lane, self._quotas[lane], taken)
+
+    def refusal(self, lane: Lane, taken: Taken) -> Refusal:
+        """One call too many by what was found in a lane."""
+        return refusal(lane, self._quotas[lane], taken)
 
     def charge(self, lane: Lane, name: str, *, now: float) -> None:
         """Count what passed `look_here`, once it is known to count."""
@@ -130,8 +138,18 @@ def headers(lane: Lane, quota: Quota, taken: Taken) -> dict[str, str]:
 
 def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
     """One call too many, and counted as such."""
-    LIMITED.labels(lane).inc()
+    count_refused(lane)
     return refusal(lane, quota, taken)
+
+
+@cache
+def _counter(lane: Lane) -> Callable[[], None]:
+    return LIMITED.labels(lane).inc
+
+
+def count_refused(lane: Lane) -> None:
+    """One call too many."""
+    _counter(lane)()
 
 
 def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
@@ -148,10 +166,15 @@ def address_of(client: tuple[str, int] | None) -> str:
     """Whom a call without a known token is counted for: an address, and of IPv6 the network of its site."""
     if client is None:
         return "nobody"  # a Unix socket: whoever is behind it counts as one
+    return _site_of(client[0])
+
+
+@lru_cache(maxsize=4_096)
+def _site_of(host: str) -> str:
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return client[0]
+        return host
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
     return str(address)

@@ -83,14 +83,28 @@ async def spoken(
         BrokerUnavailable: the server cannot be reached.
     """
     answer = await say(credential)
-    if isinstance(answer, Contested) and not credential.fault:
+    return answer if not isinstance(answer, Contested) else await insisted(answer, say, credential, host, tokens)
+
+
+async def insisted(
+    answer: Contested,
+    say: Callable[[Credential], Awaitable[T | Contested]],
+    credential: Credential,
+    host: HostKey,
+    tokens: TokenStore,
+) -> T:
+    """What the broker answers in the end to a token that it would not let speak for a host at first.
+
+    Raises:
+        Refusal, BrokerUnavailable: as `spoken`.
+    """
+    if not credential.fault:
         owner = await tokens.with_id(answer.owner)
         has_ended = owner is None or not owner.is_valid(datetime.now(UTC))
-        answer = await say(
-            structs.replace(credential, was_asked=True, ended_owner=answer.owner if has_ended else "")
-        )  # fmt: skip
-    if not isinstance(answer, Contested):
-        return answer
+        said = await say(structs.replace(credential, was_asked=True, ended_owner=answer.owner if has_ended else ""))
+        if not isinstance(said, Contested):
+            return said
+        answer = said
     log.warning(
         "credential conflict", host=host.path, token_id=credential.token_id, owner=answer.owner, reason=answer.reason
     )  # fmt: skip

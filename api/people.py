@@ -24,17 +24,17 @@ _SHAPE: Final = re.compile(r"ey[\w-]+\.ey[\w-]+\.[\w-]+")
 _SUBJECT: Final = re.compile(r"[!-~]{1,255}")
 
 
-def looks_signed(text: str) -> bool:
-    """Whether a bearer token has the shape of a JWT; ours have not."""
-    return _SHAPE.fullmatch(text) is not None
-
-
 class People:
     """The people whom one issuer vouches for."""
 
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
         self.keys = KeySet(settings.oidc_issuer, settings.oidc_jwks_url)
+
+    @staticmethod
+    def looks_signed(text: str) -> bool:
+        """Whether a bearer token has the shape of a JWT; ours have not."""
+        return _SHAPE.fullmatch(text) is not None
 
     async def token_of(self, text: str) -> Token | None:
         """Who it is that shows this token, with the first grant that fits; None for one that is not good.

@@ -142,16 +142,27 @@ def not_found(field: str, detail: str) -> Refusal:
 def answer(request: Request, refused: Refusal) -> Response:
     """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
     audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
-    if refused.code in FLOODS:
-        if not _lines.take(refused.code, now=time.monotonic()).passed:
-            _unsaid[refused.code] += 1
-            return problem(refused.code, refused.detail, refused.errors, refused.headers)
-        if unsaid := _unsaid.pop(refused.code, 0):
-            log.warning("more were refused", code=refused.code, count=unsaid)
-    say = getattr(log, TABLE[refused.code].level)
-    fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
-    say("refused", code=refused.code, path=request.url.path, method=request.method, fields=fields)
+    if may_be_logged(refused.code):
+        fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
+        log_refusal(refused.code, path=request.url.path, method=request.method, fields=fields)
     return problem(refused.code, refused.detail, refused.errors, refused.headers)
+
+
+def may_be_logged(code: str) -> bool:
+    """Whether a refusal has a line in the log: of a flood only some have, and it is counted what was left out."""
+    if code not in FLOODS:
+        return True
+    if not _lines.passes(code, now=time.monotonic()):
+        _unsaid[code] += 1
+        return False
+    if unsaid := _unsaid.pop(code, 0):
+        log.warning("more were refused", code=code, count=unsaid)
+    return True
+
+
+def log_refusal(code: str, *, path: str, method: str, fields: Sequence[str]) -> None:
+    """Log that a call was turned down."""
+    getattr(log, TABLE[code].level)("refused", code=code, path=path, method=method, fields=fields)
 
 
 def refusal_of(error: Exception) -> Refusal | None:

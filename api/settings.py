@@ -4,17 +4,18 @@ import ipaddress
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from api.jwks import is_private
 from api.limit_settings import LimitSettings
 from broker.config import FiledSettings
 from protocol.names import DEFAULT_TENANT, Name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Grant(BaseModel):
@@ -31,6 +32,12 @@ class Grant(BaseModel):
 
 def _from_json(value: Any) -> Any:
     return json.loads(value or "[]") if isinstance(value, str) else value
+
+
+def is_private(url: str) -> bool:
+    """Whether what is fetched there cannot be changed on its way: https, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 class OidcSettings(FiledSettings):

@@ -8,9 +8,17 @@ from typing import Final
 from api.limit_settings import Lane
 from api.limits import Limits, address_of
 from broker.connection import Broker
+from broker.limits import Taken
 from broker.token_store import Token, TokenStore, digest_of
 
 MOST_KNOWN: Final = 100_000
+
+
+def _name_of(digest: str) -> int:
+    """A digest as it is remembered here: in a quarter of the room."""
+    return int(digest[:15], 16)
+
+
 client: Final[ContextVar[tuple[str, int] | None]] = ContextVar("client", default=None)
 """Where the call that is being answered comes from, as ASGI has it."""
 
@@ -27,6 +35,12 @@ class BoundedLookups(TokenStore):
         self._limits = limits
         self._good: OrderedDict[int, None] = OrderedDict()
 
+    def over(self, digest: str, whose: tuple[str, int] | None) -> Taken | None:
+        """What was found of an address that may not ask for a secret of this digest; None: it may."""
+        if _name_of(digest) in self._good:
+            return None
+        return self._limits.look_here(Lane.STRANGERS, address_of(whose), now=time.monotonic())
+
     async def find(self, secret: str) -> Token | None:
         """The token with this secret, valid or not; None where there is none.
 
@@ -34,9 +48,10 @@ class BoundedLookups(TokenStore):
             Refusal: too many that nobody knows came from this address.
             BrokerUnavailable: the server cannot be reached.
         """
-        name = int(digest_of(secret)[:15], 16)
-        if name not in self._good:
-            self._limits.look_here(Lane.STRANGERS, address_of(client.get()), now=time.monotonic())
+        digest = digest_of(secret)
+        if (over := self.over(digest, client.get())) is not None:
+            raise self._limits.refused(Lane.STRANGERS, over)
+        name = _name_of(digest)
         token = await super().find(secret)
         if token is None:
             self._good.pop(name, None)

@@ -4,7 +4,8 @@
 
 It starts a broker of its own, one `python -m api` (authentication and validation on) and bench/constant.py, and lets a
 load process (bench/load.py) beat for some hosts over some connections: one after the other, in rounds, as a machine is
-never quite the same twice. A second API with a broker of its own knows many more hosts, and they beat in turn there.
+never quite the same twice. A second API with a broker of its own knows many more hosts, and they beat in turn there; a
+third one, if asked for, has several worker processes.
 Every answer must be a 200. Nothing of it stays behind.
 """
 
@@ -31,6 +32,7 @@ from broker.settings import BrokerSettings
 from protocol.names import DEFAULT_TENANT, HostKey
 
 SERVICE: Final = "bench"
+LOAD: Final = ("connections", "hosts", "many", "workers", "rounds", "seconds", "most")
 HEADINGS: Final = ("beats/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 
 
@@ -60,24 +62,29 @@ class Server(NamedTuple):
     hosts: int
 
 
+def spent(server: psutil.Process) -> float:
+    """The processor time (s) that a server has taken so far, its workers' included."""
+    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
 def beat(server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0) -> dict[str, Any]:
     """One round of load on one server; with the share of a core that the server took. `bad`: share of bad tokens."""
     plan = {
         "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
         "seconds": seconds, "most": given.most, "bad": bad,
     }  # fmt: skip
-    before = server.process.cpu_times()
+    before = spent(server.process)
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "load.py")], input=json.dumps(plan), capture_output=True, text=True,
         timeout=seconds + PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     if done.returncode != 0:
         raise SystemExit(f"the load ended with {done.returncode}:\n{done.stderr}")
-    after = server.process.cpu_times()
     measured: dict[str, Any] = json.loads(done.stdout)
     if measured["other_answers"]:
         raise SystemExit(f"not every answer was a 200: {measured['other_answers']}")
-    busy = after.user + after.system - before.user - before.system
+    busy = spent(server.process) - before
     return measured | {"server_cpu": busy / measured["seconds"], "cpu_us": 1e6 * busy / max(1, measured["answers"])}
 
 
@@ -88,12 +95,13 @@ async def introduce(settings: BrokerSettings, hosts: int) -> None:
         await let_beat(broker, [HostKey(DEFAULT_TENANT, SERVICE, f"bench-{number:06}") for number in range(hosts)])
 
 
-def api_for(hosts: int, stack: contextlib.ExitStack) -> tuple[psutil.Process, int, BrokerSettings]:
+def api_for(hosts: int, stack: contextlib.ExitStack, *, workers: int = 1) -> tuple[psutil.Process, int, BrokerSettings]:
     """An API with a broker of its own that knows these hosts: process, port, and where the broker is."""
     settings = stack.enter_context(own_broker())
     asyncio.run(introduce(settings, hosts))
     port = free_port()
-    child = stack.enter_context(process("-m", "api", "--port", str(port), state_dir=settings.state_dir))
+    argv = ("-m", "api", "--workers", str(workers), "--port", str(port))
+    child = stack.enter_context(process(*argv, state_dir=settings.state_dir))
     return child, port, settings
 
 
@@ -102,6 +110,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         apis = {"api": given.hosts} | ({"api_many": given.many} if given.many else {})
         started = {name: (*api_for(hosts, stack), hosts) for name, hosts in apis.items()}
+        if given.workers:
+            started["api_workers"] = (*api_for(given.hosts, stack, workers=given.workers), given.hosts)
         settings = started["api"][2]
         port = free_port()
         argv = (str(ROOT / "bench" / "constant.py"), "--port", str(port))
@@ -122,12 +132,14 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     results = {name: median_of(measured) for name, measured in rounds.items()}
     measured = {
         "machine": setting,
-        "load": {name: getattr(given, name) for name in ("connections", "hosts", "many", "rounds", "seconds", "most")},
+        "load": {name: getattr(given, name) for name in LOAD},
         **results,
         "ratio": results["api"]["per_second"] / results["constant"]["per_second"],
     }
     if given.many:
         measured["ratio_many"] = results["api_many"]["per_second"] / results["api"]["per_second"]
+    if given.workers:
+        measured["ratio_workers"] = results["api_workers"]["per_second"] / results["api"]["per_second"]
     return measured
 
 
@@ -154,6 +166,7 @@ def told(measured: dict[str, Any]) -> str:
     ]
     names = {
         "constant": "constant", "api": f"api, {load['hosts']:,} hosts", "api_many": f"api, {load['many']:,} hosts",
+        "api_workers": f"api, {load['workers']} workers",
     }  # fmt: skip
     for name in (name for name in names if name in measured):
         one = measured[name]
@@ -165,6 +178,9 @@ def told(measured: dict[str, Any]) -> str:
     if load["many"]:
         ratio = measured["ratio_many"]
         lines.append(f"with {load['many']:,} hosts it serves {ratio:.1%} of what it does with {load['hosts']:,}")
+    if load["workers"]:
+        ratio = measured["ratio_workers"]
+        lines.append(f"with {load['workers']} workers it serves {ratio:.1%} of what it does with one")
     return "\n".join(lines)
 
 
@@ -175,12 +191,16 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--many", type=int, default=100_000, help="hosts of the second API; 0: none (default: %(default)s)"
     )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes of a third API; 0: none (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of each server, in turn (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round (default: %(default)s)")
     parser.add_argument("--most", type=int, default=1_000_000, help="heartbeats of a round (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     given = parser.parse_args(arguments)
-    if min(given.connections, given.hosts, given.rounds, given.seconds, given.most) <= 0 or given.many < 0:
+    positive = (given.connections, given.hosts, given.rounds, given.seconds, given.most)
+    if min(positive) <= 0 or min(given.many, given.workers) < 0:
         parser.error("every number must be positive")
     return given
 

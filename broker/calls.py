@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
     script: Script
     keys: Sequence[str]
-    args: Sequence[str | int | float]
+    args: Sequence[str | int | float | bytes]
 
 
 def is_away(error: Exception) -> bool:

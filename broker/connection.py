@@ -173,6 +173,25 @@ class Broker:
             except NoScriptError:
                 return await self.redis.eval(call.script.text, len(call.keys), *call.keys, *call.args)
 
+    async def run_on_line(self, call: Call) -> Any:
+        """Call a script once, by the line that calls share: with a tenth of the Python that the library's pool takes.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; the script may or may not have run.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(given: Any) -> None:
+            if answer.done():  # whoever asked has gone away
+                return
+            if isinstance(given, Exception):
+                answer.set_exception(given)
+            else:
+                answer.set_result(given)
+
+        self.lines.send([(call, answered)])
+        return await answer
+
     async def run_all(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
         """Call many scripts in one round trip. An answer may be an exception: the others have run all the same.
 

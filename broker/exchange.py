@@ -107,6 +107,10 @@ class Exchange:
             outcome = answer if isinstance(answer, Exception) else scripts.read_beat(answer)
         except ValueError as error:
             outcome = ResponseError(str(error))
+        if type(outcome) is Idle and not asked.heard.with_facts:  # nearly always
+            if not asked.answer.done():
+                asked.answer.set_result(outcome)
+            return
         match outcome:
             case Tell():  # asked for only where they were not sent, so this ends
                 self._add(asked._replace(heard=asked.heard._replace(with_facts=True)))

@@ -70,6 +70,8 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         "capabilities": heartbeat.capabilities,
         "perf_supported_events": heartbeat.perf_supported_events,
     }
+    if all(value is None for value in sent_on_change.values()):
+        return facts
     texts = {
         name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         for name, value in sent_on_change.items()

@@ -80,7 +80,9 @@ class Token:
 
     def is_valid(self, now: datetime) -> bool:
         """Whether it may be used at this moment."""
-        return self.revoked_at is None and (self.ends_at is None or now < self.ends_at)
+        if self.revoked_at is not None or (self.expires_at is not None and now >= self.expires_at):
+            return False
+        return self.secret_until is None or now < self.secret_until
 
 
 def new_secret() -> str:

@@ -66,7 +66,16 @@ class TokenStore:
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        return await self.with_digest(digest_of(secret))
+        return await self.looked_up(digest_of(secret))
+
+    async def looked_up(self, digest: str) -> Token | None:
+        """What `with_digest` gives, for callers by the thousand: the way of heartbeats takes a tenth of the time.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        fields: list[str] = await self._broker.run_on_line(scripts.find_token(digest))
+        return token_of(digest, dict(zip(fields[::2], fields[1::2], strict=True)))
 
     async def with_digest(self, digest: str) -> Token | None:
         """The token whose secret has this digest, valid or not; None where there is none.

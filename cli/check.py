@@ -37,7 +37,10 @@ STEPS: Final = (
 )
 SIDE_BY_SIDE: Final = min(8, (os.cpu_count() or 1) + 1)
 """Test processes: one more than cores, as most tests wait for processes most of the time."""
-TESTS: Final = (sys.executable, "-m", "pytest", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile")
+TESTS: Final = (
+    sys.executable, "-m", "pytest", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile", "--no-loadscope-reorder",
+)  # fmt: skip
+"""File by file, in the order that tests/conftest.py gives them: not those with the most tests first."""
 
 
 class ToolsMissing(StudioError):

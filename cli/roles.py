@@ -1,5 +1,6 @@
 """Which processes make up the system, and the command line of each."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -104,5 +105,6 @@ def agent_role(state: StateDir, *, url: str, service: str) -> Role:
 
 
 def sample_role() -> Role:
-    """A program with known hot functions, to profile."""
-    return Role(SAMPLE, module("cli.sample"), stop_rank=0, restart=False, patience=timedelta(seconds=2))
+    """A program with known hot functions, to profile; for this process to start."""
+    command = module("cli.sample", "--parent", str(os.getpid()))
+    return Role(SAMPLE, command, stop_rank=0, restart=False, patience=timedelta(seconds=2))

@@ -17,6 +17,8 @@ from typing import Final
 SHARES: Final[dict[str, float]] = {"crunch_numbers": 0.6, "sort_records": 0.3, "parse_text": 0.1}
 """Each hot function's share of the program's CPU time."""
 
+BY_ITSELF_SECONDS: Final = 3600.0
+"""How long it runs when nobody says how long, nor whose child it is: it takes a whole core."""
 ROUND_SECONDS: Final = (0.025, 0.075)
 """CPU seconds after which each function has had its share: no two rounds alike, or a sampler could keep step."""
 
@@ -64,14 +66,14 @@ WORK: Final[dict[str, Callable[[float], None]]] = {
 on a busy machine the wait for it would go to whoever looked."""
 
 
-def work(seconds: float | None) -> dict[str, float]:
+def work(seconds: float, parent: int) -> dict[str, float]:
     """Keep the split until the time is over or the parent process is gone; gives the CPU seconds of each function.
 
     Args:
-        seconds: how long, by the wall clock; None is for ever.
+        seconds: how long, by the wall clock.
+        parent: its pid.
     """
-    parent = os.getppid()
-    end = time.monotonic() + seconds if seconds is not None else float("inf")
+    end = time.monotonic() + seconds
     chooser = random.Random(11)  # noqa: S311 -- nothing secret
     used = dict.fromkeys(WORK, 0.0)
     budget = 0.0
@@ -86,14 +88,23 @@ def work(seconds: float | None) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until killed, until the parent is gone, or for `--seconds`."""
+    """Run until killed, until the parent is gone, or for `--seconds`.
+
+    Who started it and is gone before the first look is not seen to be missing: whoever has taken its place is taken for
+    the parent. So a starter that wants it for as long as it lives itself says who it is, and all others have an end.
+    """
     parser = argparse.ArgumentParser(prog="sample", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=None, help="stop after this long (default: run on)")
+    parser.add_argument(
+        "--seconds", type=float, default=None,
+        help=f"stop after this long (default: {BY_ITSELF_SECONDS:.0f}, with --parent: run on)",
+    )  # fmt: skip
+    parser.add_argument("--parent", type=int, default=None, help="the pid of who starts it: it ends with that")
     options = parser.parse_args(arguments)
     if options.seconds is not None and not 0 < options.seconds < float("inf"):
         parser.error("--seconds must be a positive number")
+    seconds = options.seconds or (BY_ITSELF_SECONDS if options.parent is None else float("inf"))
     try:
-        work(options.seconds)
+        work(seconds, options.parent or os.getppid())
     except KeyboardInterrupt:
         return 130
     return 0

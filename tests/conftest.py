@@ -1,7 +1,10 @@
 """Fixtures that several folders share: a real server for the session, emptied for each test."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -10,9 +13,49 @@ from broker.settings import BrokerSettings
 from tests.support.api import Api, running_site
 from tests.support.servers import emptied, running_broker
 
-# A shell's background job ignores SIGINT, and so would every process that a test starts and stops by it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background job ignores SIGINT, under nohup SIGHUP too, and so would every process that a test stops by it.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
+# Tests start some hundred processes. Where this is set, as in many containers, each would compile what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+LONGEST: Final = (
+    "properties/test_compaction_laws.py",
+    "e2e/test_studio.py",
+    "chaos/test_fleet_under_kills.py",
+    "chaos/test_kills.py",
+    "integration/agent/test_daemon_life.py",
+    "e2e/test_the_main_job.py",
+    "integration/broker/test_any_order_on_the_server.py",
+    "integration/api/test_workers.py",
+    "integration/agent/test_profilers_perf.py",
+    "integration/api/test_people.py",
+    "integration/workers/test_recovery.py",
+    "integration/api/test_bench_runs.py",
+    "integration/api/test_live_events.py",
+    "integration/cli/test_config_show.py",
+    "integration/workers/test_roles_befallen.py",
+    "integration/api/test_openapi_document.py",
+    "integration/cli/test_supervisor.py",
+    "integration/agent/test_daemon_commands.py",
+    "integration/api/test_client_certificates.py",
+    "integration/api/test_held_heartbeats.py",
+    "integration/broker/test_a_cluster_that_changes.py",
+    "integration/api/test_broker_away.py",
+)
+"""The files that take half a minute and more, the longest first; short ones fill what they leave."""
+
+
+@pytest.hookimpl(trylast=True)  # after the others have put all files in some random order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: one that began last would leave the other processes without work."""
+    here = Path(__file__).parent
+    rank = {here / name: number for number, name in enumerate(LONGEST)}
+    if gone := [str(path) for path in rank if not path.exists()]:
+        raise pytest.UsageError(f"tests/conftest.py: LONGEST names files that are not there: {gone}")
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,16 @@
 
 import argparse
 import asyncio
-import functools
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 
 from broker import config
-from broker.archiving import ArchivedStreams
 from broker.audit import AuditTrail
 from broker.command_store import CommandStore
 from broker.connection import Broker
@@ -21,10 +19,8 @@ from broker.errors import BrokerError, BrokerUnavailable
 from broker.events import Events
 from broker.host_registry import HostRegistry
 from broker.inventory import Inventories
-from broker.lag import Lag, due_firings, overdue, total, unsent
-from broker.lease import Lease
+from broker.lag import Lag, due_firings, overdue, unsent
 from broker.logs import configure_logging
-from broker.outbox import NOTIFIERS, Outbox
 from broker.request_log import RequestLog
 from broker.request_store import RequestStore
 from broker.results import Results
@@ -35,45 +31,31 @@ from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.streams import consumer_name
 from broker.tracing import TracesNeedTheExtra, configure_tracing
-from workers.archive import Archive
-from workers.archiver import LOOK_EVERY, Archiver, Closing
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
 from workers.greeter import Greeter
 from workers.janitor import RING_EVERY, Janitor
 from workers.job_queue import JobQueue, work
-from workers.loop import run_forever
+from workers.loop import ARCHIVER, NOTIFIER, Pass, run_forever
 from workers.merger import Merger
-from workers.notifier import Router, Sender
 from workers.pacer import PACE_EVERY, Pacer
 from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.scheduler import PASS_EVERY, Scheduler
 from workers.settings import WorkerSettings
 from workers.watch import Watch
-from workers.webhook_client import WebhookClient
-from workers.webhooks import BadWebhooks, Webhook, read_webhooks
+from workers.webhooks import BadWebhooks, read_webhooks
 
 log = structlog.get_logger(__name__)
 
 LOOPED: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
-ARCHIVER: Final = "archiver"
-NOTIFIER: Final = "notifier"
 ALONE: Final = (ARCHIVER, NOTIFIER)
 """Looped like the others, and given a process of its own: what it waits for is outside."""
 JOBS: Final = "jobs"
 
 
-class Pass(NamedTuple):
-    """One role's pass and the pause after it."""
-
-    make: Callable[[], Awaitable[object]]
-    pause: timedelta = timedelta(0)
-    lag: Callable[[], Awaitable[Lag]] | None = None
-
-
 def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str, Pass]:
-    """Every looped role, wired."""
+    """Every looped role that shares a process, wired."""
     request_log, store, results = RequestLog(broker), CommandStore(broker), Results(broker)
     requests, registry = RequestStore(broker), HostRegistry(broker)
     doorbells, changes = request_log.reader(instance), results.reader(consumer=instance)
@@ -95,8 +77,6 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     async def keep_time() -> int:
         return await janitor.ring() + await watch.look()
 
-    archived = ArchivedStreams(broker)
-
     async def not_paced() -> Lag:
         return await unsent(broker, await rollouts.all_open())
 
@@ -109,17 +89,6 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     async def held() -> Lag:
         return await doorbells.lag(only_held=True) + await changes.lag(only_held=True)
 
-    async def archive() -> int:
-        return await archiver().archive()
-
-    @functools.cache  # an archive is looked for only where the role is at work: its protocol may not be installed
-    def archiver() -> Archiver:
-        closing = Closing(age=timedelta(seconds=settings.archive_after))
-        return Archiver(archived, Archive(settings.archive_at), Lease(broker, ARCHIVER, instance), closing)
-
-    async def not_archived() -> Lag:
-        return total((await archived.lag()).values())
-
     return {
         "merger": Pass(merger.merge, lag=doorbells.lag),
         "recoverer": Pass(recover, timedelta(seconds=1), held),
@@ -129,21 +98,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
         "pacer": Pass(pacer.pace, PACE_EVERY, not_paced),
         "greeter": Pass(greeter.greet, GREET_EVERY, not_greeted),
         "scheduler": Pass(scheduler.schedule, PASS_EVERY, lambda: due_firings(broker, now=time.time())),
-        ARCHIVER: Pass(archive, LOOK_EVERY, not_archived),
     }
-
-
-def notifying(
-    broker: Broker, hooks: list[Webhook], client: WebhookClient, requests: RequestStore, instance: str
-) -> dict[str, Pass]:
-    """The notifier's loops: one that routes, and one for each webhook, so that none holds up another."""
-    outbox = Outbox(broker)
-    outcomes = Results(broker).reader(NOTIFIERS, instance, since="$")  # nobody is told of the time before
-    loops = {NOTIFIER: Pass(Router(hooks, outbox, requests, outcomes).route, lag=outcomes.lag)}
-    for hook in hooks:
-        reader = outbox.reader(hook.name, instance)
-        loops[f"{NOTIFIER}:{hook.name}"] = Pass(Sender(hook, outbox, reader, client).send, lag=reader.lag)
-    return loops
 
 
 async def run(roles: list[str]) -> None:
@@ -172,9 +127,10 @@ async def run(roles: list[str]) -> None:
         await waiting
         log.info("roles at work", roles=roles, instance=instance)
         wired = passes(broker, settings, instance)
-        if hooks:
-            client = await further.enter_async_context(WebhookClient())
-            wired |= notifying(broker, hooks, client, RequestStore(broker), instance)
+        if not {*ALONE}.isdisjoint(roles):
+            from workers import alone  # noqa: PLC0415 - an HTTP client and every kind of file: for these roles alone
+
+            wired |= await alone.passes(broker, settings, instance, hooks=hooks, until=further)
         roster = Roster(broker)
         async with asyncio.TaskGroup() as group:
             for role in (name for name in wired if name.partition(":")[0] in roles):

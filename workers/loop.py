@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -17,6 +17,16 @@ log = structlog.get_logger(__name__)
 
 PAUSE_AFTER_FAILURE: Final = timedelta(seconds=0.5)
 SIGN_EVERY: Final = timedelta(seconds=3)
+ARCHIVER: Final = "archiver"
+NOTIFIER: Final = "notifier"
+
+
+class Pass(NamedTuple):
+    """One role's pass and the pause after it."""
+
+    make: Callable[[], Awaitable[object]]
+    pause: timedelta = timedelta(0)
+    lag: Callable[[], Awaitable[Lag]] | None = None
 
 
 async def run_forever(

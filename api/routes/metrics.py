@@ -14,6 +14,7 @@ from api.metrics import counted
 from api.rights import require, require_every_service
 from broker.errors import BrokerError
 from broker.token_store import TokenKind
+from protocol.names import DEFAULT_TENANT
 
 router = APIRouter(tags=["operations"])
 
@@ -29,7 +30,8 @@ PATH: Final = "/metrics"
 async def metrics(request: Request, parts: StudioDep) -> Response:
     """How this process answers, and how the fleet stands: of the token's tenant, or of all from an open address.
 
-    A broker that is away is told as `pcs_broker_up 0`, without the fleet.
+    What it counts of itself is of all tenants together, and told to those of `default` alone, who run it. A broker that
+    is away is told as `pcs_broker_up 0`, without the fleet.
     """
     tenants: list[str] | None = None
     if not is_open_to(request.client.host if request.client else None, parts):
@@ -43,8 +45,10 @@ async def metrics(request: Request, parts: StudioDep) -> Response:
         counts = None  # told as such
     registry = CollectorRegistry()
     registry.register(FleetCollector(counts, tenants=tenants))
+    if tenants is None or DEFAULT_TENANT in tenants:
+        registry = _Together(counted(), registry)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(_Together(counted(), registry)), media_type=kind)
+    return Response(encode(registry), media_type=kind)
 
 
 class _Together(CollectorRegistry):

@@ -98,10 +98,12 @@ from broker.scripts.settling import (
 )
 from broker.scripts.tokens import (
     ENROL,
+    FIND_TOKEN,
     REVOKE_TOKEN,
     ROTATE_TOKEN,
     Bought,
     enrol,
+    find_token,
     revoke_token,
     rotate_token,
 )
@@ -114,6 +116,7 @@ __all__ = [
     "COMPLETE",
     "DUE",
     "ENROL",
+    "FIND_TOKEN",
     "HOLD",
     "HUSH",
     "JOIN",
@@ -165,6 +168,7 @@ __all__ = [
     "digest_of",
     "due",
     "enrol",
+    "find_token",
     "hold",
     "hush",
     "join",

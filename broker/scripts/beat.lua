@@ -1,11 +1,12 @@
 -- Some heartbeats of one partition: remember each host, take its acks, hand out the command it has not acked.
--- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of each host: host,
---        command, open requests, history, requests, inventory, conflict told
--- ARGV   1 now (ms), 2 most attempts, then of each host: path, "1" when the run has begun, last command id, after how
---        much silence (ms) a beat is a return, the agent's own time, the digest of what to remember of the host, that of
---        the inventory it carries ("" for none), the credential (token id, claim, fault, "1" when its owner was asked,
---        ended owner: see contest), number of words to remember or -1 where they are already, those (name, value, name,
---        value), number of received ids, those, number of executed ids, those
+-- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of a place without a path,
+--        with a host's path behind those of that host: 8 host, 9 command, 10 open requests, 11 history, 12 requests,
+--        13 inventory, 14 conflict told
+-- ARGV   1 now (ms), 2 most attempts, 3 MessagePack: of each host a list of its path, whether the run has begun, last
+--        command id, after how much silence (ms) a beat is a return, the agent's own time, the digest of what to remember
+--        of the host, that of the inventory it carries ("" for none), the credential (token id, claim, fault, whether its
+--        owner was asked, ended owner: see contest), the words to remember (name, value, name, value) or
+--        false where they are remembered already, received ids, executed ids
 -- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
 --        wanted}; wanted is 1 when the inventory that is kept is another one, or none
 --        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
@@ -16,10 +17,10 @@ local now, most_attempts = ARGV[1], tonumber(ARGV[2])
 local beats, results, deadlines, doorbell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local taken, events, dead_letters = KEYS[5], KEYS[6], KEYS[7]
 
--- Whether one of the ids that stand behind their number is this one.
-local function names(from, id)
-  for i = from + 1, from + tonumber(ARGV[from]) do
-    if ARGV[i] == id then
+-- Whether one of these ids is this one.
+local function names(ids, id)
+  for i = 1, #ids do
+    if ids[i] == id then
       return true
     end
   end
@@ -28,9 +29,9 @@ end
 
 -- Remember what was heard of a host; false where that would take the words and they were not sent.
 local function remember(host, path, heard, digest, new_owner)
-  if heard.words >= 0 then
+  if heard.words then
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time, 'digest', heard.digest,
-      unpack(ARGV, heard.facts + 1, heard.facts + heard.words))
+      unpack(heard.words))
     redis.call('EXPIRE', host, WEEK_SECONDS)
   elseif digest ~= heard.digest then
     return false
@@ -55,7 +56,8 @@ local function remember(host, path, heard, digest, new_owner)
 end
 
 -- Take the acks for the effective command, and hand it out if it is not acked.
-local function exchange(at, path, heard)
+local function exchange(path, heard)
+  local at = { command = KEYS[9] .. path, results = results, deadlines = deadlines, taken = taken }
   local known = redis.call('HMGET', at.command, 'state', 'generation', 'back_at_work')
   local state, generation = known[1], tonumber(known[2] or 0)
   if state == 'lost' and heard.has_begun and not known[3] then
@@ -67,6 +69,7 @@ local function exchange(at, path, heard)
   if not (state == 'pending' or state == 'delivered' or state == 'received' or state == 'running') then
     return generation
   end
+  at.open, at.history, at.requests = KEYS[10] .. path, KEYS[11] .. path, KEYS[12] .. path
   local who = host_at(path)
   local command = as_map(redis.call('HGETALL', at.command))
   local id = command.id
@@ -139,18 +142,19 @@ local function wanted(host, inventory, digest)
   return digest ~= '' and redis.call('HGET', host, 'inventory') ~= digest and 1 or 0
 end
 
-local function beat(host, inventory, conflict, at, path, heard)
+local function beat(path, heard)
+  local host = KEYS[8] .. path
   local known = redis.call('HMGET', host, 'owner', 'digest')
   local owner, digest = known[1], known[2]
-  local reason, new_owner = contest(owner, heard.by, path, now, events, conflict)
+  local reason, new_owner = contest(owner, heard.by, path, now, events, KEYS[14] .. path)
   if reason then
     return { 'contested', string.sub(owner or '', 3), reason }
   end
   if not remember(host, path, heard, digest, new_owner) then
     return { 'tell' }
   end
-  local is_wanted = wanted(host, inventory, heard.inventory)
-  local given = exchange(at, path, heard)
+  local is_wanted = wanted(host, KEYS[13] .. path, heard.inventory)
+  local given = exchange(path, heard)
   if type(given) == 'number' then
     return { given, is_wanted }
   end
@@ -159,26 +163,13 @@ local function beat(host, inventory, conflict, at, path, heard)
 end
 
 local answers = {}
-local next_arg = 3
-for first = 8, #KEYS, 7 do
-  local arg = next_arg
-  local words = tonumber(ARGV[arg + 12])
-  local received = arg + 13 + math.max(words, 0)
-  local executed = received + 1 + tonumber(ARGV[received])
-  next_arg = executed + 1 + tonumber(ARGV[executed])
+for _, said in ipairs(cmsgpack.unpack(ARGV[3])) do
   local heard = {
-    has_begun = ARGV[arg + 1] == '1', last_id = ARGV[arg + 2], silent_after = tonumber(ARGV[arg + 3]),
-    agent_time = ARGV[arg + 4], digest = ARGV[arg + 5], words = words, facts = arg + 12,
-    inventory = ARGV[arg + 6],
-    by = {
-      id = ARGV[arg + 7], claim = ARGV[arg + 8], fault = ARGV[arg + 9], asked = ARGV[arg + 10], ended = ARGV[arg + 11],
-    },
-    received = received, executed = executed,
+    has_begun = said[2], last_id = said[3], silent_after = said[4], agent_time = said[5], digest = said[6],
+    inventory = said[7],
+    by = { id = said[8], claim = said[9], fault = said[10], asked = said[11] and '1' or '0', ended = said[12] },
+    words = said[13], received = said[14], executed = said[15],
   }
-  local at = {
-    command = KEYS[first + 1], open = KEYS[first + 2], history = KEYS[first + 3], requests = KEYS[first + 4],
-    results = results, deadlines = deadlines, taken = taken,
-  }
-  answers[#answers + 1] = for_one_host(beat, KEYS[first], KEYS[first + 5], KEYS[first + 6], at, ARGV[arg], heard)
+  answers[#answers + 1] = for_one_host(beat, said[1], heard)
 end
 return answers

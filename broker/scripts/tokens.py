@@ -1,4 +1,4 @@
-"""The scripts of tokens: rotate one, revoke one, buy a host its own. All keys of tokens are of one slot."""
+"""The scripts of tokens: find one, rotate one, revoke one, buy a host its own. All keys of tokens are of one slot."""
 
 from enum import StrEnum
 from typing import Final
@@ -7,9 +7,15 @@ from broker import keys
 from broker.connection import Call
 from broker.scripts._load import load_script
 
+FIND_TOKEN: Final = load_script("find_token")
 ROTATE_TOKEN: Final = load_script("rotate_token")
 REVOKE_TOKEN: Final = load_script("revoke_token")
 ENROL: Final = load_script("enrol")
+
+
+def find_token(digest: str) -> Call:
+    """Read a token; the answer has its fields, name, value, name, value."""
+    return Call(FIND_TOKEN, [keys.token(digest)], [])
 
 
 def rotate_token(token_id: str, *, before: str, after: str, facts: str, now: str, until: str) -> Call:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from cli import processes
 from cli.state import StateDir
+from cli.status import RoleHealth, examine
 from tests.support.processes import eventually
 
 STUDIO: Final = str(Path(sys.executable).parent / "studio")
@@ -48,10 +49,16 @@ class Up:
         return shown
 
     def health(self) -> dict[str, str]:
-        return {role["name"]: role["health"] for role in self.status()["roles"]}
+        return {role.name: role.health for role in self._roles()}
 
     def pids(self) -> dict[str, int | None]:
-        return {role["name"]: role["pid"] for role in self.status()["roles"]}
+        return {role.name: role.pid for role in self._roles()}
+
+    def _roles(self) -> list[RoleHealth]:
+        """As `studio status` finds them; without a process of its own for each look, of which a wait takes many."""
+        record = self.state.read_record()
+        assert record is not None, self.said
+        return examine(self.state, record)
 
     def left(self) -> list[int]:
         """Every process that the supervisor, or a role of it, has started and that still lives."""

@@ -1,42 +1,49 @@
 """The ordinary route of heartbeats, and the same behind the fast path: asked the same, without a socket."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.audit import Refusals
 from api.auth import Authenticator
 from api.bodies import read_model
 from api.body_limit import BodyLimit
 from api.fast_path import FastPath
+from api.limit_settings import Lane
 from api.limits import Limits
 from api.routes import heartbeats
+from api.strangers import BoundedLookups
+from broker.audit import Act
 from broker.errors import BrokerUnavailable
-from broker.limits import WindowLimits
+from broker.limits import Quota, WindowLimits
 from broker.scripts import Beat, Contested, Delivered, Idle
-from broker.token_store import Token, TokenKind
+from broker.token_store import Token, TokenKind, digest_of
 from protocol.heartbeats import Heartbeat
 
 PATH = "/api/metrics/heartbeat"
+T = TypeVar("T")
+NO_QUOTAS: Mapping[Lane, Quota] = {}
 COMMAND = '{"command_type":"start","combined_config":{"duration":60,"frequency":11,"profiling_mode":"cpu"}}'
 
 
-class KnownTokens:
+class KnownTokens(BoundedLookups):
     """A store of tokens that counts how often it is asked."""
 
-    def __init__(self, **tokens: Token) -> None:
+    def __init__(self, limits: Limits, **tokens: Token) -> None:
+        super().__init__(None, limits)  # type: ignore[arg-type]  # the broker is not asked
         self.tokens = tokens
         self.asked = 0
 
-    async def find(self, secret: str) -> Token | None:
+    async def looked_up(self, digest: str) -> Token | None:
         self.asked += 1
-        return self.tokens.get(secret)
+        return next((token for secret, token in self.tokens.items() if digest_of(secret) == digest), None)
 
     async def with_id(self, token_id: str) -> Token | None:
         return next((token for token in self.tokens.values() if token.token_id == token_id), None)
@@ -86,12 +93,26 @@ class Counting:
         await self._app(scope, receive, send)
 
 
+@dataclass
+class Trail:
+    """Keeps what is written to the audit trail."""
+
+    acts: list[Act] = field(default_factory=list)
+
+    async def write(self, *acts: Act) -> None:
+        self.acts += acts
+
+
 class Way:
     """One application with parts of its own."""
 
-    def __init__(self, *, is_fast: bool) -> None:
+    def __init__(self, quotas: Mapping[Lane, Quota] = NO_QUOTAS, *, is_fast: bool) -> None:
         self.store = Recorded()
+        self.trail = Trail()
+        self.refusals = Refusals(self.trail)  # type: ignore[arg-type]  # as far as it is used
+        limits = Limits(WindowLimits(None), quotas)  # type: ignore[arg-type]  # those of memory ask no broker
         self.tokens = KnownTokens(
+            limits,
             agent=a_token(TokenKind.AGENT, "*"), web=a_token(TokenKind.AGENT, "web*"),
             viewer=a_token(TokenKind.VIEWER, "*"), admin=a_token(TokenKind.ADMIN, "*"),
         )  # fmt: skip
@@ -106,9 +127,10 @@ class Way:
             settings=SimpleNamespace(heartbeat_interval=30, tls_client_ca=None),
             command_store=self.store,
             tokens=self.tokens,
-            refusals=SimpleNamespace(note=lambda kind, act: None),  # noqa: ARG005 - what is audited is not asked here
-            limits=Limits(WindowLimits(None), {}),  # type: ignore[arg-type]  # without quotas nobody is asked
-            authenticator=Authenticator(self.tokens),  # type: ignore[arg-type]  # as far as it is used
+            refusals=self.refusals,
+            limits=limits,
+            lookups=self.tokens,
+            authenticator=Authenticator(self.tokens),
         )
 
     @property
@@ -149,8 +171,8 @@ class Way:
 class TwoWays:
     """Both of them, and how they compare."""
 
-    def __init__(self) -> None:
-        self.fast, self.ordinary = Way(is_fast=True), Way(is_fast=False)
+    def __init__(self, quotas: Mapping[Lane, Quota] = NO_QUOTAS) -> None:
+        self.fast, self.ordinary = Way(quotas, is_fast=True), Way(quotas, is_fast=False)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -158,6 +180,10 @@ class TwoWays:
 
     def __exit__(self, *_: object) -> None:
         self._runner.close()
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do something in the loop that both live in."""
+        return self._runner.run(step)
 
     def answer_with(self, outcome: Idle | Delivered | Contested | BrokerUnavailable) -> None:
         """What the broker answers from now on."""

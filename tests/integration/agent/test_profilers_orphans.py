@@ -1,7 +1,9 @@
 """No profiler outlives the agent that started it."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -68,11 +70,29 @@ def test_a_program_that_cannot_be_started_says_so() -> None:
     assert b"/nowhere/x: No such file" in done.stderr
 
 
-def test_the_sample_program_ends_with_its_parent(tmp_path: Path) -> None:
-    script = f"{sys.executable} -m cli.sample & echo $!; sleep 3; exit 0"
-    done = subprocess.run(["sh", "-c", script], cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=20)
-    pid = int(done.stdout)
+def test_the_sample_program_ends_with_its_parent() -> None:
+    script = f"{sys.executable} -m cli.sample >/dev/null & echo $!; read wait"
+    with subprocess.Popen(["sh", "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        pid = int(shell.stdout.readline())
+        eventually(lambda: sum(psutil.Process(pid).cpu_times()[:2]) > 0.3, what="the sample at work")
+        shell.communicate(b"\n")
     eventually(lambda: not psutil.pid_exists(pid), within=5, what="the sample's end")
+
+
+def test_the_sample_program_ends_when_its_parent_is_gone_before_it_looks(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    start = f"{sys.executable} -m cli.sample --parent $0; echo $? > {code}"
+    script = f"sh -c 'while kill -0 $0; do sleep 0.02; done; {start}' $$ &"
+    with subprocess.Popen(
+        ["sh", "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as shell:
+        assert shell.wait(10) == 0
+    try:
+        eventually(lambda: code.exists() and code.read_text() == "0\n", what="the sample's end")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 def test_the_sample_program_ends_after_the_seconds_it_was_given() -> None:

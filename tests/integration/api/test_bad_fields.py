@@ -1,97 +1,18 @@
 """Fields that are wrong: each is refused by name, and not one key in the broker changes."""
 
-import base64
-import json
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from protocol.requests import NOT_YET, OUR_CONFIG_KEYS
-from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, TOKENS, WORKLOAD_STATUS, Api
+from tests.support.api import BULK, REQUEST, TOKENS, Api
+from tests.support.bad_values import LONG, NO_COUNTS, NO_NAMES, NO_PIDS, each, infinite_is_no_json
 from tests.support.refusals import MISSING, Bad, changed, check_refused
 
 A_REQUEST = {"service_name": "web", "command_type": "start", "duration": 60, "target_hostnames": ["web-01"]}
 A_STOP = {"service_name": "web", "command_type": "stop", "target_hostnames": ["web-01"]}
-A_BEAT = {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web", "status": "active"}
-A_COMPLETION = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
 A_TOKEN = {"kind": "agent", "services": ["web"]}
-LONG = "x" * 257
-LISTS = (
-    HOST_STATUS, WORKLOAD_STATUS, "/api/v1/commands", "/api/v1/hosts", "/api/v1/requests", "/api/v1/schedules",
-    "/api/v1/dead_letters", "/api/v1/audit", "/api/v1/audit/chain", TOKENS,
-)  # fmt: skip
-OF_NO_SERVICE = ("/api/v1/audit/chain", TOKENS)
-
-
-def a_cursor(*said: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
-
-
-NO_CURSORS: dict[str, str] = {
-    "a text": "x",
-    "as it used to be": "5:a",
-    "no base64": "²",
-    "no JSON": base64.urlsafe_b64encode(b"[1,").decode(),
-    "no list": a_cursor()[:-2] + "fQ",
-    "empty": a_cursor(),
-    "of no order": a_cursor("x", 1, "a"),
-    "without a position": a_cursor("partition"),
-    "of texts for numbers": a_cursor("partition", "1", "a"),
-    "negative": a_cursor("partition", -1, "a"),
-    "beyond 64 bits": a_cursor("partition", 10**19, "a"),
-    "true for a number": a_cursor("partition", True, "a"),
-    "a lone surrogate": a_cursor("partition", 1, "\ud800"),
-    "deeply nested": base64.urlsafe_b64encode(b"[" * 5_000).decode().rstrip("="),
-    "17 KiB": "a" * 17 * 1024,
-}
-
-NO_NAMES: dict[str, Any] = {
-    "missing": MISSING,
-    "null": None,
-    "empty": "",
-    "blank": " \t ",
-    "a number": 7,
-    "a list": ["web"],
-    "with NUL": "we\0b",
-    "with a line feed": "web\n",
-    "a lone surrogate": "we\ud800b",
-    "257 characters": LONG,
-}
-NO_COUNTS: dict[str, Any] = {
-    "zero": 0,
-    "minus one": -1,
-    "a text": "x",
-    "digits in a text": "60",
-    "10^9": 10**9,
-    "10^30": 10**30,
-    "true": True,
-    "a fraction": 1.5,
-    "a float": 60.0,
-    "infinite": math.inf,
-    "a list": [60],
-    "an object": {},
-}
-NO_IDS: dict[str, Any] = {"empty": "", "a number": 7, "129 characters": "c" * 129, "a lone surrogate": "\udc00"}
-NO_PIDS: dict[str, tuple[Any, str]] = {
-    "none": ([], "pids"),
-    "1,001 of them": (list(range(1, 1_002)), "pids"),
-    "no list": (7, "pids"),
-    "a text": ("7", "pids"),
-    "zero": ([0], "pids.0"),
-    "minus one": ([1, -1], "pids.1"),
-    "10^18": ([10**18], "pids.0"),
-    "a text in it": (["7"], "pids.0"),
-    "true": ([True], "pids.0"),
-    "a fraction": ([1.5], "pids.0"),
-    "null in it": ([None], "pids.0"),
-}
-
-
-def infinite_is_no_json(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """`Infinity` does not parse: a test of bodies, not of fields."""
-    return ((name, value) for name, value in values.items() if value is not math.inf)
 
 
 def bad_request(name: str, *fields: str, good: dict[str, Any] = A_REQUEST, **changes: Any) -> Bad:
@@ -275,85 +196,6 @@ def bad_requests() -> Iterator[Bad]:
         )
 
 
-def bad_heartbeats() -> Iterator[Bad]:
-    def row(name: str, *fields: str, **changes: Any) -> Bad:
-        return Bad(name, HEARTBEAT, fields, content=changed(A_BEAT, changes), token="agent of web")
-
-    for name, value in NO_NAMES.items():
-        yield row(f"host {name}", "hostname", hostname=value)
-        yield row(f"service {name}", "service_name", service_name=value)
-    for name in ("missing", "null", "empty", "a number", "a lone surrogate", "257 characters"):
-        yield row(f"address {name}", "ip_address", ip_address=NO_NAMES[name])
-    for name, value in NO_IDS.items():
-        yield row(f"last command {name}", "last_command_id", last_command_id=value)
-        yield row(f"received id {name}", "received_command_ids.1", received_command_ids=["c", value])
-        yield row(f"executed id {name}", "executed_command_ids.0", executed_command_ids=[value])
-    ids = [f"c-{number}" for number in range(1_001)]
-    yield row("1,001 received ids", "received_command_ids", received_command_ids=ids)
-    yield row("1,001 executed ids", "executed_command_ids", executed_command_ids=ids)
-    yield row("1,001 events", "perf_supported_events", perf_supported_events=ids)
-    yield row("ids a text", "received_command_ids", received_command_ids="c-1")
-    for field in ("status", "timestamp", "agent_version", "run_mode", "namespace", "pod_name"):
-        yield row(f"{field} of 257 characters", field, **{field: LONG})
-        yield row(f"{field} a number", field, **{field: 7})
-    yield from bad_inventories()
-    yield row("capabilities a list", "capabilities", capabilities=[])
-    yield row("many at once", "hostname", "ip_address", "status", hostname="", ip_address=MISSING, status=7)
-
-
-def bad_inventories() -> Iterator[Bad]:
-    def row(name: str, field: str, containers: Any) -> Bad:
-        return Bad(name, HEARTBEAT, [field], content=changed(A_BEAT, {"containers": containers}), token="agent of web")
-
-    yield row("containers an object", "containers", {})
-    yield row("containers a text", "containers", "c")
-    yield row("a container a text", "containers.0", ["c"])
-    yield row("2,001 containers", "containers", [{}] * 2_001)
-    some = [{"processes": [{"pid": 1}] * 10_001}] * 2
-    yield row("20,002 processes", "containers", some)
-    for field in (
-        "container_id", "container_name", "runtime", "namespace", "pod_name", "workload_name", "workload_kind"
-    ):  # fmt: skip
-        yield row(f"{field} a number", f"containers.1.{field}", [{}, {field: 7}])
-        yield row(f"{field} of 257 characters", f"containers.0.{field}", [{field: LONG}])
-        yield row(f"{field} a lone surrogate", f"containers.0.{field}", [{field: "\ud800"}])
-    for name, (pids, field) in NO_PIDS.items():
-        if name not in {"none", "1,001 of them", "no list", "a text"}:
-            processes = [{"pid": pid} for pid in pids]
-            at = field.removeprefix("pids.")
-            yield row(f"pid {name}", f"containers.0.processes.{at}.pid", [{"processes": processes}])
-    yield row("a process without pid", "containers.0.processes.0.pid", [{"processes": [{"process_name": "x"}]}])
-    yield row("processes a number", "containers.0.processes", [{"processes": 7}])
-    yield row("a process's name a list", "containers.0.processes.0.process_name",
-              [{"processes": [{"pid": 1, "process_name": []}]}])  # fmt: skip
-
-
-def bad_completions() -> Iterator[Bad]:
-    def row(name: str, *fields: str, status: int = 422, code: str = "invalid", **changes: Any) -> Bad:
-        body = changed(A_COMPLETION, changes)
-        return Bad(name, COMPLETION, fields, status=status, code=code, content=body, token="agent of web")
-
-    for name, value in NO_NAMES.items():
-        yield row(f"host {name}", "hostname", hostname=value)
-        if value is not None and value is not MISSING:
-            yield row(f"service {name}", "service_name", service_name=value)
-    for name, value in (NO_IDS | {"missing": MISSING, "null": None}).items():
-        yield row(f"command {name}", "command_id", command_id=value)
-    for name, value in {"missing": MISSING, "null": None, "empty": "", "unknown": "running", "a number": 1}.items():
-        yield Bad(f"outcome {name}", COMPLETION, ["status"], content=changed(A_COMPLETION, {"status": value}))
-    for name, value in {"negative": -1, "a text": "long", "three centuries": 10**10}.items():
-        yield row(f"time {name}", "execution_time", execution_time=value)
-    for name, value in {"negative": -1, "2^63": 2**63, "a text": "many", "a fraction": 1.5}.items():
-        yield row(f"samples {name}", "samples", samples=value)
-    yield row("error of 4,097 characters", "error_message", error_message="x" * 4_097)
-    yield row("path of 4,097 characters", "results_path", results_path="x" * 4_097)
-    yield row("start without a zone", "started_at", started_at="2025-01-08T11:00:00")
-    yield row("end no moment", "finished_at", finished_at="yesterday")
-    yield row("many at once", "command_id", "hostname", "samples", command_id="", hostname=None, samples=-1)
-    yield row("unknown command", "command_id", status=404, code="unknown_command")
-    yield row("unknown command, no service", "command_id", status=404, code="unknown_command", service_name=MISSING)
-
-
 def bad_tokens() -> Iterator[Bad]:
     def row(case: str, *fields: str, **changes: Any) -> Bad:
         return Bad(case, TOKENS, fields, content=changed(A_TOKEN, changes))
@@ -388,71 +230,9 @@ def bad_rotations() -> Iterator[Bad]:
     yield row("an unknown field", "secret", secret="x")
 
 
-def a_question(
-    path: str, field: str, *, method: str = "GET", status: int = 422, code: str = "invalid", said: str = "",
-    **params: str,
-) -> Bad:  # fmt: skip
-    said = said or " ".join(f"{name}={value[:20]}" for name, value in params.items())
-    return Bad(said or field, path, [field], method=method, status=status, code=code, params=params)
-
-
-def bad_lists() -> Iterator[Bad]:
-    row = a_question
-    for path in LISTS:
-        for name, cursor in NO_CURSORS.items():
-            yield row(path, "cursor", said=f"cursor {name}", cursor=cursor)
-        for sort in ("", "x", "--hostname", "id"):
-            yield row(path, "sort", sort=sort)
-        for limit in ("0", "-1", "x", "1.5", "10001", "1000000000000000000", "9" * 5_000):
-            yield row(path, "limit", limit=limit)
-        for service in ("", LONG) if path not in OF_NO_SERVICE else ():
-            yield row(path, "service_name.0" if "profiling" in path else "service_name", service_name=service)
-
-
-def bad_filters() -> Iterator[Bad]:
-    row = a_question
-    for path in (HOST_STATUS, WORKLOAD_STATUS):
-        for name in ("hostname", "ip_address", "profiling_status", "command_type"):
-            yield Bad(f"{name} empty", path, [f"{name}.0"], method="GET", params={name: ""})
-        for pid in ("x", "1.5", ""):
-            yield row(path, "pids.0", pids=pid)
-        yield row(path, "exact_match", exact_match="perhaps")
-    for scope in ("", "workload", "Host"):
-        yield row(WORKLOAD_STATUS, "scope", scope=scope)
-    for key in ("x", "{}", "[1]", "[]", "[" * 2_000):
-        yield row(WORKLOAD_STATUS, "cursor", said=f"cursor of {key[:9]}", cursor=a_cursor("name", "host", key))
-    yield row("/api/v1/commands", "state", state="asleep")
-    yield row("/api/v1/commands", "command_type", command_type="restart")
-    yield Bad("asleep", "/api/v1/hosts", ["status"], method="GET", params={"status": "asleep"})
-    yield row("/api/v1/schedules", "state", state="asleep")
-    yield row("/api/v1/dead_letters", "kind", kind="x")
-    yield row("/api/v1/requests", "submitted_by", submitted_by="")
-    yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
-
-
-def bad_questions() -> Iterator[Bad]:
-    row = a_question
-    for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
-        yield row("/api/v1/requests/r-1", "limit", limit=limit)
-    yield row(f"/api/v1/requests/{'r' * 129}", "request_id")
-    yield row("/api/v1/requests/r-1", "request_id", status=404, code="not_found")
-    yield row("/api/v1/requests/%00%ED%A0%80", "request_id", status=404, code="not_found")
-    for kind in ("", "root"):
-        yield row(TOKENS, "kind", kind=kind)
-    yield row(TOKENS, "name", name="")
-    yield row(f"/api/v1/tokens/{'t' * 129}", "token_id", method="DELETE")
-    yield row("/api/v1/tokens/t-1", "token_id", method="DELETE", status=404, code="not_found")
-
-
-def each(rows: Iterable[Bad]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("bad", list(rows), ids=str)
-
-
 @each([
     *bad_values_in_requests(), *bad_fleet_wide_fields(), *bad_targets(), *bad_entities(), *bad_bulks(), *bad_requests(),
-    *bad_heartbeats(),
-    *bad_completions(), *bad_tokens(), *bad_rotations(),
-    *bad_questions(), *bad_lists(), *bad_filters(),
+    *bad_tokens(), *bad_rotations(),
 ])  # fmt: skip
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:
     check_refused(bare_api, bad, keyring[bad.token])

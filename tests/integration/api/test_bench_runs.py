@@ -48,6 +48,8 @@ def test_a_tiny_run_measures_both_servers_and_leaves_nothing_behind(heartbeats: 
     assert rows == ["constant", "api, 8 hosts"]
     many = measured | {"api_many": measured["api"], "ratio_many": 1.0, "load": measured["load"] | {"many": 9_000}}
     assert "with 9,000 hosts it serves 100.0% of what it does with 8" in heartbeats.told(many)
+    two = measured | {"api_workers": measured["api"], "ratio_workers": 1.5, "load": measured["load"] | {"workers": 2}}
+    assert "with 2 workers it serves 150.0% of what it does with one" in heartbeats.told(two)
 
 
 def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:

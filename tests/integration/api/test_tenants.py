@@ -156,10 +156,14 @@ def test_how_the_system_does_is_told_to_who_runs_it_alone(served: Api, tenant: d
         answer = served.call("GET", "/api/v1/roles", token=tenant[kind])
         assert answer.status_code == 403
         check_problem(answer, code="forbidden", fields=["Authorization"])
-    of_the_system = {"pcs_role_instances", "pcs_role_behind", "pcs_dead_letters", "pcs_census_seconds"}
+    of_the_system = {
+        "pcs_role_instances", "pcs_role_behind", "pcs_dead_letters", "pcs_census_seconds", "pcs_http_requests_total",
+        "pcs_held_heartbeats", "pcs_command_delivery_seconds_count",
+    }  # fmt: skip
     assert of_the_system <= scrape(served).names
     assert not of_the_system & scrape(served, tenant["admin"]).names
-    assert "pcs_broker_up" in scrape(served, tenant["admin"]).names
+    told = scrape(served, tenant["admin"]).names
+    assert {"pcs_broker_up"} <= told <= {"pcs_broker_up", "pcs_build_info", "pcs_hosts", "pcs_commands"}
 
 
 def test_every_entry_of_a_stream_says_whose_it_is(served: Api, tenant: dict[str, str]) -> None:

@@ -12,7 +12,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from broker import compaction
 from broker.connection import Broker
 from broker.settings import BrokerSettings
-from tests.support.server_story import Scene, ServerStory
+from tests.support.server_side_story import Scene
+from tests.support.server_story import ServerStory
 
 STORIES = settings(
     max_examples=50,

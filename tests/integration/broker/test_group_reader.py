@@ -97,8 +97,9 @@ async def test_what_is_in_work_is_not_claimed(broker: Broker) -> None:
 async def test_a_claimed_entry_is_in_work_again(broker: Broker) -> None:
     await add(broker, "a")
     await reader(broker, "dead").read(count=10, block=SHORTLY)
-    await asyncio.sleep(0.06)
-    claims = await asyncio.gather(*(reader(broker, f"heir-{number}").claim(idle=SHORTLY) for number in range(5)))
+    idle = timedelta(seconds=1)  # and the five claims take less than that
+    await asyncio.sleep(1.1)
+    claims = await asyncio.gather(*(reader(broker, f"heir-{number}").claim(idle=idle) for number in range(5)))
     assert sum(len(claimed) for claimed in claims) == 1
 
 

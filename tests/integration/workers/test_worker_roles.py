@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from broker.roster import Roster
 from broker.settings import BrokerSettings
 from tests.support.private_broker import private_broker
 from tests.support.processes import LOOPED_ROLES, Role, eventually, started, worker_role
-from workers import loop
+from workers import alone, loop
 from workers.__main__ import LOOPED, passes
 from workers.loop import run_forever
 from workers.settings import WorkerSettings
@@ -78,7 +79,10 @@ async def test_a_loop_says_how_far_behind_and_how_fast_it_is(broker: Broker, mon
 
 @pytest.mark.parametrize("role", [*LOOPED, "archiver"])
 async def test_every_looped_role_can_tell_how_far_behind_it_is(broker: Broker, role: str) -> None:
-    measure = passes(broker, WorkerSettings(), "i")[role].lag
+    async with AsyncExitStack() as until:
+        settings = WorkerSettings()
+        wired = passes(broker, settings, "i") | await alone.passes(broker, settings, "i", hooks=(), until=until)
+    measure = wired[role].lag
     assert measure is not None
     assert await measure() == Lag()
 

@@ -172,7 +172,7 @@ def test_the_roles_are_added_and_the_tests_make_the_environment_exact(
     assert studio.is_prepared(studio.ROLES)
     studio.prepare(studio.EVERYTHING)
     first, second = uv.asked
-    assert first.startswith("sync --frozen")
+    assert first.startswith("sync --frozen --compile-bytecode")
     assert first.endswith("--extra agent --extra embedded --extra server --inexact")
     assert second.endswith("--extra agent --extra dev --extra embedded --extra server")
     said = capfd.readouterr()
@@ -211,6 +211,7 @@ def test_a_mirror_is_used_by_hashes(studio: Any, tmp_path: Path, monkeypatch: py
     verbs = [line.split(" --")[0] for line in uv.asked]
     assert verbs == ["export", "venv", "pip install", "pip install"]
     assert any("--require-hashes" in line for line in uv.asked)
+    assert all("--compile-bytecode" in line for line in uv.asked if line.startswith("pip install"))
     assert "mirror.example" not in "".join(uv.asked), "an address with a password must not be in a process list"
 
 
