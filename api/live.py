@@ -11,9 +11,10 @@ from typing import Any, Final, Protocol
 
 from api.problems import Refusal, invalid
 from api.routes.audit import item, may_see
+from broker.entry_ids import Position
 from broker.errors import BrokerUnavailable
 from broker.live import Listener, LiveFeed, Told
-from broker.live_cursor import BadCursor, Position
+from broker.live_cursor import BadCursor
 from broker.token_store import Token
 from protocol.problems import FieldFault
 

@@ -131,11 +131,6 @@ class ClusterClient(AsyncCoreCommands):
         """Commands to be sent together: each node gets its own in one go. A transaction has the keys of one slot."""
         return ClusterPipeline(self, transaction=transaction)
 
-    async def on_every_primary(self, *args: Any) -> list[Any]:
-        """Send a command without keys to each node that owns slots, in the nodes' order."""
-        await self.slots.settle()
-        return [await self.client(node).execute_command(*args) for node in self.slots.primaries]
-
     async def nodes_of(self, keys: Iterable[str]) -> dict[Node, list[str]]:
         """The keys (or sharded channels) by the node that owns them.
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from broker.errors import BadConfig
@@ -46,6 +48,21 @@ def file_values() -> dict[str, Any]:
 
 class FiledSettings(BaseSettings):
     """Settings that a file may set, too."""
+
+    def __init__(self, **given: Any) -> None:
+        """Read them.
+
+        Raises:
+            BadConfig: a value is not valid. Pydantic's own error would quote it, and it may be a secret.
+        """
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            reasons = "; ".join(
+                f"{PREFIX}{str(fault['loc'][0]).upper()}: {_reason(fault)}" if fault["loc"] else _reason(fault)
+                for fault in error.errors(include_url=False, include_input=False)
+            )
+            raise BadConfig("flags, environment or file", reasons) from None
 
     @classmethod
     def settings_customise_sources(
@@ -92,6 +109,10 @@ def shown(classes: Iterable[type[BaseSettings]], flags: Iterable[str]) -> list[S
             )  # fmt: skip
             found[name] = Shown(variable, _text(value, masked=masked), source, masked)
     return [found[name] for name in sorted(found)]
+
+
+def _reason(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _text(value: Any, *, masked: bool) -> str:

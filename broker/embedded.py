@@ -104,8 +104,8 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, help="where data and socket live (default: PCS_STATE_DIR)")
     parser.add_argument("--fsync", choices=("everysec", "always"), default="always", help="when data reaches the disk")
     given = parser.parse_args()
-    settings = BrokerSettings(**({"state_dir": given.state_dir} if given.state_dir else {}))
     try:
+        settings = BrokerSettings(**({"state_dir": given.state_dir} if given.state_dir else {}))
         binary = find_server()
         config = write_config(settings, fsync=given.fsync)
     except (BrokerError, OSError) as error:

@@ -15,8 +15,9 @@ import structlog
 
 from broker import keys
 from broker.connection import Broker
+from broker.entry_ids import START, Position, entry_id_of, position_of
 from broker.errors import BrokerUnavailable
-from broker.live_cursor import START, Position, decode, encode, entry_id_of, position_of
+from broker.live_cursor import decode, encode
 
 log = structlog.get_logger(__name__)
 

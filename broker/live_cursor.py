@@ -8,9 +8,8 @@ import binascii
 from collections.abc import Sequence
 from typing import Final
 
-Position = tuple[int, int]
-"""An entry id as one can compare it: milliseconds, and the number within them."""
-START: Final[Position] = (0, 0)
+from broker.entry_ids import Position
+
 VERSION: Final = 1
 _SEVEN_BITS: Final = 0x7F
 _MORE: Final = 0x80
@@ -20,17 +19,6 @@ LONGEST: Final = 16_384
 
 class BadCursor(ValueError):
     """It is no cursor, or one of other streams."""
-
-
-def position_of(entry_id: str) -> Position:
-    """Read an entry id."""
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number)
-
-
-def entry_id_of(position: Position) -> str:
-    """Write an entry id."""
-    return f"{position[0]}-{position[1]}"
 
 
 def encode(positions: Sequence[Position]) -> str:

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from broker import codec
 from broker.connection import Broker
+from broker.entry_ids import entry_id_of, position_of
 from broker.errors import BrokerUnavailable
 from broker.lag import Lag, lag_of, total
 
@@ -77,13 +78,8 @@ async def oldest_needed(broker: Broker, stream: str, *, kept_since: float, group
         for each in found:
             pending = await redis.xpending(stream, each["name"])
             position = pending["min"] if pending["pending"] else each["last-delivered-id"]
-            oldest = min(oldest, _position(position))
-    return f"{oldest[0]}-{oldest[1]}"
-
-
-def _position(entry_id: str) -> tuple[int, int]:
-    ms, _, seq = entry_id.partition("-")
-    return int(ms), int(seq or 0)
+            oldest = min(oldest, position_of(position))
+    return entry_id_of(oldest)
 
 
 class GroupReader:

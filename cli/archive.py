@@ -1,17 +1,15 @@
 """`studio archive verify`: whether the archive is as it was written."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import click
 
 from cli import options
-from cli.roles import module
+from cli.handing_over import hand_over
 from cli.state import StateDir
 
 
-@click.group()
+@click.group(cls=options.StudioGroup)
 def command() -> None:
     """Verify the archive of results."""
 
@@ -29,5 +27,4 @@ def verify(ctx: click.Context, state_dir: Path | None, url: str | None, json: bo
 def run(state: StateDir, *arguments: str, url: str | None) -> int:
     """Let the workers' own command look; gives its exit code. An address goes by environment: it may hold a key."""
     further = {"PCS_STATE_DIR": str(state), **({"PCS_ARCHIVE_URL": url} if url else {})}
-    done = subprocess.run(module("workers.verify_archive", *arguments), env={**os.environ, **further}, check=False)
-    return done.returncode
+    return hand_over(further, "workers.verify_archive", *arguments)

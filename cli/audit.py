@@ -43,7 +43,7 @@ def _filtered(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=options.StudioGroup)
 def command() -> None:
     """Verify, follow and export the record of who did what."""
 
@@ -68,9 +68,9 @@ def verify(
         partition = client.audit_chain(None).partition
         known = {point.number: point.hash for point in (noted.get(partition), ends.get(partition)) if point is not None}
         verdict = follow(client.audit_chain, known)
+    click.echo(jsonlib.dumps(_as_json(verdict)) if json else sentence(verdict))
     if verdict.ok and note is not None:
         _write_note(note, {**noted, verdict.partition: verdict.ends})
-    click.echo(jsonlib.dumps(_as_json(verdict)) if json else sentence(verdict))
     ctx.exit(0 if verdict.ok else 1)
 
 
@@ -170,12 +170,18 @@ def _noted(file: Path) -> dict[int, Point]:
     try:
         noted = jsonlib.loads(file.read_text())
         return {int(partition): Point(int(number), str(made)) for partition, (number, made) in noted.items()}
+    except OSError as error:
+        raise Usage(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, AttributeError):
         raise Usage(f"{file} is no note of `studio audit verify`") from None
 
 
 def _write_note(file: Path, ends: dict[int, Point]) -> None:
-    file.write_text(jsonlib.dumps({str(partition): [end.number, end.hash] for partition, end in ends.items()}) + "\n")
+    noted = {str(partition): [end.number, end.hash] for partition, end in ends.items()}
+    try:
+        file.write_text(jsonlib.dumps(noted) + "\n")
+    except OSError as error:
+        raise Usage(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _archived(state_dir: Path | None) -> dict[int, Point]:

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from cli import options
-from cli.errors import Usage
+from cli.errors import StudioError, Usage
 
 ROOT: Final = Path(__file__).parents[1]
 BIN: Final = Path(sys.executable).parent
@@ -43,6 +43,13 @@ TESTS: Final = (
 """File by file, in the order that tests/conftest.py gives them: not those with the most tests first."""
 
 
+class ToolsMissing(StudioError):
+    """The environment was prepared for using the system, not for changing it."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(f"{program} is not there. `python3 studio.py setup --dev` prepares every tool of a check.")
+
+
 @click.command(cls=options.StudioCommand, context_settings={"ignore_unknown_options": True})
 @click.option("--no-tests", is_flag=True, help="Only the checks that run in seconds.")
 @click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
@@ -67,7 +74,10 @@ def command(ctx: click.Context, no_tests: bool, pytest_options: Sequence[str]) -
 def _passes(step: Step) -> bool:
     """Run a check; show what it says only when it fails."""
     started = time.monotonic()
-    done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    try:
+        done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except FileNotFoundError:
+        raise ToolsMissing(step.command[0]) from None
     verdict = "ok" if done.returncode == 0 else "FAILED"
     click.echo(f"{step.name:<15}{verdict:<7}{time.monotonic() - started:5.1f} s", err=True)
     if done.returncode != 0:

@@ -1,14 +1,13 @@
 """`studio cluster-check`: whether a Redis deployment fits. `python -m broker.check_deployment` does the looking."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import click
 
 from cli import options
 from cli.errors import Usage
-from cli.roles import module
+from cli.handing_over import hand_over
 
 URL = "PCS_REDIS_URL"
 
@@ -31,13 +30,7 @@ def command(ctx: click.Context, redis_url_env: str | None, redis_url_file: Path 
     """
     url = _url(redis_url_env, redis_url_file)
     arguments = ("--json",) if as_json else ()
-    done = subprocess.run(
-        module("broker.check_deployment", *arguments),
-        env={**os.environ, URL: url},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    ctx.exit(done.returncode)
+    ctx.exit(hand_over({URL: url}, "broker.check_deployment", *arguments))
 
 
 def _url(variable: str | None, file: Path | None) -> str:

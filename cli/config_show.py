@@ -24,7 +24,7 @@ class UnknownSettings(StudioError):
     """File or flags name what is no setting."""
 
 
-@click.group("config")
+@click.group("config", cls=options.StudioGroup)
 def command() -> None:
     """Show the settings of the server, and where each is from."""
 

@@ -65,7 +65,7 @@ def command(
 
 
 def _serve_on(system: System, screen: Screen) -> None:
-    screen.line(f"\nServing on at {system.url} (docs at {system.url}/docs). Ctrl-C stops everything.")
+    screen.line(f"\nStill serving at {system.url} (docs at {system.url}/docs). Ctrl-C stops everything.")
     while True:
         system.supervisor.wait(A_WHILE_S)
 

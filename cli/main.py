@@ -1,10 +1,12 @@
 """`studio`: the commands. Each one's module is read only when it runs, so that `studio --help` is quick."""
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
 import click
 
+INTERRUPTED: Final = 130
+"""The exit code of what Ctrl-C has ended."""
 COMMANDS: Final = {
     "archive": "cli.archive",
     "audit": "cli.audit",
@@ -53,13 +55,29 @@ class LazyCommands(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the command and run it. Ctrl-C is 130 at any time: click says 1, which means that something failed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("studio: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in `--help`, from the summaries: reading every command would take ten times as long."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES: Final = """\
+First steps: `studio demo`, or `studio up` and then `studio status`.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running or unreachable,
+130 interrupted.
+"""
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(package_name="performance-studio", prog_name="studio")
 def main() -> None:
     """Performance Studio: profile any process on any host, on demand."""

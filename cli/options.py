@@ -8,6 +8,9 @@ import click
 from cli.errors import StudioError
 from cli.state import StateDir, default_state_dir
 
+WHOLE: Final = 1_000
+"""Characters: more than any first sentence has."""
+
 state_dir: Final = click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -26,6 +29,21 @@ class StudioCommand(click.Command):
         except StudioError as error:
             click.echo(f"studio: {error}", err=True)
             ctx.exit(error.exit_code)
+
+
+class StudioGroup(click.Group):
+    """Commands below a command. Its help tells of each a whole sentence, which click would cut off."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*arguments, **settings)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """The list in `--help`."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(WHOLE)) for name in sorted(self.commands)]
+            )
 
 
 def chosen(path: Path | None) -> StateDir:

@@ -8,7 +8,7 @@ import click
 
 from cli import options
 from cli.client import StudioClient
-from cli.errors import NotRunning
+from cli.errors import NotRunning, Usage
 
 URL: Final = click.option(
     "--url",
@@ -22,8 +22,11 @@ def client_of(url: str | None, state_dir: Path | None) -> StudioClient:
 
     Raises:
         NotRunning: nothing runs there.
+        Usage: the address is none.
     """
     if url is not None:
+        if not url.startswith(("http://", "https://")):
+            raise Usage("--url (or STUDIO_URL) must begin with http:// or https://, as http://127.0.0.1:8000")
         return StudioClient(url, os.environ.get("STUDIO_TOKEN"))
     state = options.chosen(state_dir)
     record = state.read_record() if state.is_claimed() else None

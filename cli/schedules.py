@@ -25,7 +25,7 @@ def _on_one(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=options.StudioGroup)
 def command() -> None:
     """Make and follow requests that are submitted by the clock."""
 

@@ -154,7 +154,9 @@ class StateDir:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadTokens(
-                f"{self.tokens_file} cannot be used as the file of tokens ({type(error).__name__})."
+                f"{self.tokens_file} cannot be used as the file of tokens ({type(error).__name__}). It is JSON with the"
+                " texts `admin` and `agent`: put it back from a backup, or, if the broker answers, make a token with"
+                " `studio tenants admin default`."
             ) from None
 
     def replace_token(self, kind: str, secret: str) -> None:

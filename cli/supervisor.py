@@ -152,7 +152,8 @@ class Supervisor:
             child.pause = FIRST_PAUSE_S
         child.start_next_at = now + child.pause
         again = f"; starting it again in {child.pause:.1f} s" if child.role.restart else ""
-        self._tell(f"{child.role.name} ended ({child.last_exit}) after {lived:.1f} s{again}")
+        log = self._state.log_file(child.role.name)
+        self._tell(f"{child.role.name} ended ({child.last_exit}) after {lived:.1f} s{again}; see {log}")
         child.pause = min(child.pause * 2, LONGEST_PAUSE_S)
 
     def _record(self) -> None:

@@ -1,16 +1,14 @@
 """`studio tenants`: making tenants, by whoever has the broker."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import click
 
 from cli import options
-from cli.roles import module
+from cli.handing_over import ask_the_broker
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=options.StudioGroup)
 def command() -> None:
     """Make tenants. It speaks to the broker, not to the API: of the state directory, or of PCS_REDIS_URL."""
 
@@ -44,5 +42,4 @@ def list_(ctx: click.Context, state_dir: Path | None, json: bool) -> None:
 
 def _run(state_dir: Path | None, *arguments: str) -> int:
     """Let the broker's own command work; gives its exit code."""
-    environment = {**os.environ, "PCS_STATE_DIR": str(options.chosen(state_dir))}
-    return subprocess.run(module("broker.tenants", *arguments), env=environment, check=False).returncode
+    return ask_the_broker(state_dir, "broker.tenants", *arguments)

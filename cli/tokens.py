@@ -20,13 +20,13 @@ AS_JSON: Final = click.option("--json", is_flag=True, help="One JSON value on st
 ID: Final = click.argument("token_id", metavar="ID")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=options.StudioGroup)
 def command() -> None:
     """Make, list, rotate and revoke tokens."""
 
 
 @command.command(cls=options.StudioCommand)
-@click.argument("kind", type=click.Choice(["agent", "enrolment", "viewer", "operator", "admin"]))
+@click.argument("kind", metavar="KIND", type=click.Choice(["agent", "enrolment", "viewer", "operator", "admin"]))
 @click.option("--service", "services", multiple=True, required=True, help="A pattern, as 'shop-*'; may be repeated.")
 @click.option("--name", default="", help="For people.")
 @click.option("--description", default="", help="For people.")
@@ -36,7 +36,11 @@ def command() -> None:
 @URL
 @AS_JSON
 def create(state_dir: Path | None, url: str | None, json: bool, services: tuple[str, ...], **given: Any) -> None:
-    """Make a token. Its secret is the only line on stdout; what it is goes to stderr."""
+    """Make a token. Its secret is the only line on stdout; what it is goes to stderr.
+
+    KIND is agent, enrolment, viewer, operator or admin.
+    Example: studio tokens create operator --service 'shop-*' --expires-in 90d
+    """
     body = {name: value for name, value in given.items() if value is not None} | {"services": list(services)}
     with client_of(url, state_dir) as client:
         _tell_secret(client.make_token(body), json=json)

@@ -71,6 +71,11 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert not {name(page) for page in (ROOT / "docs").rglob("*.md")} - {name(page) for page in reached}
 
 
+def test_the_index_has_every_decision() -> None:
+    listed = {link for link in LINK.findall((ROOT / "docs" / "index.md").read_text()) if link.endswith(".md")}
+    assert {f"decisions/{page.name}" for page in (ROOT / "docs" / "decisions").glob("*.md")} <= listed
+
+
 # Commands -------------------------------------------------------------------------------------------------------------
 
 

@@ -14,9 +14,10 @@ from typing import Final
 import structlog
 
 from broker.archiving import ArchivedStreams, Head, Source
+from broker.entry_ids import position_of
 from broker.lease import Lease
 from workers.archive import Archive
-from workers.segments import BrokenSegment, Record, day_of, decode, encode, number_of, position, sha256
+from workers.segments import BrokenSegment, Record, day_of, decode, encode, number_of, sha256
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class Archiver:
         await self._streams.tell_heads({source: new})
         await self._streams.pass_over(source, to=new.last)
         self._heads[source] = new
-        stored = sum(position(record.entry_id) <= position(new.last) for record in records)
+        stored = sum(position_of(record.entry_id) <= position_of(new.last) for record in records)
         log.info("segment stored", family=source.family, stream=source.number, number=new.number, entries=stored)
         return stored
 

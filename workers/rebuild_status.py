@@ -15,7 +15,7 @@ from typing import Final
 from broker import scripts
 from broker.archiving import ArchivedStreams, Source
 from broker.connection import Broker
-from broker.errors import BrokerError
+from broker.errors import BrokerError, BrokerUnavailable
 from broker.logs import configure_logging
 from broker.request_store import KEPT_FOR
 from broker.results import Change, Results
@@ -136,11 +136,14 @@ async def rebuild() -> int:
 
 
 def main() -> None:
-    """Rebuild, and say how many."""
+    """Rebuild, and say how many. Exit codes: 0 done, 1 failed, 2 usage, 3 the broker cannot be reached."""
     argparse.ArgumentParser(prog="python -m workers.rebuild_status", description=__doc__).parse_args()
     configure_logging()
     try:
         count = asyncio.run(rebuild())
+    except BrokerUnavailable as error:
+        print(f"not rebuilt: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        sys.exit(3)
     except (BrokerError, BrokenSegment, NotRebuilt) as error:
         sys.exit(f"not rebuilt: {error}")
     except (OSError, ValueError, ImportError) as error:

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from broker.entry_ids import position_of
+
 ENVELOPE: Final = bytes.fromhex("1f8b08000000000002ff")
 """gzip, deflate, no name, no time, best compression, no system."""
 TRAILER_BYTES: Final = 8
@@ -67,13 +69,7 @@ class Segment:
 
 def day_of(entry_id: str) -> str:
     """The UTC day of an entry."""
-    return datetime.fromtimestamp(position(entry_id)[0] / 1000, UTC).date().isoformat()
-
-
-def position(entry_id: str) -> tuple[int, int]:
-    """An entry id as one can compare it."""
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number)
+    return datetime.fromtimestamp(position_of(entry_id)[0] / 1000, UTC).date().isoformat()
 
 
 def number_of(path: str) -> int:
@@ -107,7 +103,7 @@ def decode(path: str, data: bytes) -> Segment:
         header = Header(**json.loads(header_line))
         lines: list[dict[str, Any]] = [json.loads(line) for line in body.splitlines()]
         records = [Record(line["id"], line["fields"]) for line in lines]
-        positions = [position(record.entry_id) for record in records]
+        positions = [position_of(record.entry_id) for record in records]
     except (ValueError, TypeError, KeyError) as error:
         raise BrokenSegment(f"cannot be read: {type(error).__name__}") from None
     if header.sha256 != sha256(body):
@@ -169,7 +165,7 @@ def check_follows(before: Segment | None, segment: Segment) -> None:
         raise BrokenSegment(f"there is another segment {header.number} of stream {header.stream}")
     if header.previous != (before.sha256 if before else ""):
         raise BrokenSegment("its predecessor is not the file that it was written after")
-    if before and position(header.first) <= position(before.header.last):
+    if before and position_of(header.first) <= position_of(before.header.last):
         raise BrokenSegment("it holds entries that its predecessor holds")
 
 

@@ -13,7 +13,7 @@ from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
 from api.paging import Paging, in_order, paged
 from api.rights import require, require_every_service
-from broker.live_cursor import position_of
+from broker.entry_ids import position_of
 from broker.scripts import ChainPart
 from broker.token_store import Token, TokenKind
 from protocol.audit import AuditItem, AuditOutcome, AuditPage, ChainLink, ChainPage, ChainPoint

@@ -30,8 +30,9 @@ from api.live import (
 from api.live import stream as follow
 from api.problems import Refusal, answer, invalid
 from api.rights import require
+from broker.entry_ids import Position
 from broker.errors import BrokerUnavailable
-from broker.live_cursor import LONGEST, Position
+from broker.live_cursor import LONGEST
 from broker.token_store import Token, TokenKind
 from protocol.names import MAX_NAME
 

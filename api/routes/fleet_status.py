@@ -13,7 +13,7 @@ from api.documented import problems
 from api.paging import Paging, in_order, paged
 from api.problems import invalid
 from api.rights import require
-from api.workload_window import MOST_HOSTS, window
+from api.workload_span import MOST_HOSTS, span_of
 from api.workloads import Table, Told, Wanted, told
 from broker.breath import Breath
 from broker.host_registry import KnownHost
@@ -119,7 +119,7 @@ async def workload_status(
     after = _key_of(paging, scope)
     table = Table(scope, wanted, limit=paging.limit, after=after)
     live = await _live(caller, parts, wanted)
-    seen = window([name for name, _ in live], scope, after, most=MOST_HOSTS)
+    seen = span_of([name for name, _ in live], scope, after, most=MOST_HOSTS)
     await _fill(table, [beat for _, beat in live[seen.first : seen.end]], wanted, parts)
     rows, last = table.page()
     last = last or seen.resume

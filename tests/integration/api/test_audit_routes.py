@@ -148,6 +148,10 @@ def test_the_chain_is_verified_noted_followed_and_exported_by_command(site: Api,
     assert {each["action"] for each in exported} == {"token.create"}
     (tmp_path / "bad.json").write_text("[]")
     assert studio(site, "verify", "--note", str(tmp_path / "bad.json")).exit_code == 2
+    nowhere = studio(site, "verify", "--note", str(tmp_path / "no" / "note.json"))
+    assert nowhere.exit_code == 2
+    assert nowhere.stdout.startswith("whole: "), "what was found is told all the same"
+    assert "note.json cannot be written: No such file or directory" in nowhere.stderr
 
 
 def test_a_record_that_was_changed_in_the_broker_is_named_and_the_list_goes_on(site: Api, tmp_path: Path) -> None:

@@ -41,5 +41,6 @@ def test_what_nobody_reads_and_what_is_wrong_end_with_one_and_say_why(file: Path
     assert "PCS_LIMITS" in done.stdout
     wrong = studio("config", "show", "--set", "partitions=none")
     assert wrong.returncode == 1
-    assert "partitions" in wrong.stderr
+    assert "PCS_PARTITIONS: Input should be a valid integer" in wrong.stderr
+    assert "errors.pydantic.dev" not in wrong.stderr
     assert "Traceback" not in wrong.stderr

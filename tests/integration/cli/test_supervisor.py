@@ -110,6 +110,7 @@ def test_a_role_that_keeps_crashing_is_tried_ever_more_seldom(supervise: Callabl
     pauses = [float(line.split(" in ")[1].split()[0]) for line in said.splitlines() if "starting it again" in line]
     assert pauses[:3] == [0.2, 0.4, 0.8]
     assert "exit code 7" in said
+    assert f"; see {system.state.log_file('api')}" in said
     assert "the reason is in the log" in system.state.tail("api")
     system.stop(signal.SIGTERM)
 

@@ -31,7 +31,7 @@ def test_a_setting_that_makes_no_sense_is_told_without_a_traceback(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=r"^api: ") as refused:
         main()
-    assert name.removeprefix("PCS_").lower() in str(refused.value)
+    assert f"{name}: " in str(refused.value)
     assert not list(tmp_path.iterdir())
 
 

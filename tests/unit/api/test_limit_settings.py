@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from api.limit_settings import IN_MEMORY, PROFILES, Lane, LimitSettings
 from api.limits import ADMINISTRATION, address_of, lane_of
 from api.submission import lane_of_submission
+from broker.errors import BadConfig
 from broker.limits import Quota
 
 FLEETS = {"small": 1_000, "medium": 10_000, "large": 100_000}
@@ -51,7 +51,7 @@ def test_off_limits_nothing_but_what_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("text", ["", "5", "0/60", "5/0", "-1/5", "5/60s", "1e3/5", "5/100000", " 5/60"])
 def test_a_number_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValidationError, match="limit_reads"):
+    with pytest.raises(BadConfig, match="PCS_LIMIT_READS"):
         LimitSettings(limit_reads=text)
 
 

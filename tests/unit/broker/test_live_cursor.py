@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.live_cursor import START, BadCursor, decode, encode, entry_id_of, position_of
+from broker.entry_ids import START, entry_id_of, position_of
+from broker.live_cursor import BadCursor, decode, encode
 
 MOMENTS = st.integers(0, 2**64 - 1)
 POSITIONS = st.lists(st.tuples(MOMENTS, MOMENTS), max_size=60)
@@ -47,4 +48,5 @@ def test_a_cursor_of_many_streams_fits_into_every_event() -> None:
 
 def test_entry_ids_are_positions() -> None:
     assert position_of("17-4") == (17, 4)
+    assert position_of("0") == START, "as a group that has read nothing is told of"
     assert entry_id_of((17, 4)) == "17-4"

@@ -33,6 +33,15 @@ def test_a_step_is_quiet_unless_it_fails(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "failed: bad" in said
 
 
+def test_a_tool_that_is_not_installed_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "STEPS", [Step("format", ("/nowhere/ruff",))])
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "studio: /nowhere/ruff is not there. `python3 studio.py setup --dev` prepares every tool of a check.\n"
+    )
+
+
 def test_what_follows_goes_to_pytest(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(check, "STEPS", [])
     monkeypatch.setattr(check, "TESTS", TESTS_PASS)

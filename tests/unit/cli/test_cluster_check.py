@@ -1,12 +1,12 @@
 """`studio cluster-check`: where the URL comes from, and that it is never shown."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from cli import cluster_check
 from cli.main import main
 
 SECRET = "redis+cluster://:s3cret@a:7000"
@@ -17,11 +17,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was started, in place of being started."""
     calls: list[dict[str, Any]] = []
 
-    def run(argv: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
-        calls.append({"argv": argv, **options})
-        return subprocess.CompletedProcess(argv, 1)
+    def hand_over(environment: dict[str, str], *argv: str) -> int:
+        calls.append({"argv": argv, "env": environment})
+        return 1
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(cluster_check, "hand_over", hand_over)
     for name in ("PCS_REDIS_URL", "MINE"):
         monkeypatch.delenv(name, raising=False)
     return calls

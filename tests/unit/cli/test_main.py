@@ -32,6 +32,36 @@ def test_help_fits_a_narrow_terminal(arguments: list[str]) -> None:
     assert max(map(len, result.output.splitlines())) <= 80
 
 
+GROUPS = [name for name in COMMANDS if isinstance(importlib.import_module(COMMANDS[name]).command, click.Group)]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_commands_below_a_command_are_told_in_whole_sentences(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "-h"], terminal_width=60)
+    assert result.exit_code == 0
+    listed = result.output.partition("Commands:\n")[2]
+    assert "..." not in listed
+    assert listed.rstrip().endswith("."), listed
+    assert max(map(len, listed.splitlines())) <= 60
+
+
+@pytest.mark.parametrize("name", ["status", "tokens"])
+def test_ctrl_c_is_told_from_a_failure(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(COMMANDS[name]).command, "invoke", interrupted)
+    result = CliRunner().invoke(main, [name, *(["list"] if name == "tokens" else [])])
+    assert (result.exit_code, result.stderr.strip()) == (130, "studio: interrupted")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", ""])
+def test_an_address_that_is_none_is_a_usage_error_that_shows_a_good_one(url: str) -> None:
+    result = CliRunner().invoke(main, ["tokens", "list", "--url", url])
+    assert result.exit_code == 2
+    assert "as http://127.0.0.1:8000" in result.stderr
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     result = CliRunner().invoke(main, ["profil"])
     assert result.exit_code == 2

@@ -13,41 +13,41 @@ LAST: Final = "\U0010ffff"
 """Comes after every name: in a cursor, all that is left of a host or of a service."""
 
 
-class Window(NamedTuple):
-    """The hosts from `first` on and before `end`; `resume`: behind which row the next window begins, None after all."""
+class Span(NamedTuple):
+    """The hosts from `first` on and before `end`; `resume`: behind which row the next span begins, None after all."""
 
     first: int
     end: int
     resume: Key | None = None
 
 
-def window(hosts: Sequence[tuple[str, str]], scope: Scope, after: Key | None, *, most: int) -> Window:
+def span_of(hosts: Sequence[tuple[str, str]], scope: Scope, after: Key | None, *, most: int) -> Span:
     """The hosts whose rows come next.
 
-    Rows that are of one host each are complete with their host; the others with their service, so a window ends between
+    Rows that are of one host each are complete with their host; the others with their service, so a span ends between
     services. A service of more than `most` hosts is told by its first ones.
 
     Args:
         hosts: service and name of each, in order.
         scope: of the rows.
         after: the key of the row behind which the page begins.
-        most: hosts in a window.
+        most: hosts in a span.
     """
     if len(hosts) <= most:
-        return Window(0, len(hosts))
+        return Span(0, len(hosts))
     by_host = scope in OF_A_HOST
     first = 0 if after is None else _first(hosts, scope, after)
     end = first + most
     if end >= len(hosts):
-        return Window(first, len(hosts))
+        return Span(first, len(hosts))
     if by_host:
-        return Window(first, end, (*hosts[end - 1], LAST))
+        return Span(first, end, (*hosts[end - 1], LAST))
     service = hosts[end][0]
     begins = bisect_left(hosts, (service, ""))
     if begins > first:
-        return Window(first, begins, _all_of(hosts[begins - 1][0], scope))
+        return Span(first, begins, _all_of(hosts[begins - 1][0], scope))
     is_last = bisect_right(hosts, (service, LAST)) == len(hosts)
-    return Window(first, end, None if is_last else _all_of(service, scope))
+    return Span(first, end, None if is_last else _all_of(service, scope))
 
 
 def _first(hosts: Sequence[tuple[str, str]], scope: Scope, after: Key) -> int:
