@@ -30,6 +30,7 @@ from broker.schedule_store import ScheduleStore
 from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.streams import consumer_name
+from broker.token_store import TokenStore
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
@@ -68,7 +69,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     watch = Watch(registry, store, Roster(broker))
     rollouts, standing = Rollouts(broker), StandingRequests(broker)
     pacer = Pacer(rollouts, requests, request_log)
-    greeter = Greeter(standing, requests, registry, request_log, Inventories(broker))
+    greeter = Greeter(standing, requests, registry, request_log, Inventories(broker), TokenStore(broker))
     queue = JobQueue(settings.job_queue_url)
     asked = requests.jobs_reader(instance)
     dispatcher = Dispatcher(requests, queue, asked)

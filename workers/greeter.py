@@ -6,7 +6,7 @@ One that follows workloads is given to the hosts that they come to, and told on 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -19,6 +19,7 @@ from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
 from broker.standing import OPEN, Stand, StandingRequests
 from broker.targeting import pids_on
+from broker.token_store import ANYBODY_ID, PERSON, TokenStore
 from protocol.names import HostKey
 from protocol.requests import MAX_PIDS
 
@@ -57,12 +58,14 @@ class Greeter:
         registry: HostRegistry,
         request_log: RequestLog,
         inventories: Inventories,
+        tokens: TokenStore,
     ) -> None:
         self._standing = standing
         self._store = store
         self._registry = registry
         self._log = request_log
         self._inventories = inventories
+        self._tokens = tokens
         self._guests: dict[str, _Guest] = {}
         self._newest_beat = 0.0
         self._looked_at_all = 0.0
@@ -120,7 +123,9 @@ class Greeter:
             await self._standing.clear(request_id)
             log.info("standing request over", request_id=request_id, reason=reason)
             return 0
-        if guest.record.follows is not None:
+        if paths and not await self._may_go_on(guest.record):
+            paths = ()
+        elif guest.record.follows is not None:
             paths = await self._follow(guest, paths)
         joined = 0
         for path in paths:
@@ -132,6 +137,17 @@ class Greeter:
             await self._store.keep(guest.record)
             guest.kept_at = time.monotonic()
         return joined
+
+    async def _may_go_on(self, record: RequestRecord) -> bool:
+        """Whether whoever submitted a request may still have more hosts profiled; those that have it keep it.
+
+        A person's sign-in ends by itself and cannot be looked up; where authentication was off, nobody can be.
+        """
+        owner = record.submitted_by
+        if owner == ANYBODY_ID or owner.startswith(PERSON):
+            return True
+        token = await self._tokens.with_id(owner)
+        return token is not None and token.is_valid(datetime.now(UTC)) and token.covers(record.service)
 
     async def _follow(self, guest: _Guest, paths: Sequence[str]) -> list[str]:
         """Look at what runs now where that has changed; tell hosts that have the request. Gives those to have it."""

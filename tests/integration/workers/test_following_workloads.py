@@ -14,6 +14,7 @@ from broker.request_store import RequestStore
 from broker.scripts import Beat, Delivered
 from broker.standing import StandingRequests
 from broker.submission import Intake, submit, targets_of
+from broker.token_store import ANYBODY_ID
 from protocol.heartbeats import Heartbeat
 from protocol.names import DEFAULT_TENANT, HostKey
 from protocol.pacing import DEFAULT_INTERVAL
@@ -44,10 +45,10 @@ async def submitted(broker: Broker, **asked: Any) -> RequestRecord:
     body = ProfileRequest.model_validate({"service_name": "web", "target_scope": "namespace", **asked})
     meant = await targets_of(body, DEFAULT_TENANT, intake)
     ticket = await RequestStore(broker).ticket(
-        tenant=DEFAULT_TENANT, token_id="t", idempotency_key=None, body_digest="", now=time.time()
+        tenant=DEFAULT_TENANT, token_id=ANYBODY_ID, idempotency_key=None, body_digest="", now=time.time()
     )
     record = RequestRecord(
-        ticket.request_id, ticket.command_id, DEFAULT_TENANT, "t", ticket.accepted_at, body, meant.targets
+        ticket.request_id, ticket.command_id, DEFAULT_TENANT, ANYBODY_ID, ticket.accepted_at, body, meant.targets
     )
     return await submit(record, intake)
 

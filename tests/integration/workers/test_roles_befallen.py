@@ -35,7 +35,7 @@ from broker.schedule_store import ScheduleStore, ids_of
 from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.submission import Intake
-from broker.token_store import TokenStore
+from broker.token_store import ANYBODY_ID, TokenStore
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT
 from protocol.requests import ProfileRequest
@@ -121,8 +121,10 @@ async def a_request(broker: Broker, hosts: int, **asked: object) -> RequestRecor
         {"service_name": "web", "target_hostnames": [f"web-{number:03}" for number in range(hosts)], **asked}
     )
     store, now = RequestStore(broker), time.time()
-    ticket = await store.ticket(tenant=DEFAULT_TENANT, token_id="t", idempotency_key=None, body_digest="", now=now)
-    record = RequestRecord(ticket.request_id, ticket.command_id, DEFAULT_TENANT, "t", now, body, body.targets())
+    ticket = await store.ticket(
+        tenant=DEFAULT_TENANT, token_id=ANYBODY_ID, idempotency_key=None, body_digest="", now=now
+    )
+    record = RequestRecord(ticket.request_id, ticket.command_id, DEFAULT_TENANT, ANYBODY_ID, now, body, body.targets())
     await store.put(record)
     return record
 
@@ -159,7 +161,9 @@ async def test_the_greeter_gives_a_standing_request_to_each_joiner_once_and_ends
     record = await a_request(broker, 0, target_hostnames=None, target_scope="service", continuous=True)
     standing, hosts = StandingRequests(shaky), [PlayedHost(broker, a_host(f"new-{number}")) for number in range(8)]
     await repeated(lambda: standing.open(record))
-    greeter = Greeter(standing, RequestStore(shaky), HostRegistry(shaky), RequestLog(shaky), Inventories(shaky))
+    greeter = Greeter(
+        standing, RequestStore(shaky), HostRegistry(shaky), RequestLog(shaky), Inventories(shaky), TokenStore(shaky)
+    )
     for host in hosts:
         host.now = time.time()
         await host.beat()

@@ -13,6 +13,7 @@ from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
 from broker.standing import StandingRequests
+from broker.token_store import ANYBODY_ID, TokenKind, TokenStore, new_secret
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT, HostKey
 from protocol.requests import ProfileRequest
@@ -25,7 +26,12 @@ from workers.greeter import Greeter
 def a_greeter(broker: Broker) -> Greeter:
     """One greeter, wired as the role is."""
     return Greeter(
-        StandingRequests(broker), RequestStore(broker), HostRegistry(broker), RequestLog(broker), Inventories(broker)
+        StandingRequests(broker),
+        RequestStore(broker),
+        HostRegistry(broker),
+        RequestLog(broker),
+        Inventories(broker),
+        TokenStore(broker),
     )
 
 
@@ -35,15 +41,15 @@ def a_played_host(broker: Broker, name: str, service: str = "web", tenant: str =
     return host
 
 
-async def a_standing_request(broker: Broker, *hosts: str, **asked: Any) -> RequestRecord:
-    """Stored, standing and appended as the API does it."""
+async def a_standing_request(broker: Broker, *hosts: str, by: str = ANYBODY_ID, **asked: Any) -> RequestRecord:
+    """Stored, standing and appended as the API does it; `by`: the id of a token."""
     body = ProfileRequest.model_validate(
         {"service_name": "web", "target_scope": "service", "continuous": True, **asked}
     )
     store, now = RequestStore(broker), time.time()
-    ticket = await store.ticket(tenant=DEFAULT_TENANT, token_id="t", idempotency_key=None, body_digest="", now=now)
+    ticket = await store.ticket(tenant=DEFAULT_TENANT, token_id=by, idempotency_key=None, body_digest="", now=now)
     record = RequestRecord(
-        ticket.request_id, ticket.command_id, DEFAULT_TENANT, "t", now, body, dict.fromkeys(hosts, None)
+        ticket.request_id, ticket.command_id, DEFAULT_TENANT, by, now, body, dict.fromkeys(hosts, None)
     )
     await store.put(record)
     await StandingRequests(broker).open(record)
@@ -139,6 +145,20 @@ async def test_a_joiner_that_is_overtaken_by_the_end_ends_cancelled(broker: Brok
     async with broker.guarded() as redis:
         await redis.delete(keys.open_requests(a_played_host(broker, "old").at))  # that host has not ended yet
     assert [key for key in leaked_keys(broker.settings) if ":command:" not in key] == []
+
+
+@pytest.mark.parametrize("services", [("web",), ("web-*", "db")])
+async def test_nobody_joins_once_its_token_may_no_longer(broker: Broker, services: tuple[str, ...]) -> None:
+    tokens = TokenStore(broker)
+    token = await tokens.add(new_secret(), kind=TokenKind.OPERATOR, tenant=DEFAULT_TENANT, services=services)
+    record, greeter = await a_standing_request(broker, "there", by=token.token_id), a_greeter(broker)
+    early, late = a_played_host(broker, "early"), a_played_host(broker, "late")
+    await early.beat()
+    assert await greeter.greet() == (1 if token.covers("web") else 0)
+    await tokens.revoke(token.token_id, tenant=DEFAULT_TENANT)
+    await late.beat()
+    assert await greeter.greet() == 0
+    assert "late" not in (await stored(broker, record)).joined
 
 
 async def test_the_record_is_kept_while_it_stands(broker: Broker) -> None:
