@@ -133,7 +133,7 @@ def test_a_role_that_cannot_come_up_is_shown_with_the_end_of_its_log(tmp_path: P
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert "api did not come up: it ended" in done.stderr
-    assert "metrics_open_to" in done.stderr
+    assert "PCS_METRICS_OPEN_TO" in done.stderr
     assert processes.marked(str(tmp_path / "state")) == []
 
 
