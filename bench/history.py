@@ -21,7 +21,7 @@ from uuid import uuid4
 import structlog
 
 from bench.stage import machine, own_broker, told
-from broker import codec, scripts
+from broker import codec, keys, scripts
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.request_log import RequestLog
@@ -83,9 +83,16 @@ class Site:
         return took
 
     async def live_through(self, requests: int) -> None:
-        """So many requests for the veteran, all of them to their end."""
+        """So many requests for the veteran, all of them to their end, and to that of the merger's work."""
         for first in range(0, requests, AT_ONCE):
             await self.complete(VETERAN, await self.ready(VETERAN, min(AT_ONCE, requests - first)))
+            while await self._is_rung():
+                await self._merger.merge()
+
+    async def _is_rung(self) -> bool:
+        """Whether a host of the veteran's partition is still rung for."""
+        async with self._broker.guarded() as redis:
+            return bool(await redis.xlen(keys.doorbell(self._broker.place(VETERAN).partition)))
 
 
 async def run(given: argparse.Namespace) -> dict[str, Any]:
