@@ -7,8 +7,8 @@ from tests.support.api import COMPLETION, HEARTBEAT, Api
 from tests.support.bad_values import LONG, NO_IDS, NO_NAMES, NO_PIDS, each
 from tests.support.refusals import MISSING, Bad, changed, check_refused
 
-A_BEAT = {"ip_address": "10.0.0.1", "hostname": "web-01", "service_name": "web", "status": "active"}
-A_COMPLETION = {"command_id": "c-1", "hostname": "web-01", "service_name": "web", "status": "completed"}
+A_BEAT = {"ip_address": "10.0.0.1", "hostname": "of-bad-fields", "service_name": "web", "status": "active"}
+A_COMPLETION = {"command_id": "c-1", "hostname": "of-bad-fields", "service_name": "web", "status": "completed"}
 
 
 def bad_heartbeats() -> Iterator[Bad]:
