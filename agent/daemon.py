@@ -39,6 +39,8 @@ log: FilteringBoundLogger = structlog.get_logger()
 
 DRAIN: Final = timedelta(seconds=7)
 """To stop the run and save what it sampled."""
+FIRST_LOOK_WITHIN: Final = timedelta(seconds=2)
+"""Reading what the kernel says of a process may hang; beating must not."""
 FAREWELL: Final = timedelta(seconds=3)
 """After that, to tell the server."""
 
@@ -153,7 +155,7 @@ class _Daemon:
             roles = [
                 asyncio.create_task(role, name=name)
                 for name, role in (
-                    ("heartbeater", self._heartbeater.run()),
+                    ("heartbeater", self._beat()),
                     ("courier", self._courier.run()),
                     ("conductor", self._conductor.work()),
                     ("lookout", self._lookout.run()),
@@ -173,6 +175,11 @@ class _Daemon:
             await asyncio.gather(*roles, stopping, return_exceptions=True)
             log.info("agent stopped")
         return 1 if broken else 0
+
+    async def _beat(self) -> None:
+        """Beat, from the first time on with what runs here: else a second beat would follow at once to tell it."""
+        await self._lookout.first_look(within=FIRST_LOOK_WITHIN)
+        await self._heartbeater.run()
 
     async def _enrol(self) -> None:
         """Buy a credential of our own before the first heartbeat, if we are to have one."""

@@ -44,12 +44,17 @@ class Lookout:
         self._latest: Inventory | None = None
         self._told: Inventory | None = None
         self._silent_until = 0.0
+        self._has_looked = asyncio.Event()
 
     async def run(self) -> None:
         """Look until the agent shuts down."""
         while not self._stopping.is_set():
             self.note(await asyncio.to_thread(self._look))
             await pause(self._every, self._stopping)
+
+    async def first_look(self, *, within: timedelta) -> None:
+        """Wait until the first look is over, but no longer than that."""
+        await pause(within, self._has_looked, self._stopping)
 
     def news(self) -> Inventory | None:
         """What the server is to be told with the next beat; None when it knows, or wants to hear none."""
@@ -72,6 +77,7 @@ class Lookout:
 
     def note(self, seen: Inventory) -> None:
         """Take what a look has shown, and announce it if it is a change."""
+        self._has_looked.set()
         if seen == self._latest:
             return
         left_out_before = self._latest.left_out if self._latest is not None else 0

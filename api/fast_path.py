@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import fast_bodies
-from api.accompany import Answering
+from api.accompany import HEARTBEAT, Answering
 from api.beats import exchange, heard_of, reply_of
 from api.dependencies import Studio, peer_in
 from api.fast_bodies import Unusual
@@ -29,7 +29,7 @@ from broker.errors import BrokerUnavailable
 from broker.scripts import Beat, Delivered, Idle
 from broker.token_store import Token
 
-PATH: Final = "/api/metrics/heartbeat"
+PATH: Final = HEARTBEAT
 ROUTE: Final = heartbeats.router.routes[0]
 LANE: Final = Lane.HEARTBEATS
 assert lane_of("POST", PATH) is LANE

@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from starlette.types import Scope
 
 from api import audit, problems
+from api.accompany import HEARTBEAT
 from api.auth import unknown
 from api.limit_settings import Lane
 from api.limits import Limits, count_refused
@@ -21,6 +22,7 @@ from api.problems import TABLE, Refusal
 from broker.limits import Taken
 from broker.token_store import Token
 
+_ROUTE: Final = f"POST {HEARTBEAT}"
 FIELDS: Final = ("Authorization",)
 """At fault in each of these refusals."""
 UNAUTHENTICATED: Final = "unauthenticated"
@@ -109,7 +111,7 @@ def _note(scope: Scope, parts: Any, caller: Token | None, code: str) -> None:
     """What `problems.answer` notes of a refusal."""
     client = scope.get("client")
     kind = audit.kind_of(
-        caller, address=client[0] if client else "", route=f"POST {scope['path']}", action=audit.CALL, code=code
+        caller, address=client[0] if client else "", route=_ROUTE, action=audit.CALL, code=code
     )  # fmt: skip
     if not parts.refusals.again(kind, at=time.time()):
         audit.note_refusal(Request(scope), code, TABLE[code].status)

@@ -12,6 +12,11 @@ from broker.roster import Instance
 from protocol.names import DEFAULT_TENANT
 
 
+def hear_of_the_system(tenants: Collection[str] | None) -> bool:
+    """Whether whoever may hear of these tenants (None: of all) may hear of what they share, too."""
+    return tenants is None or DEFAULT_TENANT in tenants
+
+
 class FleetCollector:
     """One answer's metrics of the fleet; `tenants`: whose, None for everybody's; `counts`: None while it is away."""
 
@@ -29,7 +34,7 @@ class FleetCollector:
             return
         yield self._by_tenant("pcs_hosts", "Hosts by whether they beat lately", counts.hosts)
         yield self._by_tenant("pcs_commands", "Commands without an outcome, by state", counts.commands)
-        if self._tenants is not None and DEFAULT_TENANT not in self._tenants:
+        if not hear_of_the_system(self._tenants):
             return  # the rest is of all tenants together
         yield GaugeMetricFamily("pcs_dead_letters", "What was given up on and not replayed", counts.dead_letters)
         yield GaugeMetricFamily("pcs_census_seconds", "What the last look at the fleet took", counts.seconds)

@@ -143,12 +143,12 @@ def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
 
 
 @cache
-def _counter(lane: Lane) -> Callable[[], None]:
+def _counter(lane: str) -> Callable[[], None]:
     return LIMITED.labels(lane).inc
 
 
-def count_refused(lane: Lane) -> None:
-    """One call too many."""
+def count_refused(lane: str) -> None:
+    """One call too many, by its lane or what else it was too many of."""
     _counter(lane)()
 
 

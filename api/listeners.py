@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from api.metrics import LIMITED, LISTENERS
+from api.limits import count_refused
+from api.metrics import LISTENERS
 from api.problems import Refusal
 from protocol.problems import FieldFault
 
@@ -60,7 +61,7 @@ class Listeners:
             code, said = "no_room", f"At most {self._most} listen at this process at a time."
         else:
             return
-        LIMITED.labels(LANE).inc()
+        count_refused(LANE)
         raise Refusal(code, said, errors=[FieldFault(field="Authorization", message=said, code=code)])
 
     async def left(self, *, within: float) -> bool:

@@ -21,6 +21,7 @@ from uuid import uuid4
 from broker import codec, keys, scripts
 from broker.archiving import ARCHIVERS
 from broker.connection import Broker
+from broker.entry_ids import START, entry_id_of
 from broker.errors import BrokerUnavailable
 from broker.scripts import Chained, ChainEnd, ChainPart
 from broker.streams import oldest_needed
@@ -36,9 +37,9 @@ GIVES_UP_AFTER: Final = timedelta(seconds=5)
 PAGE: Final = 500
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 WRITTEN_WITHIN: Final = timedelta(hours=1)
-BEFORE_ALL: Final = "0-0"
-"""No entry has this id."""
 """Entry ids are by the broker's clock, and a refusal may have waited for the broker to come back."""
+BEFORE_ALL: Final = entry_id_of(START)
+"""No entry has this id."""
 LONGEST_TEXT: Final = 1_024
 LONGEST_FACTS: Final = 4_096
 Facts = Mapping[str, Any]

@@ -85,6 +85,18 @@ class Token:
         return self.secret_until is None or now < self.secret_until
 
 
+def why_not_submit(token: Token | None, *, tenant: str, service: str, now: datetime) -> str:
+    """What keeps a token from submitting for a service of a tenant at a moment, to go behind its name; empty: nothing.
+
+    For what is submitted in the name of a token that is not there itself: it may have changed since.
+    """
+    if token is None or token.tenant != tenant or not token.is_valid(now):
+        return "is unknown, revoked or expired"
+    if token.kind not in {TokenKind.OPERATOR, TokenKind.ADMIN}:
+        return f"is of kind {token.kind} and may not submit"
+    return "" if token.covers(service) else "does not cover the service"
+
+
 def new_secret() -> str:
     """The text of a new token: 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 
 from broker.connection import Broker
 from broker.settings import BrokerSettings
@@ -20,6 +21,15 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 # Tests start some hundred processes. Where this is set, as in many containers, each would compile what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_was() -> Iterator[None]:
+    """What a test, or a program that it runs in this process, sets for all logs does not last into the next test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
 
 LONGEST: Final = (
     "properties/test_compaction_laws.py",

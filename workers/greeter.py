@@ -19,7 +19,7 @@ from broker.request_record import RequestRecord
 from broker.request_store import RequestStore
 from broker.standing import OPEN, Stand, StandingRequests
 from broker.targeting import pids_on
-from broker.token_store import ANYBODY_ID, PERSON, TokenStore
+from broker.token_store import ANYBODY_ID, PERSON, TokenStore, why_not_submit
 from protocol.names import HostKey
 from protocol.requests import MAX_PIDS
 
@@ -123,8 +123,10 @@ class Greeter:
             await self._standing.clear(request_id)
             log.info("standing request over", request_id=request_id, reason=reason)
             return 0
+        if guest.record.follows is None:
+            paths = [path for path in paths if path not in guest.known]
         if paths and not await self._may_go_on(guest.record):
-            paths = ()
+            paths = []
         elif guest.record.follows is not None:
             paths = await self._follow(guest, paths)
         joined = 0
@@ -147,7 +149,7 @@ class Greeter:
         if owner == ANYBODY_ID or owner.startswith(PERSON):
             return True
         token = await self._tokens.with_id(owner)
-        return token is not None and token.is_valid(datetime.now(UTC)) and token.covers(record.service)
+        return not why_not_submit(token, tenant=record.tenant, service=record.service, now=datetime.now(UTC))
 
     async def _follow(self, guest: _Guest, paths: Sequence[str]) -> list[str]:
         """Look at what runs now where that has changed; tell hosts that have the request. Gives those to have it."""

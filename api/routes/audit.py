@@ -13,7 +13,7 @@ from api.dependencies import CallerDep, StudioDep
 from api.documented import problems
 from api.paging import Paging, in_order, paged
 from api.rights import require, require_every_service
-from broker.entry_ids import position_of
+from broker.entry_ids import START, entry_id_of, position_of
 from broker.scripts import ChainPart
 from broker.token_store import Token, TokenKind
 from protocol.audit import AuditItem, AuditOutcome, AuditPage, ChainLink, ChainPage, ChainPoint
@@ -98,8 +98,8 @@ async def chain(
     """
     require(caller, [TokenKind.VIEWER])
     require_every_service(caller)
-    after = "0-0" if paging.after is None else "{}-{}".format(*paging.after)
-    part = await parts.audit.look(caller.tenant, after=after, most=paging.limit)
+    ms, number = map(int, paging.after or START)
+    part = await parts.audit.look(caller.tenant, after=entry_id_of((ms, number)), most=paging.limit)
     return ChainPage(
         partition=parts.audit.partition_of(caller.tenant),
         checkpoint=_point(part.checkpoint),

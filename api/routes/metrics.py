@@ -9,12 +9,11 @@ from prometheus_client.exposition import choose_encoder
 
 from api.dependencies import Studio, StudioDep, caller
 from api.documented import problems
-from api.fleet_metrics import FleetCollector
+from api.fleet_metrics import FleetCollector, hear_of_the_system
 from api.metrics import counted
 from api.rights import require, require_every_service
 from broker.errors import BrokerError
 from broker.token_store import TokenKind
-from protocol.names import DEFAULT_TENANT
 
 router = APIRouter(tags=["operations"])
 
@@ -45,7 +44,7 @@ async def metrics(request: Request, parts: StudioDep) -> Response:
         counts = None  # told as such
     registry = CollectorRegistry()
     registry.register(FleetCollector(counts, tenants=tenants))
-    if tenants is None or DEFAULT_TENANT in tenants:
+    if hear_of_the_system(tenants):
         registry = _Together(counted(), registry)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=kind)

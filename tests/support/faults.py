@@ -5,9 +5,11 @@ transactions, blocking reads, subscriptions, on one server and on each node of a
 redis-py says of a real broken connection or a real time-out.
 """
 
+import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -21,7 +23,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broker.cluster import ClusterClient
-from broker.connection import Broker
+from broker.connection import Broker, Call
+from broker.errors import BrokerUnavailable
+from broker.pipelined import Answered, Lines
 
 REFUSED: Final = "refused before it was executed"
 LATE: Final = "executed, and never answered"
@@ -76,6 +80,7 @@ async def befallen(broker: Broker, faults: Faults) -> AsyncIterator[Broker]:
 
 def befall(broker: Broker, faults: Faults) -> None:
     """Let every connection of a broker meet these faults from now on; it must be a fresh one."""
+    _befall_lines(broker.lines, faults)
     for client in (broker.redis, broker.blocking):
         if isinstance(client, ClusterClient):
             _befall_nodes(client, faults)
@@ -90,6 +95,31 @@ def befall_sync(client: redis.Redis, faults: Faults) -> None:
     pool.reset()
     pool.connection_class = type("Befallen", (_BefallenSync, pool.connection_class), {"faults": faults})
     pool.connection_kwargs["retry"] = Retry(NoBackoff(), 0)
+
+
+def _befall_lines(lines: Lines, faults: Faults) -> None:
+    """Calls on a line do without the library's ways of sending and reading: they are met where they are handed in."""
+    send = lines.send
+
+    def send_befallen(calls: Sequence[tuple[Call, Answered]]) -> None:
+        sent: list[tuple[Call, Answered]] = []
+        for call, answered in calls:
+            match faults.next():
+                case verdict if verdict == REFUSED:
+                    asyncio.get_running_loop().call_soon(answered, BrokerUnavailable("ConnectionError"))
+                case verdict if verdict == LATE:
+                    sent.append((call, partial(_unheard, answered)))
+                case _:
+                    sent.append((call, answered))
+        if sent:
+            send(sent)
+
+    lines.send = send_befallen  # type: ignore[method-assign]  # of this broker alone
+
+
+def _unheard(answered: Answered, _answer: Any) -> None:
+    """It was executed, and whoever asked for it hears nothing of it."""
+    answered(BrokerUnavailable("TimeoutError"))
 
 
 def _befall_nodes(cluster: ClusterClient, faults: Faults) -> None:

@@ -41,7 +41,7 @@ class KnownTokens(BoundedLookups):
         self.tokens = tokens
         self.asked = 0
 
-    async def looked_up(self, digest: str) -> Token | None:
+    async def with_digest(self, digest: str) -> Token | None:
         self.asked += 1
         return next((token for secret, token in self.tokens.items() if digest_of(secret) == digest), None)
 

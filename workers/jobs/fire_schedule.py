@@ -17,7 +17,7 @@ from broker.request_record import RequestRecord
 from broker.schedule_store import Fired, Schedule, ScheduleStore, TakenFiring, ids_of
 from broker.settings import BrokerSettings
 from broker.submission import Intake, check_weight, resume, sample_of, submit, targets_of
-from broker.token_store import ANYBODY_ID, TokenKind, TokenStore
+from broker.token_store import ANYBODY_ID, TokenStore, why_not_submit
 from protocol import cron
 from protocol.audit import AuditOutcome
 from protocol.requests import ProfileRequest
@@ -153,13 +153,12 @@ async def _check_rights(schedule: Schedule, parts: Parts, *, now: float) -> None
         if not parts.anybody_may:
             raise _NotFired("refused", "it was made without authentication, which is switched on now")
         return
-    token = await parts.tokens.with_id(schedule.owner)
-    if token is None or token.tenant != schedule.tenant or not token.is_valid(datetime.fromtimestamp(now, UTC)):
-        raise _NotFired("refused", f"token {schedule.owner} of its owner is unknown, revoked or expired")
-    if token.kind not in {TokenKind.OPERATOR, TokenKind.ADMIN}:
-        raise _NotFired("refused", f"token {schedule.owner} of its owner is of kind {token.kind} and may not submit")
-    if not token.covers(schedule.service):
-        raise _NotFired("refused", f"token {schedule.owner} of its owner does not cover the service")
+    why = why_not_submit(
+        await parts.tokens.with_id(schedule.owner), tenant=schedule.tenant, service=schedule.service,
+        now=datetime.fromtimestamp(now, UTC),
+    )  # fmt: skip
+    if why:
+        raise _NotFired("refused", f"token {schedule.owner} of its owner {why}")
 
 
 async def _check_overlap(schedule: Schedule, parts: Parts) -> None:

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 
 from broker import keys
+from broker.command_store import CommandStore
 from broker.connection import Broker, Call
 from broker.errors import BrokerUnavailable
 from broker.request_log import RequestLog
+from broker.scripts import Beat
 from broker.settings import BrokerSettings
 from broker.streams import GroupReader
-from tests.support.builders import a_host, a_start
+from tests.support.builders import NOW, a_host, a_start
 from tests.support.counting import COUNT_UP
 from tests.support.faults import LATE, REFUSED, Faults, befallen
 from tests.support.repeated_story import RepeatedStory
@@ -74,6 +76,20 @@ async def test_what_is_refused_was_not_executed_and_what_is_late_was_once(broker
                 with pytest.raises(BrokerUnavailable):
                     await broker.run(COUNT)
             assert (await counted(broker_settings))[0] == executed
+
+
+async def test_calls_on_a_line_meet_the_faults_as_others_do(broker_settings: BrokerSettings) -> None:
+    async with emptied(broker_settings) as plain:
+        await plain.run(COUNT)
+        for wanted, executed in ((Faults(1, refused=1, late=0), 1), (Faults(1, refused=0, late=1), 2)):
+            async with Broker.opened(broker_settings) as fresh, befallen(fresh, wanted) as broker:
+                with pytest.raises(BrokerUnavailable):
+                    await broker.run_on_line(COUNT)
+                with pytest.raises(BrokerUnavailable):
+                    await CommandStore(broker).exchange(Beat(a_host()), now=NOW)
+            assert (await counted(broker_settings))[0] == executed
+            async with plain.guarded() as redis:
+                assert await redis.exists(keys.host(plain.place(a_host()))) == executed - 1
 
 
 async def test_commands_transactions_pipelines_and_reads_meet_the_faults(

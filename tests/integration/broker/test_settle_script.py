@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker import keys
+from broker.codec import origin_of
 from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.request_store import RequestStore
@@ -32,7 +33,7 @@ async def test_a_decision_takes_the_entries_and_installs_the_command(host: Playe
     await host.settle()
     stored = await host.command()
     assert (stored["id"], stored["generation"], stored["state"]) == (record.command_id, "1", "pending")
-    assert stored["request_ids"] == record.request_id
+    assert (stored["request_ids"], origin_of(stored["reply"]).installed_at) == (record.request_id, 1_800_000_000_000)
     assert not {"attempts", "stop_ids"} & stored.keys(), "nothing is stored of what there is none of"
     assert await host.open_ids() == {record.request_id}
     assert await host.deadline() == NOW + 900

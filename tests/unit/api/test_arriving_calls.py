@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
 from api import connections
-from api.__main__ import config_of
 from api.connections import BoundedProtocol
+from tests.support.serving import served
 
 HEAD = b"POST / HTTP/1.1\r\nHost: studio\r\n"
 KIB = 1024
@@ -33,24 +32,9 @@ def soon_out_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "arrives_within", timedelta(seconds=1))
 
 
-@contextlib.asynccontextmanager
-async def _served(app: ASGIApp) -> AsyncIterator[int]:
-    """A server as we run it; gives its port."""
-    config = config_of(app, host="127.0.0.1", port=0)
-    config.lifespan = "off"
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
-    async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
-
-
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    async with _served(tell_size) as at:
+    async with served(tell_size) as at:
         yield at
 
 
@@ -154,7 +138,7 @@ class _Tells:
 @pytest.mark.parametrize("beside", [b"", b"Connection: close\r\n"], ids=["kept alive", "to be closed"])
 async def test_an_answer_that_nobody_takes_is_given_up(beside: bytes) -> None:
     app = _Tells(64 * KIB * KIB)
-    async with _served(app) as port, connected(port) as (reader, writer):
+    async with served(app) as port, connected(port) as (reader, writer):
         reader._transport.pause_reading()  # type: ignore[attr-defined]  # as a client that does not read
         writer.write(b"GET / HTTP/1.1\r\nHost: studio\r\n" + beside + b"\r\n")
         async with asyncio.timeout(10):
@@ -164,7 +148,7 @@ async def test_an_answer_that_nobody_takes_is_given_up(beside: bytes) -> None:
 @pytest.mark.usefixtures("soon_taken")
 async def test_an_answer_that_is_taken_slowly_comes_whole() -> None:
     app = _Tells(64 * KIB * KIB)
-    async with _served(app) as port, connected(port) as (reader, writer), asyncio.timeout(30):
+    async with served(app) as port, connected(port) as (reader, writer), asyncio.timeout(30):
         writer.write(b"GET / HTTP/1.1\r\nHost: studio\r\nConnection: close\r\n\r\n")
         taken = 0
         while chunk := await reader.read(4 * KIB * KIB):
@@ -188,7 +172,7 @@ async def _stay(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.usefixtures("soon_out_of_patience")
 async def test_a_websocket_has_arrived_and_may_stay() -> None:
-    async with _served(_stay) as port, connect(f"ws://127.0.0.1:{port}/", proxy=None) as socket, asyncio.timeout(10):
+    async with served(_stay) as port, connect(f"ws://127.0.0.1:{port}/", proxy=None) as socket, asyncio.timeout(10):
         await asyncio.sleep(1.5)  # longer than a call may take to arrive
         await socket.send("still here")
         assert await socket.recv() == "still here"
@@ -208,7 +192,7 @@ HANDSHAKE = (
 async def test_a_websockets_handshake_that_is_too_large_is_refused_and_not_left_open(
     address: bytes, beside: bytes
 ) -> None:
-    async with _served(_stay) as port, connected(port) as (reader, writer), asyncio.timeout(5):
+    async with served(_stay) as port, connected(port) as (reader, writer), asyncio.timeout(5):
         writer.write(b"GET " + address + b" HTTP/1.1\r\n" + HANDSHAKE + beside + b"\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
 
@@ -218,7 +202,7 @@ async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_websocket_that_is_turned_away_is_no_fault_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async with _served(_turn_away) as port, connected(port) as (reader, writer), asyncio.timeout(5):
+    async with served(_turn_away) as port, connected(port) as (reader, writer), asyncio.timeout(5):
         writer.write(b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
         told = await reader.read()
     assert told.startswith(b"HTTP/1.1 401 ")

@@ -57,9 +57,9 @@ def test_a_flood_of_refusals_is_answered_each_time_and_told_in_a_few_lines(monke
         assert [line["event"] for line in said] == ["refused"] * 3
         moment[0] += 10.0
         answer(call, Refusal("unauthenticated", "no"))
-        answer(call, Refusal("forbidden", "no"))
+        answer(call, Refusal("not_found", "no"))
     assert said[3] == {"event": "more were refused", "code": "unauthenticated", "count": 47, "log_level": "warning"}
-    assert [line["code"] for line in said[4:]] == ["unauthenticated", "forbidden"]
+    assert [line["code"] for line in said[4:]] == ["unauthenticated", "not_found"]
 
 
 @given(st.text(st.characters()))

@@ -6,11 +6,10 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from api.__main__ import config_of
 from api.accompany import Accompany, Answering
+from tests.support.serving import served
 
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"11")]
 BODY = b'{"a": "ok"}'
@@ -48,16 +47,8 @@ def answers() -> Answers:
 
 @pytest.fixture
 async def port(answers: Answers) -> AsyncIterator[int]:
-    config = config_of(Accompany(answers, ()), host="127.0.0.1", port=0)
-    config.lifespan = "off"
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
-    async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with served(Accompany(answers, ())) as at:
+        yield at
 
 
 async def exchanged(port: int, sent: bytes, *, until: bytes = b"") -> bytes:
