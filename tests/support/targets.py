@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from agent.capture import Profile, capture
+from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from agent.profilers.base import Profiler, RunRequest
 from protocol.commands import ProfilingMode
 from tests.support.processes import ROOT, eventually
@@ -83,6 +84,7 @@ class Run:
         hz: int = 99,
         mode: ProfilingMode = "cpu",
         exclude: Sequence[int] = (),
+        configs: ProfilerConfigs = NO_CONFIGS,
         profilers: Sequence[Profiler] | None = None,
     ) -> None:
         self.stop = asyncio.Event()
@@ -96,6 +98,7 @@ class Run:
             mode=mode,
             pids=None if pids is None else frozenset(pids),
             exclude_pids=frozenset(exclude),
+            configs=configs,
         )
         self.task = asyncio.create_task(
             capture(request, work_dir=work_dir, stop=self.stop, on_start=self._note_start, profilers=profilers)
