@@ -7,12 +7,14 @@ import signal
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from agent import logs
+from agent import logs, remains
+from agent.addresses import sends_in_clear
 from agent.books import Books
 from agent.capabilities import capabilities
 from agent.capture import capture, installed
@@ -28,7 +30,7 @@ from agent.output import save
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
-from agent.settings import AgentSettings, sends_in_clear
+from agent.settings import AgentSettings
 from agent.state_dir import StateDir, StateDirUnusable
 from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
@@ -51,17 +53,18 @@ def serve(settings: AgentSettings) -> int:
     Raises:
         StateDirUnusable: the agent cannot keep its books, or another agent does; likewise for the output directory.
     """
-    state = StateDir(settings.state_dir)
+    state = StateDir(settings.on_host.state_dir)
     with state.held():
-        wanted = [settings.heartbeat_log, state.heartbeat_log] if settings.heartbeat_log else []
+        wanted = [settings.logs.heartbeat_log, state.heartbeat_log] if settings.logs.heartbeat_log else []
         file, refused = logs.open_heartbeat_log(wanted)
-        logs.configure(at_least="debug" if settings.verbose else "info", file=file)
+        logs.configure(at_least="debug" if settings.logs.verbose else "info", file=file)
         try:
             if refused:
                 log.warning("heartbeat log elsewhere", refused=refused, path=str(file.path) if file else None)
             _say_once(settings)
             try:
-                settings.output_dir.mkdir(parents=True, exist_ok=True)
+                settings.output.directory.mkdir(parents=True, exist_ok=True)
+                remains.sweep(settings.output.directory)
                 ledger = Ledger(state.ledger)
             except OSError as error:
                 raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
@@ -83,20 +86,24 @@ def _say_once(settings: AgentSettings) -> None:
     log.info(
         "agent starts",
         version=agent_version(),
-        server=settings.server,
-        service=settings.service_name,
-        host=settings.hostname,
-        output_dir=str(settings.output_dir),
-        state_dir=str(settings.state_dir),
+        server=settings.server.address,
+        service=settings.server.service_name,
+        host=settings.on_host.hostname,
+        output_dir=str(settings.output.directory),
+        state_dir=str(settings.on_host.state_dir),
     )
     for notice in settings.notices:
         log.warning("option without effect", note=notice)
-    if settings.token is None and settings.token_file is None and settings.enrolment_token_file is None:
+    if (
+        settings.server.token is None
+        and settings.server.token_file is None
+        and settings.server.enrolment_token_file is None
+    ):
         log.warning("no token: only a server without authentication will answer")
-    elif sends_in_clear(settings.server):
-        log.warning("the token travels unencrypted; use https://", server=settings.server)
-    if settings.token_file is not None and is_exposed(settings.token_file):
-        log.warning("every user of this host can read the token file", path=str(settings.token_file))
+    elif sends_in_clear(settings.server.address):
+        log.warning("the token travels unencrypted; use https://", server=settings.server.address)
+    if settings.server.token_file is not None and is_exposed(settings.server.token_file):
+        log.warning("every user of this host can read the token file", path=str(settings.server.token_file))
 
 
 class _Daemon:
@@ -107,28 +114,28 @@ class _Daemon:
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        reporter = Reporter(hostname=settings.hostname, service_name=settings.service_name)
+        reporter = Reporter(hostname=settings.on_host.hostname, service_name=settings.server.service_name)
         self._books = Books(ledger, reporter, announce=self._changed.set, report=self._wake_courier)
         self._conductor = Conductor(
             self._books,
-            tools=Tools(capture, save, settings.output_dir, state.work, keep=settings.keep_profiles),
+            tools=Tools(capture, save, settings.output.directory, state.work, keep=settings.output.keep),
             reporter=reporter,
             defaults=Defaults(
-                duration_seconds=int(settings.duration.total_seconds()),
-                frequency_hz=settings.frequency_hz,
-                continuous=settings.continuous,
+                duration_seconds=int(settings.profiling.duration.total_seconds()),
+                frequency_hz=settings.profiling.frequency_hz,
+                continuous=settings.profiling.continuous,
             ),
         )
         self._transport = Transport(
-            settings.server,
+            settings.server.address,
             token=self._token_source(_token_source(settings)),
             user_agent=f"gprofiler/{agent_version()}",
-            ca_bundle=settings.ca_bundle,
-            client_cert=settings.client_cert,
-            client_key=settings.client_key,
-            send_timeout=settings.send_timeout,
+            ca_bundle=settings.tls.ca_bundle,
+            client_cert=settings.tls.client_cert,
+            client_key=settings.tls.client_key,
+            send_timeout=settings.server.send_timeout,
         )
-        self._courier = Courier(self._transport, self._books, cap=settings.interval, stopping=self._stopping)
+        self._courier = Courier(self._transport, self._books, cap=settings.server.interval, stopping=self._stopping)
         self._lookout = Lookout(
             Surroundings(own_pod(os.environ)).look, announce=self._changed.set, stopping=self._stopping
         )
@@ -137,7 +144,7 @@ class _Daemon:
             self._books,
             self._conductor,
             self._lookout,
-            pace=Pace(interval=settings.interval, wait=settings.wait),
+            pace=Pace(interval=settings.server.interval, wait=settings.server.wait),
             identify=self._identify,
             probe=_probe,
             on_recovery=self._courier.retry_now,
@@ -150,7 +157,7 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         async with contextlib.aclosing(self._transport):
-            self._books.close_the_past()
+            self._books.close_the_past(partial(remains.left_by, self._settings.output.directory))
             await self._enrol()
             roles = [
                 asyncio.create_task(role, name=name)
@@ -183,16 +190,16 @@ class _Daemon:
 
     async def _enrol(self) -> None:
         """Buy a credential of our own before the first heartbeat, if we are to have one."""
-        token_file = self._settings.enrolment_token_file
+        token_file = self._settings.server.enrolment_token_file
         if token_file is None or self._own_secret is not None:
             return
         try:
             wish = EnrolmentWish(
-                service_name=self._settings.service_name, hostname=self._settings.hostname,
-                host_id=host_id(self._settings.state_dir),
+                service_name=self._settings.server.service_name, hostname=self._settings.on_host.hostname,
+                host_id=host_id(self._settings.on_host.state_dir),
             )  # fmt: skip
             self._own_secret = await enrol(
-                self._own, self._transport, wish, token_file=token_file, cap=self._settings.interval,
+                self._own, self._transport, wish, token_file=token_file, cap=self._settings.server.interval,
                 stopping=self._stopping,
             )  # fmt: skip
         except OSError as error:
@@ -234,11 +241,11 @@ class _Daemon:
 
     async def _identify(self) -> Identity:
         return Identity(
-            hostname=self._settings.hostname,
-            service_name=self._settings.service_name,
+            hostname=self._settings.on_host.hostname,
+            service_name=self._settings.server.service_name,
             agent_version=agent_version(),
-            ip_address=await asyncio.to_thread(ip_address, self._settings.server),
-            host_id=host_id(self._settings.state_dir) if self._own_secret is not None else None,
+            ip_address=await asyncio.to_thread(ip_address, self._settings.server.address),
+            host_id=host_id(self._settings.on_host.state_dir) if self._own_secret is not None else None,
         )
 
 
@@ -248,10 +255,10 @@ async def _probe() -> dict[str, Any]:
 
 def _token_source(settings: AgentSettings) -> Callable[[], Secret | None]:
     """The token, read anew from its file for each call, so that a renewed one is used without a restart."""
-    path = settings.token_file
+    path = settings.server.token_file
     if path is None:
-        return lambda: settings.token
-    last = settings.token
+        return lambda: settings.server.token
+    last = settings.server.token
 
     def read() -> Secret | None:
         nonlocal last

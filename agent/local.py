@@ -27,13 +27,13 @@ _TICK: Final = timedelta(milliseconds=200)
 
 def run(settings: LocalSettings) -> int:
     """Profile once, or over and over, until done or interrupted; give back the exit code."""
-    logs.configure(at_least="debug" if settings.verbose else "warning")
+    logs.configure(at_least="debug" if settings.logs.verbose else "warning")
     for notice in settings.notices:
         click.echo(f"gprofiler: {notice}", err=True)
     try:
-        settings.output_dir.mkdir(parents=True, exist_ok=True)
+        settings.output.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        click.echo(f"gprofiler: {settings.output_dir} cannot be created: {error.strerror}", err=True)
+        click.echo(f"gprofiler: {settings.output.directory} cannot be created: {error.strerror}", err=True)
         return FAILED
     return asyncio.run(_run(settings))
 
@@ -46,14 +46,14 @@ async def _run(settings: LocalSettings) -> int:
     loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
     with tempfile.TemporaryDirectory(prefix="gprofiler-") as work:
         good = await _profile_once(settings, Path(work), stop)
-        while settings.continuous and not stop.is_set():
+        while settings.profiling.continuous and not stop.is_set():
             if not good:
-                await pause(min(settings.duration, timedelta(minutes=1)), stop)
+                await pause(min(settings.profiling.duration, timedelta(minutes=1)), stop)
             if not stop.is_set():
                 good = await _profile_once(settings, Path(work), stop)
     if interrupted.is_set():
         return INTERRUPTED
-    if stop.is_set() and not settings.continuous:
+    if stop.is_set() and not settings.profiling.continuous:
         return TERMINATED
     return 0 if good else FAILED
 
@@ -64,9 +64,16 @@ def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
 
 
 async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event) -> bool:
-    request = RunRequest(frequency_hz=settings.frequency_hz, duration=settings.duration, mode="cpu", pids=settings.pids)
+    request = RunRequest(
+        frequency_hz=settings.profiling.frequency_hz,
+        duration=settings.profiling.duration,
+        mode="cpu",
+        pids=settings.profiling.pids,
+    )
     begun = asyncio.Event()
-    progress = asyncio.create_task(_show_progress(settings.duration, begun, stop)) if sys.stderr.isatty() else None
+    progress = (
+        asyncio.create_task(_show_progress(settings.profiling.duration, begun, stop)) if sys.stderr.isatty() else None
+    )
     try:
         profile = await capture(request, work_dir=work, stop=stop, on_start=begun.set)
     finally:
@@ -86,7 +93,10 @@ async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event
 def _save(settings: LocalSettings, profile: Profile) -> bool:
     try:
         saved = save(
-            profile, settings.output_dir, name=f"profile-{profile.started_at:%Y%m%dT%H%M%SZ}", title="local profile"
+            profile,
+            settings.output.directory,
+            name=f"profile-{profile.started_at:%Y%m%dT%H%M%SZ}",
+            title="local profile",
         )
     except OSError as error:
         click.echo(f"gprofiler: the profile could not be saved: {error}", err=True)

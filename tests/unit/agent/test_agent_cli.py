@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agent import cli
+from agent.flags.output import Output
+from agent.flags.profiling import Profiling
 from agent.settings import AgentSettings, LocalSettings
 
 HEARTBEAT = ["--enable-heartbeat-server", "--service-name", "web", "--api-server", "http://studio:8000"]
@@ -39,13 +41,13 @@ def test_the_basic_example_of_the_documentation(taken: list[Any]) -> None:
     assert result.exit_code == 0, result.output
     (settings,) = taken
     assert isinstance(settings, AgentSettings)
-    assert settings.server == "http://performance-studio:8000"
-    assert settings.service_name == "web-service"
-    assert settings.token is not None
-    assert settings.token.reveal() == "your-token"
-    assert (settings.interval, settings.wait) == (timedelta(seconds=30), timedelta(seconds=25))
-    assert settings.output_dir == Path("/tmp/profiles")
-    assert settings.verbose
+    assert settings.server.address == "http://performance-studio:8000"
+    assert settings.server.service_name == "web-service"
+    assert settings.server.token is not None
+    assert settings.server.token.reveal() == "your-token"
+    assert (settings.server.interval, settings.server.wait) == (timedelta(seconds=30), timedelta(seconds=25))
+    assert settings.output.directory == Path("/tmp/profiles")
+    assert settings.logs.verbose
 
 
 def test_the_heartbeat_example_with_every_flag(taken: list[Any]) -> None:
@@ -57,8 +59,8 @@ def test_the_heartbeat_example_with_every_flag(taken: list[Any]) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     (settings,) = taken
-    assert settings.server == "http://a:1"
-    assert settings.send_timeout == timedelta(seconds=10)
+    assert settings.server.address == "http://a:1"
+    assert settings.server.send_timeout == timedelta(seconds=10)
     assert len(settings.notices) == 5
     assert all(
         any(flag in note for note in settings.notices)
@@ -81,17 +83,17 @@ def test_the_production_example_without_heartbeats(taken: list[Any]) -> None:
     assert result.exit_code == 0, result.output
     (settings,) = taken
     assert isinstance(settings, LocalSettings)
-    assert settings.continuous
-    assert any(str(settings.output_dir) in note for note in settings.notices)
+    assert settings.profiling.continuous
+    assert any(str(settings.output.directory) in note for note in settings.notices)
 
 
 def test_the_local_example(taken: list[Any]) -> None:
     assert run("-o", "/tmp/gprofiler-output", "-d", "30", "--pids", "1,2").exit_code == 0
     (settings,) = taken
     assert settings == LocalSettings(
-        output_dir=Path("/tmp/gprofiler-output"), duration=timedelta(seconds=30), frequency_hz=11, continuous=False,
-        pids=frozenset({1, 2}), verbose=False,
-    )  # fmt: skip
+        output=Output(directory=Path("/tmp/gprofiler-output")),
+        profiling=Profiling(duration=timedelta(seconds=30), pids=frozenset({1, 2})),
+    )
 
 
 def test_the_environment_sets_what_the_command_line_does_not(taken: list[Any]) -> None:
@@ -102,14 +104,14 @@ def test_the_environment_sets_what_the_command_line_does_not(taken: list[Any]) -
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     (settings,) = taken
-    assert (settings.server, settings.service_name) == ("http://localhost:8080", "from-env")
-    assert settings.token.reveal() == "my_token"
-    assert (settings.interval, settings.wait) == (timedelta(seconds=7), timedelta(0))
+    assert (settings.server.address, settings.server.service_name) == ("http://localhost:8080", "from-env")
+    assert settings.server.token.reveal() == "my_token"
+    assert (settings.server.interval, settings.server.wait) == (timedelta(seconds=7), timedelta(0))
 
 
 def test_the_hostname_can_be_chosen(taken: list[Any]) -> None:
     run(*HEARTBEAT, "--hostname", "web-07")
-    assert taken[0].hostname == "web-07"
+    assert taken[0].on_host.hostname == "web-07"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.addresses import BadServer, read_server, sends_in_clear
 from agent.credentials import BadToken, Secret, is_exposed, read_token, read_token_file, without_token
-from agent.settings import AgentSettings, BadServer, read_server, sends_in_clear
+from agent.flags.server import Server
 from tests.support.agents import calm
 
 
@@ -64,11 +65,8 @@ def test_a_missing_token_file_is_named(tmp_path: Path) -> None:
         read_token_file(tmp_path / "none")
 
 
-def test_settings_do_not_show_their_token(tmp_path: Path) -> None:
-    settings = AgentSettings(
-        server="http://localhost", service_name="web", hostname="h", output_dir=tmp_path, state_dir=tmp_path,
-        token=Secret("s3cret"),
-    )  # fmt: skip
+def test_settings_do_not_show_their_token() -> None:
+    settings = Server(address="http://localhost", service_name="web", token=Secret("s3cret"))
     assert "s3cret" not in repr(settings)
 
 
