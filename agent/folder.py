@@ -6,6 +6,7 @@ files from it, but not lead the agent out of it.
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Final, Self
 
 MODE: Final = 0o644
-_DRAFT: Final = ".gprofiler-draft-"
+_DRAFT: Final = re.compile(r"\..+\.[a-z]+\.[0-9a-f]{8}")
+"""A file that is being written: a dot, its name to be, and some digits."""
 _FORGOTTEN_AFTER: Final = 3600.0
 """Seconds. A draft so old is one that an agent that was killed left behind."""
 
@@ -50,7 +52,7 @@ class Folder:
         Raises:
             OSError: it cannot be written; nothing of it is left then.
         """
-        with self._draft() as draft:
+        with self._draft(name) as draft:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(draft, flags, 0o600, dir_fd=self._descriptor), "wb") as file:
                 file.write(content)
@@ -65,7 +67,7 @@ class Folder:
         Raises:
             OSError: neither can be made.
         """
-        with self._draft() as draft:
+        with self._draft(called) as draft:
             here = self._descriptor
             try:
                 os.link(name, draft, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
@@ -86,7 +88,7 @@ class Folder:
     def sweep(self) -> None:
         """Remove the drafts that were left by agents that were killed while they wrote."""
         for name in self.names():
-            if name.startswith(_DRAFT):
+            if _DRAFT.fullmatch(name):
                 with contextlib.suppress(FileNotFoundError):
                     facts = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
                     if facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > _FORGOTTEN_AFTER:
@@ -97,9 +99,9 @@ class Folder:
         os.fsync(self._descriptor)
 
     @contextlib.contextmanager
-    def _draft(self) -> Iterator[str]:
+    def _draft(self, of: str) -> Iterator[str]:
         """A name that nothing has, and nothing has afterwards."""
-        name = f"{_DRAFT}{secrets.token_hex(8)}"
+        name = f".{of}.{secrets.token_hex(4)}"
         try:
             yield name
         finally:

@@ -8,13 +8,13 @@ import pytest
 
 from agent.containers import HOST, Home
 from agent.inventory import (
-    Label,
-    label,
     MOST_BYTES,
     Found,
+    Label,
     Names,
     PodName,
     compiled,
+    label,
     names_by_logs,
     read_stat,
     without_descendants,

@@ -180,7 +180,7 @@ def test_a_directory_that_is_another_users_link_is_refused(tmp_path: Path) -> No
 
 
 def test_what_a_killed_agent_left_half_written_is_swept_away_in_time(tmp_path: Path) -> None:
-    old, new = tmp_path / ".gprofiler-draft-1", tmp_path / ".gprofiler-draft-2"
+    old, new = tmp_path / ".p.col.0123abcd", tmp_path / ".last_profile.pb.gz.0123abce"
     old.touch()
     new.touch()
     os.utime(old, (0, 0))
