@@ -26,7 +26,10 @@ class Step:
     command: Sequence[str]
 
 
-TOOLS: Final = ("tools/lint_lua.py", "tools/redis_docs.py", "examples/results_consumer.py")
+TOOLS: Final = (
+    "tools/lint_lua.py", "tools/redis_docs.py", "tools/write_requirements.py", "scripts/build_executable.py",
+    "examples/results_consumer.py",
+)  # fmt: skip
 STEPS: Final = (
     Step("format", (str(BIN / "ruff"), "format", "--check", "--quiet", ".")),
     Step("lint", (str(BIN / "ruff"), "check", "--quiet", ".")),
