@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from agent.profilers.base import Available, Profiler
+from agent.profilers.base import Available, Profiler, probed
 
 
 def capabilities(profilers: Iterable[Profiler]) -> dict[str, Any]:
@@ -11,7 +11,7 @@ def capabilities(profilers: Iterable[Profiler]) -> dict[str, Any]:
     offered: dict[str, Any] = {}
     modes: set[str] = set()
     for profiler in profilers:
-        match profiler.probe():
+        match probed(profiler):
             case Available(detail):
                 offered[profiler.name] = {"available": True, "detail": detail}
                 modes |= profiler.modes

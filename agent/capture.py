@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,17 +14,19 @@ import structlog
 
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
-from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable
-from agent.profilers.perf import Perf
-from agent.profilers.py_spy import PySpy
+from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, probed
+from agent.profilers.registry import installed
 from agent.stacks import combine
 
+__all__ = ["Profile", "ProfiledProcess", "capture", "installed"]
+
 MAX_REASONS: Final = 10
+PERF_BOUNDS: Final = {"restricted": 600, "aggressive": 1_500}
+"""With more processes than that perf is not run on the whole host: `enabled_restricted`, `enabled_aggressive`."""
 
 log = structlog.get_logger(__name__)
 
 _processes: Final = ProcessTable()
-_installed: Final[tuple[Profiler, ...]] = (PySpy(), Perf())
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Profile:
         frequency_hz: how often a second was asked for.
         processes: what the samples are of, the busiest first.
         events: per profiler that sampled, what made a sample.
+        unit: what the numbers beside the stacks count.
         capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
     """
 
@@ -62,17 +65,13 @@ class Profile:
     frequency_hz: int
     processes: tuple[ProfiledProcess, ...] = ()
     events: dict[str, str] = field(default_factory=dict)
+    unit: Unit = "samples"
     capture_id: str | None = None
 
     @property
     def samples(self) -> int:
         """How many samples all stacks hold."""
         return sum(self.stacks.values())
-
-
-def installed() -> Sequence[Profiler]:
-    """The profilers that this agent knows, whether or not they can work here."""
-    return _installed
 
 
 async def capture(
@@ -88,12 +87,17 @@ async def capture(
     `on_start` is called once, when the first profiler really samples. Trouble with profiling is told in the profile's
     `error` and `warnings`, never raised; cancellation kills every child. Mode `none` samples nothing and succeeds.
     """
+    if request.mode == "cpu" and request.configs.mode is not None:
+        request = replace(request, mode=request.configs.mode)
     run = _Run(request, stop, on_start)
     if request.mode == "none":
         run.start()
         return run.profile()
-    known = installed() if profilers is None else profilers
+    known = (await asyncio.to_thread(installed)) if profilers is None else profilers
+    run.warn([*request.configs.not_understood, *request.configs.unknown(frozenset(one.name for one in known))])
     able = [profiler for profiler in known if request.mode in profiler.modes]
+    if able and not (able := [profiler for profiler in able if profiler.name not in request.configs.disabled]):
+        return run.profile(error=f"every profiler that does mode {request.mode!r} is disabled by the command")
     if not able:
         has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"
         return run.profile(error=f"no installed profiler does mode {request.mode!r} (installed are {has})")
@@ -129,28 +133,42 @@ class _Run:
             self._started = (time.monotonic(), datetime.now(UTC))
             self._on_start()
 
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Note what is to be said beside the profile."""
+        self._warnings.extend(warnings)
+
     async def sample(self, profilers: Sequence[Profiler], scratch: Path) -> None:
         """Run every profiler that has something to do."""
-        usable, unusable = _probe(profilers)
-        runtime = [profiler for profiler in usable if profiler.scope == "process"]
-        host = [profiler for profiler in usable if profiler.scope == "host"]
+        usable, unusable = await asyncio.to_thread(_probe, profilers)
         whole_host = self._request.pids is None
         hidden = self._request.exclude_pids | spawn.own_pids(self._asked)
         # Before any profiler starts: one that is being started looks like the Python process that starts it.
         found = await asyncio.to_thread(_processes.all if whole_host else self._look_up)
         self._targets = {process.pid: process for process in found if process.pid not in hidden}
-        unmatched = set(self._targets)
+        host = [profiler for profiler in usable if profiler.scope == "host" and self._may_run(profiler, len(found))]
+        unmatched = dict(self._targets)
         async with asyncio.TaskGroup() as group:
-            for profiler in runtime:
-                matching = [process for process in self._targets.values() if profiler.match(process)]
-                unmatched -= {process.pid for process in matching}
-                if matching:
-                    group.create_task(self._run(profiler, matching, scratch))
+            for profiler in usable:
+                if profiler.scope == "process" and (mine := matching(profiler, unmatched.values())):
+                    for process in mine:  # the first that understands a process has it: no process is attached to twice
+                        del unmatched[process.pid]
+                    group.create_task(self._run(profiler, mine, scratch))
             if whole_host or unmatched:
                 for profiler in host:
                     targets = [] if whole_host else list(self._targets.values())
                     group.create_task(self._run(profiler, targets, scratch))
         self._explain_unusable(unusable, unmatched, has_host=bool(host))
+
+    def _may_run(self, profiler: Profiler, processes: int) -> bool:
+        """Whether the command lets perf look at a host with so many processes."""
+        bound = PERF_BOUNDS.get(self._request.configs.perf_bound or "")
+        if profiler.name != "perf" or self._request.pids is not None or bound is None or processes <= bound:
+            return True
+        self._warnings.append(
+            f"perf was not run: the host has {processes} processes, and enabled_{self._request.configs.perf_bound}"
+            f" allows {bound}"
+        )
+        return False
 
     def _look_up(self) -> list[Process]:
         """The named processes; why one cannot be profiled is noted."""
@@ -168,18 +186,23 @@ class _Run:
                     self._reasons.append(str(missing))
         return found
 
-    def _explain_unusable(self, unusable: dict[str, Unavailable], unmatched: set[int], *, has_host: bool) -> None:
-        """Say what the profilers that are not there would have given."""
-        why = "; ".join(missing.reason for missing in unusable.values()) or "no profiler knows its runtime"
+    def _explain_unusable(
+        self, unusable: Sequence[tuple[Profiler, str]], unmatched: dict[int, Process], *, has_host: bool
+    ) -> None:
+        """Say what the profilers that are not there would have given: those that had something to do here."""
+        wanted = {reason for one, reason in unusable if one.scope == "host" or matching(one, unmatched.values())}
+        reasons = [reason for _, reason in unusable if reason in wanted]
+        why = "; ".join(dict.fromkeys(reasons)) or "no profiler knows its runtime"
         if self._request.pids is None:
-            self._reasons.extend(missing.reason for missing in unusable.values())
+            self._reasons.extend(reasons)
             if not has_host and not any(result.error is None for _, result in self._results):
                 self._reasons.insert(0, "nothing here that the installed profilers can sample")
         elif not has_host:
             self._reasons.extend(
-                f"process {pid} ({self._targets[pid].name}) cannot be profiled: {why}" for pid in sorted(unmatched)
+                f"process {pid} ({process.name}) cannot be profiled: {why}"
+                for pid, process in sorted(unmatched.items())
             )
-        elif unusable:
+        elif reasons:
             self._warnings.append(why)
 
     async def _run(self, profiler: Profiler, targets: Sequence[Process], scratch: Path) -> None:
@@ -230,6 +253,7 @@ class _Run:
             events={
                 profiler.name: result.event for profiler, result in self._results if result.event and result.stacks
             },
+            unit=next((result.unit for _, result in self._results if result.stacks), "samples"),
         )
 
     def _merge(self) -> tuple[dict[int, dict[str, int]], dict[int, str]]:
@@ -258,14 +282,14 @@ def _make_scratch(work_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="run-", dir=work_dir)).absolute()
 
 
-def _probe(profilers: Sequence[Profiler]) -> tuple[list[Profiler], dict[str, Unavailable]]:
-    usable, unusable = [], {}
+def _probe(profilers: Sequence[Profiler]) -> tuple[list[Profiler], list[tuple[Profiler, str]]]:
+    usable, unusable = [], []
     for profiler in profilers:
-        match profiler.probe():
+        match probed(profiler):
             case Available():
                 usable.append(profiler)
-            case Unavailable() as missing:
-                unusable[profiler.name] = missing
+            case Unavailable(reason):
+                unusable.append((profiler, reason))
     return usable, unusable
 
 

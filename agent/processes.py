@@ -1,26 +1,30 @@
-"""Processes of this host, as far as a profiler cares: which are there, and which are Python."""
+"""Processes of this host, as far as a profiler cares: which are there, and which runtime each has."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import psutil
 
-Runtime = Literal["python"]
+from agent import runtimes
+from agent.runtimes import Runtime
 
 SETTLED_AFTER: Final = timedelta(seconds=60)
 """A process this old has loaded the libraries it is going to load: the answer about it is kept."""
 
-_PYTHON: Final = re.compile(r"(?:lib)?python\d*(?:\.\d+)*[a-z]*(?:\.so(?:\.\d+)*)?", re.IGNORECASE)
+HEAD_BYTES: Final = 4096
+"""So much of an executable is looked at."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process at one moment. `create_time` (seconds since the epoch) tells it from a later one with the same pid."""
+    """A process at one moment. `create_time` (seconds since the epoch) tells it from a later one with the same pid.
+
+    `runtime` is None for a thread of the kernel, and where the process may not be looked at.
+    """
 
     pid: int
     create_time: float
@@ -30,13 +34,6 @@ class Process:
 
 class NoSuchTarget(LookupError):
     """There is no such process to profile; the text says why as far as that is known."""
-
-
-def is_python(executable: str, mapped: Iterator[str] | Sequence[str]) -> bool:
-    """Whether a process runs CPython: by the name of its executable, or by a libpython among the files it maps."""
-    if _PYTHON.fullmatch(executable.removesuffix(" (deleted)").rpartition("/")[2]):
-        return True
-    return any(_PYTHON.fullmatch(name) and ".so" in name for name in (path.rpartition("/")[2] for path in mapped))
 
 
 class ProcessTable:
@@ -87,9 +84,9 @@ class ProcessTable:
         executable = _executable(pid)
         key = (pid, created, executable)
         if key not in self._runtimes:
-            runtime: Runtime | None = "python" if is_python(executable, _mapped(pid)) else None
-            if runtime is None and time.time() - created < SETTLED_AFTER.total_seconds():
-                return None
+            runtime = _runtime_of(pid, executable)
+            if runtime in (None, "native") and time.time() - created < SETTLED_AFTER.total_seconds():
+                return runtime
             self._runtimes[key] = runtime
         return self._runtimes[key]
 
@@ -136,6 +133,19 @@ def _cpu_seconds(process: Process) -> float:
     except psutil.Error:
         return 0.0
     return float(times.user + times.system)
+
+
+def _runtime_of(pid: int, executable: str) -> Runtime | None:
+    if not executable:
+        return None
+    known = runtimes.by_name(executable) or runtimes.by_library(_mapped(pid))
+    if known is not None:
+        return known
+    try:
+        with Path(f"/proc/{pid}/exe").open("rb") as program:
+            return runtimes.by_contents(program.read(HEAD_BYTES))
+    except OSError:
+        return None
 
 
 def _executable(pid: int) -> str:

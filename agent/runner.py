@@ -16,6 +16,7 @@ from agent import shelf
 from agent.capture import Profile, ProfiledProcess
 from agent.output import SavedProfile
 from agent.planner import RunView
+from agent.profiler_configs import run_request_extras
 from agent.profilers.base import RunRequest
 from agent.reports import Ending
 from agent.waiting import pause
@@ -115,6 +116,7 @@ class Run:
                 mode=self._config.profiling_mode,
                 pids=self.view.pids,
                 exclude_pids=self.view.exclude_pids,
+                configs=run_request_extras(self._config),
             )
             profile = await self._tools.capture(
                 request, work_dir=self._tools.work_dir, stop=self._interrupt, on_start=self._begin

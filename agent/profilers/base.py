@@ -1,27 +1,39 @@
 """What every profiler looks like to the agent."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+import structlog
 
 from agent.processes import Process
+from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from protocol.commands import ProfilingMode
 
 Scope = Literal["host", "process"]
+Unit = Literal["samples", "bytes"]
+PARTS: Final = ("name", "scope", "modes", "probe", "match", "run")
+"""What a plug-in must have to be a `Profiler`."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to sample: `pids` None is the whole host. `exclude_pids` are neither attached to nor in the result."""
+    """What to sample: `pids` None is the whole host. `exclude_pids` are neither attached to nor in the result.
+
+    `configs` says which profilers to use, and how.
+    """
 
     frequency_hz: int
     duration: timedelta
     mode: ProfilingMode
     pids: frozenset[int] | None
     exclude_pids: frozenset[int] = frozenset()
+    configs: ProfilerConfigs = NO_CONFIGS
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Result:
         warnings: what went wrong beside that; the stacks are still good.
         error: why nothing was sampled at all.
         event: what made a sample: perf's event, or `py-spy`'s timer.
+        unit: what the numbers beside the stacks count.
     """
 
     stacks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
@@ -59,6 +72,7 @@ class Result:
     warnings: Sequence[str] = ()
     error: str | None = None
     event: str | None = None
+    unit: Unit = "samples"
 
 
 class Profiler(Protocol):
@@ -87,3 +101,52 @@ class Profiler(Protocol):
         `started` is called when sampling has really begun. Trouble is told in the result; cancellation leaves no child
         behind. A host profiler without targets samples the whole host.
         """
+
+
+class Broken:
+    """Stands for a profiler that cannot be loaded, so that the reason is seen where a person looks for it."""
+
+    scope: Scope = "process"
+    modes: frozenset[ProfilingMode] = frozenset()
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+
+    def probe(self) -> Available | Unavailable:
+        """Never available."""
+        return Unavailable(self.reason)
+
+    def match(self, process: Process) -> bool:  # noqa: ARG002 -- the interface's
+        """It understands nothing."""
+        return False
+
+    async def run(
+        self,
+        targets: Sequence[Process],  # noqa: ARG002 -- the interface's
+        request: RunRequest,  # noqa: ARG002 -- the interface's
+        work_dir: Path,  # noqa: ARG002 -- the interface's
+        stop: asyncio.Event,  # noqa: ARG002 -- the interface's
+        started: Callable[[], None],  # noqa: ARG002 -- the interface's
+    ) -> Result:
+        """Say why it cannot run."""
+        return Result(error=self.reason)
+
+
+def probed(profiler: Profiler) -> Available | Unavailable:
+    """What the profiler says of itself; one whose probe breaks is unavailable."""
+    try:
+        return profiler.probe()
+    except Exception as problem:
+        # The boundary to profilers, which may be other people's: one that breaks must not take the agent along.
+        log.exception("probe broke", profiler=profiler.name)
+        return Unavailable(f"{profiler.name} cannot say whether it works here: {problem!r}")
+
+
+def matching(profiler: Profiler, processes: Iterable[Process]) -> list[Process]:
+    """The processes that the profiler understands; none, if it breaks over the question."""
+    try:
+        return [process for process in processes if profiler.match(process)]
+    except Exception:  # as above
+        log.exception("match broke", profiler=profiler.name)
+        return []

@@ -1,4 +1,4 @@
-"""Every process by Linux perf: kernel and native frames, by frame pointers.
+"""Every process by Linux perf: kernel frames, native ones, and those of JIT compilers that write a perf map.
 
 A run is a row of recordings, each turned into stacks while the next one goes on: neither the disk it takes nor the wait
 after a stop grows with the duration. Between two recordings perf takes a quarter of a second to start.
@@ -8,7 +8,8 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,9 @@ from agent.processes import Process, is_alive
 from agent.profilers import reasons, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.profilers.perf_recording import Recording, read_back, record
-from agent.stacks import perf_script
-from agent.stacks.collapsed import merge
+from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, event_options
+from agent.stacks import depth, perf_script
+from agent.stacks.collapsed import merge, scale
 from protocol.commands import ProfilingMode
 
 EVENTS: Final = ("cycles", "cpu-clock")
@@ -25,6 +27,7 @@ EVENTS: Final = ("cycles", "cpu-clock")
 MAX_SEGMENT_SECONDS: Final = 60.0
 MIN_SEGMENT_SECONDS: Final = 5.0
 SEGMENT_SAMPLES: Final = 6_000
+_COUNTERS: Final = Path("/sys/bus/event_source/devices")
 
 
 class Perf:
@@ -34,9 +37,16 @@ class Perf:
     scope: Scope = "host"
     modes: frozenset[ProfilingMode] = frozenset({"cpu"})
 
-    def __init__(self, binary: Path | None = None, *, events: Sequence[str] = EVENTS) -> None:
+    def __init__(
+        self,
+        binary: Path | None = None,
+        *,
+        events: Sequence[str] | None = None,
+        settings: PerfSettings | None = None,
+    ) -> None:
         self._binary = binary
-        self._events = list(events)
+        self._events = list(events) if events is not None else usable_events()
+        self._settings = settings or PerfSettings()
 
     def probe(self) -> Available | Unavailable:
         """Whether perf is on PATH. Whether it may sample shows when it does."""
@@ -59,7 +69,7 @@ class Perf:
         binary = self._find()
         if binary is None:
             return Result(error=reasons.INSTALL_PERF)
-        run = _Run(binary, self._events, targets, request, work_dir, stop, started)
+        run = _Run(binary, self._events, self._settings, targets, request, work_dir, stop, started)
         try:
             async with asyncio.TaskGroup() as readers:
                 await run.record(readers)
@@ -74,6 +84,12 @@ class Perf:
         return Path(found).absolute() if found else None
 
 
+def usable_events(devices: Path = _COUNTERS) -> list[str]:
+    """`EVENTS` without the processor's cycles where the kernel has no counter of them, as on many virtual machines."""
+    counted = any(devices.glob("*/events/cpu[-_]cycles"))
+    return list(EVENTS) if counted else [EVENTS[-1]]
+
+
 def segment_seconds(frequency_hz: int, cpus: int) -> float:
     """How long one recording lasts, so that reading it back stays below a second."""
     return max(MIN_SEGMENT_SECONDS, min(MAX_SEGMENT_SECONDS, SEGMENT_SAMPLES / (frequency_hz * cpus)))
@@ -86,6 +102,7 @@ class _Run:
         self,
         binary: Path,
         events: list[str],
+        settings: PerfSettings,
         targets: Sequence[Process],
         request: RunRequest,
         work_dir: Path,
@@ -94,6 +111,7 @@ class _Run:
     ) -> None:
         self._binary = binary
         self._events = events
+        self._settings = settings
         self._targets = targets
         self._request = request
         self._work_dir = work_dir
@@ -104,11 +122,13 @@ class _Run:
         self._parts: list[perf_script.PerfSamples] = []
         self._warnings: list[str] = []
         self._unread: list[str] = []
+        self._mode: PerfMode = "fp"
         self.error: str | None = None
 
     async def record(self, readers: asyncio.TaskGroup) -> None:
         """One recording after the other; each is read back by a task of its own."""
         longest = segment_seconds(self._request.frequency_hz, os.cpu_count() or 1)
+        self._mode = self._affordable(longest)
         left = self._request.duration.total_seconds()
         number = 0
         while left > 0 and not self._stop.is_set() and self.error is None:
@@ -139,7 +159,19 @@ class _Run:
 
     def _options(self, alive: Sequence[Process]) -> list[str]:
         where = ["-p", ",".join(str(target.pid) for target in alive)] if self._targets else ["-a"]
-        return ["-e", self._events[0], "-F", str(self._request.frequency_hz), *where]
+        events = event_options(self._mode, self._events[0], stack_size=self._settings.dwarf_stack_size)
+        return [*events, "-F", str(self._request.frequency_hz), *where]
+
+    def _affordable(self, seconds: float) -> PerfMode:
+        """How stacks are followed in recordings of that length."""
+        cpus, wanted = os.cpu_count() or 1, self._settings
+        mode = wanted.affordable(frequency_hz=self._request.frequency_hz, cpus=cpus, seconds=seconds)
+        if mode != wanted.mode and not wanted.restricted:
+            self._warnings.append(
+                "perf followed frame pointers alone: copies of stacks at"
+                f" {self._request.frequency_hz} Hz on {cpus} CPUs would take more than {MAX_COPIED >> 20} MiB"
+            )
+        return mode
 
     def _explain(self, recording: Recording, asked: Sequence[Process]) -> None:
         """Perf never came to count: try another event, or without those that have ended, or say why not."""
@@ -158,6 +190,11 @@ class _Run:
                 " see /proc/sys/kernel/perf_event_max_sample_rate"
             )
         samples, problem = await read_back(self._binary, recording)
+        if self._mode == "smart" and samples.stacks and not samples.unwound:
+            # perf took another event in place of both without a word, and with it went the names that tell them apart
+            halves = {pid: scale(stacks, -(-sum(stacks.values()) // 2)) for pid, stacks in samples.stacks.items()}
+            samples = replace(samples, stacks=halves)
+            del self._events[:-1]
         self._parts.append(samples)
         if problem is not None:
             self._unread.append(f"one of perf's recordings could not be read in full: {problem}")
@@ -166,15 +203,23 @@ class _Run:
         """Everything that was seen of the targets, of every process without targets; never of the agent's children."""
         own = spawn.own_pids(self._began) | self._workloads
         named = {target.pid for target in self._targets}
-        pids = {pid for part in self._parts for pid in part.stacks if pid not in own and (pid in named or not named)}
+        best = depth.deeper(
+            _together([part.stacks for part in self._parts]), _together([part.unwound for part in self._parts])
+        )
+        pids = {pid for pid in best if pid not in own and (pid in named or not named)}
         if not pids and self.error is None and self._unread:
             self.error = self._unread[0]
         if pids and self.error is not None:
             self._warnings.append(f"perf ended early: {self.error}")
         return Result(
-            stacks={pid: merge(part.stacks.get(pid, {}) for part in self._parts) for pid in pids},
+            stacks={pid: best[pid] for pid in pids},
             names={pid: name for part in self._parts for pid, name in part.names.items() if pid in pids},
             warnings=list(dict.fromkeys([*self._warnings, *self._unread])),
             error=None if pids else self.error,
             event=", ".join(sorted({event for part in self._parts for event in part.events})) or None,
         )
+
+
+def _together(parts: Sequence[Mapping[int, Mapping[str, int]]]) -> dict[int, dict[str, int]]:
+    """Per pid, the stacks of all recordings."""
+    return {pid: merge(part.get(pid, {}) for part in parts) for pid in {pid for part in parts for pid in part}}

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.profilers import reasons, spawn
+from agent.profilers import perf_maps, reasons, spawn
 from agent.stacks import perf_script
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -57,7 +57,7 @@ async def record(
         OSError: perf cannot be started.
     """
     # -B -N: no hashing of libraries at the end; without the BPF side thread perf ends 0.8 s sooner.
-    program = [str(binary), "record", "-B", "-N", "--no-bpf-event", "-g", *options, "-o", str(file), "--", *_WORKLOAD]
+    program = [str(binary), "record", "-B", "-N", "--no-bpf-event", *options, "-o", str(file), "--", *_WORKLOAD]
     workload: int | None = None
     killed = False
     said = bytearray()
@@ -128,4 +128,9 @@ async def _counting(child: spawn.Child, stop: asyncio.Event) -> int | None:
 
 def _parse(text: Path) -> perf_script.PerfSamples:
     with text.open(encoding="utf-8", errors="replace") as lines:
-        return perf_script.read(lines)
+        samples = perf_script.read(lines)
+        compiled = {pid: names for pid, places in samples.unnamed.items() if (names := perf_maps.names(pid, places))}
+        if not compiled:
+            return samples
+        lines.seek(0)
+        return perf_script.read(lines, compiled)

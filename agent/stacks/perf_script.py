@@ -5,14 +5,19 @@ tell nothing but where they are: a row of them in one place becomes one.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from agent.stacks import jit
 from agent.stacks.collapsed import SEPARATOR, frame
 
 IDLE: Final = 0
 """The pid of the kernel's idle task: a sample of it is a CPU with nothing to do."""
+
+BY_POINTER: Final = "_fp"
+BY_COPY: Final = "_dwarf"
+"""What the names of two events end in, where one recording has samples of two kinds."""
 
 _HEAD: Final = re.compile(r"\s*(?P<comm>.*?)\s+(?P<pid>-?\d+)/(?P<tid>-?\d+)\s+(?P<event>\S+):\s*")
 _FRAME: Final = re.compile(r"\s+(?P<address>[0-9a-f]+)\s+(?P<symbol>.*) \((?P<object>(?:[^()]|\(deleted\))*)\)\s*")
@@ -20,15 +25,28 @@ _FALLBACK: Final = re.compile(r"\s+(?P<address>[0-9a-f]+)\s+(?P<symbol>.*?) \((?
 _KERNEL: Final = re.compile(r"\[(?:kernel\.|guest\.kernel\.)\S+\]")
 _MODULE: Final = re.compile(r"\[(?!vdso|vsyscall|heap|stack|unknown|anon|uprobes)[^\]/]+\]|.*\.ko(?:\.[gx]z|\.zst)?")
 _USER_SPACE_END: Final = 1 << 63
+_VERSION: Final = re.compile(r"@@?[A-Za-z][\w.]*")
+"""Of the library that a symbol came with: `clock_gettime@@GLIBC_2.17`."""
+_NAMELESS: Final = frozenset({"", "[unknown]"})
 
 
 @dataclass(frozen=True)
 class PerfSamples:
-    """Per pid, its stacks and the name of its main thread (else of any); `events` is what made the samples."""
+    """What one recording holds.
+
+    Attributes:
+        stacks: per pid, its stacks, but for those in `unwound`.
+        unwound: per pid, the stacks of the event whose name ends in `BY_COPY`.
+        names: per pid, the name of its main thread, else of any.
+        events: what made the samples.
+        unnamed: per pid, addresses in code of a JIT compiler that perf had no name for.
+    """
 
     stacks: dict[int, dict[str, int]] = field(default_factory=dict)
+    unwound: dict[int, dict[str, int]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
+    unnamed: dict[int, set[int]] = field(default_factory=dict)
 
 
 class BadScript(ValueError):
@@ -39,13 +57,15 @@ class BadScript(ValueError):
         self.line_number = line_number
 
 
-def read(lines: Iterable[str]) -> PerfSamples:
+def read(lines: Iterable[str], compiled: Mapping[int, Mapping[int, str]] | None = None) -> PerfSamples:
     """Stacks by pid, without samples of the idle task or of processes that perf has no number for.
+
+    `compiled` names, by pid and address, what a JIT compiler made and perf has no name for.
 
     Raises:
         BadScript: a line is neither a head, a frame, a comment nor blank.
     """
-    reader = _Reader()
+    reader = _Reader(compiled or {})
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip("\r\n")
         if not line.strip():
@@ -59,8 +79,10 @@ def read(lines: Iterable[str]) -> PerfSamples:
 class _Reader:
     """The sample being read, and those that were."""
 
-    def __init__(self) -> None:
+    def __init__(self, compiled: Mapping[int, Mapping[int, str]]) -> None:
         self.samples = PerfSamples()
+        self._compiled = compiled
+        self._into = self.samples.stacks
         self._main_threads: set[int] = set()
         self._pid = IDLE
         self._frames: list[str] | None = None
@@ -68,7 +90,7 @@ class _Reader:
     def take(self, line: str) -> bool:
         """A head or a frame; whether it was one."""
         if self._frames is not None and (found := _FRAME.fullmatch(line) or _FALLBACK.fullmatch(line)):
-            name = _name(found["address"], found["symbol"], found["object"])
+            name = self._name(found["address"], found["symbol"], found["object"])
             if not (name.startswith("[") and self._frames and self._frames[-1] == name):
                 self._frames.append(name)
             return True
@@ -77,7 +99,10 @@ class _Reader:
             return False
         self.close()
         self._pid, self._frames = int(head["pid"]), []
-        self.samples.events.add(head["event"])
+        event, _, modifiers = head["event"].partition(":")
+        self._into = self.samples.unwound if event.endswith(BY_COPY) else self.samples.stacks
+        plain = event.removesuffix(BY_COPY).removesuffix(BY_POINTER)
+        self.samples.events.add(f"{plain}:{modifiers}" if modifiers else plain)
         if head["pid"] == head["tid"]:
             self._main_threads.add(self._pid)
             self.samples.names[self._pid] = head["comm"]
@@ -88,19 +113,32 @@ class _Reader:
     def close(self) -> None:
         """The sample is complete, if there is one."""
         if self._frames is not None and self._pid > IDLE:
-            stacks = self.samples.stacks.setdefault(self._pid, {})
+            stacks = self._into.setdefault(self._pid, {})
             stack = SEPARATOR.join(reversed(self._frames)) or "[unknown]"
             stacks[stack] = stacks.get(stack, 0) + 1
         self._frames = None
+
+    def _name(self, address: str, symbol: str, mapped: str) -> str:
+        if not jit.is_map(mapped):
+            return _name(address, symbol, mapped)
+        if symbol in _NAMELESS:
+            place = int(address, 16)
+            known = self._compiled.get(self._pid, {}).get(place)
+            if known is None:
+                self.samples.unnamed.setdefault(self._pid, set()).add(place)
+                return "[jit]"
+            symbol = known
+        return jit.readable(symbol)
 
 
 def _name(address: str, symbol: str, mapped: str) -> str:
     """`function (library.so)`, `function_[k]` in the kernel; the object alone where no symbol is known."""
     in_kernel = bool(_KERNEL.fullmatch(mapped) or _MODULE.fullmatch(mapped)) or int(address, 16) >= _USER_SPACE_END
-    known = symbol not in {"", "[unknown]"}
+    known = symbol not in _NAMELESS
     if in_kernel:
         return frame(f"{symbol if known else '[unknown]'}_[k]")
     where = mapped.removesuffix(" (deleted)").rpartition("/")[2] or mapped
     if known:
+        symbol = _VERSION.sub("", symbol)
         return frame(f"{symbol} ({where})") if where != "[unknown]" else frame(symbol)
     return frame(f"[{where.strip('[]')}]")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from agent.capture import Profile, capture
+from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from agent.profilers.base import Profiler, RunRequest
 from protocol.commands import ProfilingMode
 from tests.support.processes import ROOT, eventually
@@ -21,9 +22,9 @@ TARGETS = ROOT / "tests" / "targets"
 
 
 @contextlib.contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(*command: str, user: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A program, running and past its start-up; killed on the way out."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user)
     try:
         eventually(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) > 0.1, what="the target's start")
         yield process
@@ -61,14 +62,35 @@ def hashing() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     return running("sha256sum", "/dev/zero")
 
 
-def built(folder: Path) -> Path:
-    """The C target, compiled with frame pointers."""
-    program = folder / "hot"
+@contextlib.contextmanager
+def short_lived(folder: Path) -> Iterator[None]:
+    """One `sha256sum` after the other, none of which lasts."""
+    zeros = folder / "zeros"
+    with zeros.open("wb") as file:
+        file.truncate(8 * 2**20)
+    process = subprocess.Popen(["sh", "-c", 'while :; do sha256sum "$0" >/dev/null; done', str(zeros)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def built(folder: Path, *, name: str = "hot", frame_pointers: bool = True) -> Path:
+    """The C target, compiled with frame pointers or without."""
+    program = folder / name
     compiler = shutil.which("gcc")
     assert compiler is not None, "the test that needs it skips without"
-    options = ["-O1", "-g", "-fno-omit-frame-pointer", "-o", str(program)]
-    subprocess.run([compiler, *options, str(TARGETS / "hot.c")], check=True, timeout=60)
+    pointers = "-fno-omit-frame-pointer" if frame_pointers else "-fomit-frame-pointer"
+    subprocess.run(
+        [compiler, "-O1", "-g", pointers, "-o", str(program), str(TARGETS / "hot.c")], check=True, timeout=60
+    )
     return program
+
+
+def hot_node(*options: str, user: int | None = None) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """The Node target, as another user if need be."""
+    return running("node", *options, str(TARGETS / "hot.js"), user=user)
 
 
 class Run:
@@ -83,6 +105,7 @@ class Run:
         hz: int = 99,
         mode: ProfilingMode = "cpu",
         exclude: Sequence[int] = (),
+        configs: ProfilerConfigs = NO_CONFIGS,
         profilers: Sequence[Profiler] | None = None,
     ) -> None:
         self.stop = asyncio.Event()
@@ -96,6 +119,7 @@ class Run:
             mode=mode,
             pids=None if pids is None else frozenset(pids),
             exclude_pids=frozenset(exclude),
+            configs=configs,
         )
         self.task = asyncio.create_task(
             capture(request, work_dir=work_dir, stop=self.stop, on_start=self._note_start, profilers=profilers)
@@ -134,14 +158,16 @@ async def stopped_early(work_dir: Path, pid: int) -> tuple[float, Profile]:
         return time.monotonic() - asked, profile
 
 
-def share_of(profile: Profile, function: str) -> float:
-    """Which part of all samples has the function on its stack."""
+def share_of(profile: Profile, function: str, *, under: str | None = None) -> float:
+    """Which part of all samples has the function on its stack: of those whose root is `under`, where that is given."""
+    stacks = {
+        stack: count for stack, count in profile.stacks.items() if under is None or stack.partition(";")[0] == under
+    }
+    total = sum(stacks.values())
     hits = sum(
-        count
-        for stack, count in profile.stacks.items()
-        if any(frame.startswith(f"{function} (") for frame in stack.split(";"))
+        count for stack, count in stacks.items() if any(frame.startswith(f"{function} (") for frame in stack.split(";"))
     )
-    return hits / profile.samples if profile.samples else 0.0
+    return hits / total if total else 0.0
 
 
 def profilers_of_this_process() -> list[str]:

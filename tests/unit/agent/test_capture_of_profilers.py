@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.capture import PERF_BOUNDS
 from agent.processes import Process
+from agent.profiler_configs import ProfilerConfigs
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.stacks.combine import ATTACH_FAILED
 from protocol.commands import ProfilingMode
@@ -126,9 +128,9 @@ async def test_when_every_target_fails_the_run_fails_with_each_reason(pid: int, 
 
 
 async def test_a_profiler_that_breaks_is_told_and_the_others_go_on(pid: int, tmp_path: Path) -> None:
-    broken = Scripted(ZeroDivisionError("oops"), name="broken")
+    broken = Scripted(ZeroDivisionError("oops"), name="broken", scope="host")
     good = Scripted(Result(stacks={pid: {"f": 1}}))
-    profile = await Run(tmp_path, pids=[pid], profilers=[broken, good]).profile()
+    profile = await Run(tmp_path, pids=None, profilers=[broken, good]).profile()
     assert profile.error is None
     assert profile.samples == 1
     assert any("broken broke: ZeroDivisionError('oops')" in warning for warning in profile.warnings)
@@ -223,3 +225,64 @@ async def test_a_work_directory_that_cannot_be_made_is_an_error_not_an_exception
     profile = await Run(tmp_path / "file" / "work", pids=[pid], profilers=[Scripted(Result())]).profile()
     assert profile.error is not None
     assert profile.error.startswith("cannot write to the agent's work directory")
+
+
+async def test_a_process_that_two_profilers_understand_goes_to_the_first(pid: int, tmp_path: Path) -> None:
+    first, second = Scripted(Result(stacks={pid: {"f": 3}})), Scripted(Result(stacks={pid: {"g": 5}}), name="second")
+    profile = await Run(tmp_path, pids=[pid], profilers=[first, second]).profile()
+    assert (profile.stacks, second.asked) == ({"sleep;f": 3}, [])
+
+
+async def test_a_profiler_that_is_switched_off_is_not_run_and_the_next_one_has_its_processes(
+    pid: int, tmp_path: Path
+) -> None:
+    off, host = Scripted(Result()), Scripted(Result(stacks={pid: {"main": 2}}), name="host", scope="host")
+    configs = ProfilerConfigs(disabled=frozenset({"scripted"}))
+    profile = await Run(tmp_path, pids=[pid], configs=configs, profilers=[off, host]).profile()
+    assert (profile.stacks, profile.warnings, off.asked) == ({"sleep;main": 2}, [], [])
+    none = await Run(tmp_path, pids=[pid], configs=configs, profilers=[off]).profile()
+    assert none.error == "every profiler that does mode 'cpu' is disabled by the command"
+
+
+async def test_what_the_command_says_of_profilers_and_cannot_be_followed_is_in_the_warnings(
+    pid: int, tmp_path: Path
+) -> None:
+    configs = ProfilerConfigs(enabled=frozenset({"theirs"}), not_understood=("perf is not understood",))
+    scripted = Scripted(Result(stacks={pid: {"f": 1}}))
+    profile = await Run(tmp_path, pids=[pid], configs=configs, profilers=[scripted]).profile()
+    assert profile.error is None
+    assert profile.warnings == ["perf is not understood", "profiler_configs: this agent has no profiler 'theirs'"]
+
+
+async def test_the_settings_of_java_can_make_a_run_one_of_allocations(pid: int, tmp_path: Path) -> None:
+    bytes_of = Result(stacks={pid: {"f": 4096}}, unit="bytes")
+    scripted = Scripted(bytes_of, modes=frozenset({"allocation"}))
+    profile = await Run(
+        tmp_path, pids=[pid], configs=ProfilerConfigs(mode="allocation"), profilers=[scripted]
+    ).profile()
+    assert (profile.stacks, profile.unit) == ({"sleep;f": 4096}, "bytes")
+
+
+async def test_a_crowded_host_is_not_put_under_perf_that_is_restricted(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PERF_BOUNDS, "restricted", 0)
+    perf, runtime = Scripted(Result(), name="perf", scope="host"), Scripted(Result(stacks={pid: {"f": 1}}))
+    configs = ProfilerConfigs(perf_bound="restricted")
+    profile = await Run(tmp_path, pids=None, configs=configs, profilers=[runtime, perf]).profile()
+    assert perf.asked == []
+    assert profile.error is None
+    assert any("perf was not run: the host has" in warning for warning in profile.warnings)
+
+
+async def test_a_profiler_that_is_not_there_is_missed_only_where_it_had_something_to_do(
+    pid: int, tmp_path: Path
+) -> None:
+    good = Scripted(Result(stacks={pid: {"f": 1}}))
+    absent = Scripted(Result(), name="absent", missing="rbspy is not installed", matches=False)
+    profile = await Run(tmp_path, pids=None, profilers=[good, absent]).profile()
+    assert profile.warnings == []
+    wanted = Scripted(Result(), name="wanted", missing="rbspy is not installed")
+    host = Scripted(Result(stacks={pid: {"f": 1}}), name="host", scope="host")
+    profile = await Run(tmp_path, pids=None, profilers=[wanted, host]).profile()
+    assert profile.warnings == ["rbspy is not installed"]

@@ -5,27 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.processes import NoSuchTarget, ProcessTable, busiest, is_alive, is_python, names_of
-
-
-@pytest.mark.parametrize(
-    ("executable", "mapped", "python"),
-    [
-        ("/usr/bin/python3.11", [], True),
-        ("/usr/bin/python", [], True),
-        ("/opt/py/bin/python3.13t (deleted)", [], True),
-        ("/usr/sbin/uwsgi", ["/lib/libc.so.6", "/usr/lib/libpython3.11.so.1.0"], True),
-        ("/opt/app/web", ["/tmp/_MEI1/libpython3.12.so"], True),
-        ("/usr/bin/pythonize-logs", [], False),
-        ("/usr/bin/node", ["/usr/lib/libc.so.6"], False),
-        ("/usr/bin/vim", ["/usr/share/python3/python3.vim"], False),
-        ("/usr/bin/gdb", ["/usr/lib/python3/dist-packages/x.py"], False),
-    ],
-)
-def test_python_is_known_by_its_executable_or_by_the_library_it_maps(
-    executable: str, mapped: list[str], *, python: bool
-) -> None:
-    assert is_python(executable, mapped) is python
+from agent.processes import NoSuchTarget, ProcessTable, busiest, is_alive, names_of
 
 
 def test_this_process_is_found_as_python() -> None:

@@ -41,7 +41,7 @@ def test_samples_become_stacks_by_pid_root_first() -> None:
             "main (web);std::function<void (int)>::operator()(int) (libcore.so);ext4_read_[k];do_syscall_64_[k]": 1,
             "main (web)": 1,
         },
-        77: {"a:b (node);__vdso_gettimeofday ([vdso]);[unknown];[perf-77.map]": 1},
+        77: {"a:b (node);__vdso_gettimeofday ([vdso]);[unknown];[jit]": 1},
         78: {"[unknown]": 1},
     }
 
@@ -71,3 +71,36 @@ def test_a_line_that_perf_would_not_print_is_named_by_its_number() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert read([]).stacks == {}
+
+
+PAIR = """\
+shop 40/40 cpu-clock_fp:u: 
+\t 10 total (/opt/shop)
+\t 20 [unknown] ([unknown])
+
+shop 40/40 cpu-clock_dwarf:u: 
+\t 10 total (/opt/shop)
+\t 20 clock_gettime@@GLIBC_2.17 (/usr/lib/libc.so.6)
+\t 30 main (/opt/shop)
+"""  # noqa: W291 -- as above
+
+
+def test_two_kinds_of_samples_in_one_recording_are_told_apart() -> None:
+    samples = read(PAIR.splitlines())
+    assert samples.stacks == {40: {"[unknown];total (shop)": 1}}
+    assert samples.unwound == {40: {"main (shop);clock_gettime (libc.so.6);total (shop)": 1}}
+    assert samples.events == {"cpu-clock:u"}
+
+
+def test_code_of_a_jit_compiler_is_named_by_perf_or_by_what_is_known_of_its_address() -> None:
+    script = """\
+node 77/78 cpu-clock: 
+\t 1000 [unknown] (/tmp/perf-77.map)
+\t 1040 [unknown] (/tmp/perf-77.map)
+\t 2000 JS:*sum /srv/app/sums.js:3:17 (/tmp/perf-77.map)
+"""  # noqa: W291 -- as above
+    unnamed = read(script.splitlines())
+    assert unnamed.stacks == {77: {"sum (sums.js:3);[jit]": 1}}
+    assert unnamed.unnamed == {77: {0x1000, 0x1040}}
+    named = read(script.splitlines(), {77: {0x1000: "JS:~add /srv/app/sums.js:1:1"}, 78: {0x1040: "another's"}})
+    assert named.stacks == {77: {"sum (sums.js:3);[jit];add (sums.js:1)": 1}}
