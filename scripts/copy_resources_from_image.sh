@@ -24,8 +24,8 @@ from_image() {
 from_index() {
   # The version and the hashes of requirements.txt, and nothing else of it.
   awk '/^py-spy==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.txt >"$fresh/requirements.txt"
-  python3 -m pip --disable-pip-version-check --no-input install --quiet --no-deps --only-binary :all: --require-hashes \
-    --target "$fresh/package" -r "$fresh/requirements.txt"
+  python3 -m pip --disable-pip-version-check --no-input install --quiet --root-user-action ignore --no-deps --only-binary :all: \
+    --require-hashes --target "$fresh/package" -r "$fresh/requirements.txt"
   mv "$fresh/package/bin/py-spy" "$fresh/py-spy"
   echo "py-spy: from the package index (there is no Docker engine with an image named $image)"
 }

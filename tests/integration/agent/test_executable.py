@@ -12,8 +12,8 @@ from agent import frozen
 from tests.support.agents import alive, busy_python, command_line, offspring
 from tests.support.executable import executable
 from tests.support.fake_server import TOKEN, FakeServer, start
-from tests.support.needs import needs, needs_root
 from tests.support.processes import Role, eventually
+from tests.support.tools import needs, needs_root
 
 pytestmark = [pytest.mark.timeout(400), needs("objcopy")]
 
