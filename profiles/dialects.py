@@ -16,7 +16,7 @@ class Labelled(NamedTuple):
 
     labels: Labels
     stack: str
-    count: int
+    samples: int
 
 
 def is_ours(header: Mapping[str, Any]) -> bool:

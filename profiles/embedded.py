@@ -7,17 +7,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any, Final
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final
 
 from profiles.objects import Objects
 from profiles.questions import Selection, StoredProfile
 from profiles.shelves import SAMPLES, STACKS, hours_between, path_of, place_of
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 MEMORY: Final = "1GB"
 """What one question may take; beyond, DuckDB works on disk."""
 THREADS: Final = 2
+SETTINGS: Final[dict[str, Any]] = {
+    "memory_limit": MEMORY, "threads": THREADS,
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False,  # nothing is fetched from anywhere
+}  # fmt: skip
 COLUMNS: Final = {"request_id": "request_ids"}
 """Filter -> its column, where that has another name."""
 
@@ -110,13 +115,10 @@ class Embedded:
         ]
 
     @contextmanager
-    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        # Nothing is fetched: extensions would be, by themselves.
-        settings = {
-            "memory_limit": MEMORY, "threads": THREADS, "TimeZone": "UTC", "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }  # fmt: skip
-        connection = duckdb.connect(config={name: value for name, value in settings.items() if name != "TimeZone"})
+    def _connected(self) -> Iterator["DuckDBPyConnection"]:
+        import duckdb  # noqa: PLC0415 - for who asks: a process that is never asked does not load it
+
+        connection = duckdb.connect(config=SETTINGS)
         try:
             if self._objects.folder is None:
                 connection.register_filesystem(self._objects.fs)

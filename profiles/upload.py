@@ -18,6 +18,7 @@ AHEAD: Final = timedelta(days=1)
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST: Final = timedelta(days=2)
 MOST_REQUESTS: Final = 100
+MOST_HZ: Final = 1_000_000
 
 
 class AgentUpload(BaseModel):
@@ -66,9 +67,7 @@ def read_json(content: bytes, *, tenant: str, service: str, now: datetime) -> Up
     return _upload(body.profile, HostKey(tenant, service, body.hostname), started_at, ended_at, content)
 
 
-def read_collapsed(
-    content: bytes, host: HostKey, *, started_at: datetime, ended_at: datetime, now: datetime
-) -> Upload:
+def read_collapsed(content: bytes, host: HostKey, *, started_at: datetime, ended_at: datetime, now: datetime) -> Upload:
     """Read a plain collapsed file, unzipped; what its first line does not say has been said beside it.
 
     Raises:
@@ -111,7 +110,7 @@ def _facts(
         request_ids=tuple(filter(None, map(text_of, requests[:MOST_REQUESTS]))) if isinstance(requests, list) else (),
         capture_id=text_of(header.get("capture_id")),
         mode=text_of(header.get("profiling_mode")) or text_of(metadata.get("profiling_mode")) or "cpu",
-        frequency_hz=frequency if isinstance(frequency, int) and 0 < frequency <= 1_000_000 else 0,
+        frequency_hz=frequency if isinstance(frequency, int) and 0 < frequency <= MOST_HZ else 0,
         agent_version=text_of(header.get("agent_version")) or text_of(metadata.get("agent_version")),
     )
 

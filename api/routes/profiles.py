@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from api.dependencies import CallerDep, StudioDep, UploaderDep
 from api.documented import problems
@@ -31,8 +31,10 @@ COLLAPSED: Final = "text/plain"
 JSON: Final = "application/json"
 
 
+_NAME: Final = TypeAdapter[str](Name)
 Answer = TypeVar("Answer")
-Chosen = Annotated[list[Annotated[str, Query(min_length=1, max_length=256)]] | None, Query(max_length=100, description="Only these; may be given several times")]
+Value = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Chosen = Annotated[list[Value] | None, Query(max_length=100, description="Only these; may be said several times")]
 
 
 class Uploaded(BaseModel):
@@ -110,10 +112,7 @@ async def upload(
     It is stored before it is acknowledged, and in merged flame graphs a moment later. Sent again it is one profile.
     """
     require(caller, [TokenKind.AGENT])
-    named = call.headers.get("gprofiler-service-name") or service
-    if named is None:
-        why = "say it in the header GPROFILER-SERVICE-NAME or in the query"
-        raise invalid(more=[FieldFault(field="service", message=why, code="missing")])
+    named = _service_of(call, service)
     require_service(caller, named, field="service")
     is_zipped = _is_zipped(call)
     if _kind(call) == JSON:
@@ -133,6 +132,18 @@ async def upload(
         samples=sum(taken.collapsed.stacks.values()),
         bad_lines=taken.collapsed.bad_lines,
     )
+
+
+def _service_of(call: Request, service: str | None) -> str:
+    said = call.headers.get("gprofiler-service-name") or service
+    if said is None:
+        why = "say it in the header GPROFILER-SERVICE-NAME or in the query"
+        raise invalid(more=[FieldFault(field="service", message=why, code="missing")])
+    try:
+        return _NAME.validate_python(said)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise invalid([{**fault, "loc": ("service",)} for fault in faults]) from None
 
 
 def _kind(call: Request) -> str:
@@ -160,11 +171,11 @@ def _selection(
     start: Annotated[datetime, Query(description="Profiles that began then or later (UTC where no offset is said)")],
     end: Annotated[datetime, Query(description="And before then")],
     profile_id: Chosen = None,
-    host: Chosen = None,
+    hostname: Chosen = None,
     command_id: Chosen = None,
     request_id: Chosen = None,
     capture_id: Chosen = None,
-    mode: Chosen = None,
+    profiling_mode: Chosen = None,
     process: Chosen = None,
     container: Chosen = None,
     pod: Chosen = None,
@@ -182,8 +193,8 @@ def _selection(
         why = f"must be later than start, by {LONGEST.days} days at most"
         raise invalid(more=[FieldFault(field="end", message=why, code="bad_time")])
     given = {
-        "profile_id": profile_id, "host": host, "command_id": command_id, "request_id": request_id,
-        "capture_id": capture_id, "mode": mode, "process": process, "container": container, "pod": pod,
+        "profile_id": profile_id, "host": hostname, "command_id": command_id, "request_id": request_id,
+        "capture_id": capture_id, "mode": profiling_mode, "process": process, "container": container, "pod": pod,
         "runtime": runtime,
     }  # fmt: skip
     where = {name: values for name, values in given.items() if values is not None}
