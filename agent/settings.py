@@ -8,6 +8,7 @@ from agent.flags.output import Output
 from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
+from agent.flags.upload import Upload
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class AgentSettings:
     on_host: OnHost
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
+    upload: Upload = field(default_factory=Upload)
     tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ class StateDir:
         self.ledger = path / "ledger.jsonl"
         self.work = path / "work"
         self.profiles = path / "profiles"
+        self.spool = path / "spool"
         self.lock = path / "lock"
         self.heartbeat_log = path / "gprofiler-heartbeat.log"
 
