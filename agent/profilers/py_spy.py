@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +96,7 @@ class PySpy:
             skipped=frozenset(target.pid for target in targets) - seen.keys(),
             warnings=[*warnings, *(text for one in seen.values() for text in one.warnings)],
             event=EVENT,
+            version=_version(binary),
         )
 
     def _find(self) -> Path | None:
@@ -105,6 +107,14 @@ class PySpy:
             return beside
         found = shutil.which("py-spy")
         return Path(found).absolute() if found else None
+
+
+def _version(binary: Path) -> str | None:
+    """Of the package that the program came with; another one is not asked, as starting it takes a while."""
+    try:
+        return metadata.version("py-spy") if binary.parent == Path(sys.executable).parent else None
+    except metadata.PackageNotFoundError:
+        return None
 
 
 async def _sample(
