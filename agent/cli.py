@@ -55,7 +55,12 @@ def _local_settings(given: Given) -> LocalSettings:
         if not given["upload_results"]:
             raise click.UsageError("Say where the profile goes: --output-dir DIR. (Or --enable-heartbeat-server.)")
         notices = (*notices, f"no --output-dir: profiles go to {state.profiles}")
+    uploads = upload.read(given)
     return LocalSettings(
+        upload=uploads,
+        server=server.read(given) if uploads.address is not None else None,
+        on_host=on_host.read(given) if uploads.address is not None else None,
+        tls=tls.read(given),
         profiling=profiling.read(given),
         output=output.read(given, otherwise=state.profiles),
         logs=logs.read(given),

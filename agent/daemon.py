@@ -6,7 +6,7 @@ import os
 import signal
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -20,17 +20,17 @@ from agent.capabilities import capabilities
 from agent.capture import capture, installed
 from agent.conductor import Conductor
 from agent.courier import Courier
-from agent.credentials import BadToken, Secret, is_exposed, read_token_file
+from agent.credentials import BadToken, Secret, is_exposed
 from agent.enrolment import OwnCredential, enrol
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, host_id, ip_address
 from agent.ledger import Ledger
 from agent.lookout import Lookout
 from agent.output import save
-from agent.parcel import Sender
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
+from agent.sending import sender, token_source, transport_to
 from agent.settings import AgentSettings
 from agent.spool import Spool
 from agent.state_dir import StateDir, StateDirUnusable
@@ -247,15 +247,8 @@ class _Daemon:
 
     def _transport_to(self, address: str) -> Transport:
         settings = self._settings
-        return Transport(
-            address,
-            token=self._token_source(_token_source(settings)),
-            user_agent=f"gprofiler/{agent_version()}",
-            ca_bundle=settings.tls.ca_bundle,
-            client_cert=settings.tls.client_cert,
-            client_key=settings.tls.client_key,
-            send_timeout=settings.server.send_timeout,
-        )
+        token = self._token_source(token_source(settings.server))
+        return transport_to(address, settings.server, settings.tls, token=token)
 
     def _uploader_into(self, state: StateDir) -> tuple[Transport, Uploader | None]:
         """Who uploads, and by what: profiles may go to another server than heartbeats."""
@@ -264,17 +257,12 @@ class _Daemon:
         if address is None:
             return self._transport, None
         transport = self._transport if address == settings.server.address else self._transport_to(address)
-        sender = Sender(
-            hostname=settings.on_host.hostname,
-            service_name=settings.server.service_name,
-            agent_version=agent_version(),
-            spawned_at=datetime.now(UTC),
-        )
         try:
             spool = Spool(state.spool, settings.upload.limits)
         except OSError as error:
             raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
-        return transport, Uploader(transport, spool, sender, cap=settings.server.interval, stopping=self._stopping)
+        who = sender(settings.on_host.hostname, settings.server)
+        return transport, Uploader(transport, spool, who, cap=settings.server.interval, stopping=self._stopping)
 
     async def _identify(self) -> Identity:
         return Identity(
@@ -288,21 +276,3 @@ class _Daemon:
 
 async def _probe() -> dict[str, Any]:
     return await asyncio.to_thread(lambda: capabilities(installed()))
-
-
-def _token_source(settings: AgentSettings) -> Callable[[], Secret | None]:
-    """The token, read anew from its file for each call, so that a renewed one is used without a restart."""
-    path = settings.server.token_file
-    if path is None:
-        return lambda: settings.server.token
-    last = settings.server.token
-
-    def read() -> Secret | None:
-        nonlocal last
-        try:
-            last = read_token_file(path)
-        except BadToken as error:
-            log.warning("the last good token is used", reason=str(error))
-        return last
-
-    return read

@@ -31,6 +31,7 @@ class StateDir:
         self.work = path / "work"
         self.profiles = path / "profiles"
         self.spool = path / "spool"
+        self.spool_local = path / "spool-local"
         self.lock = path / "lock"
         self.heartbeat_log = path / "gprofiler-heartbeat.log"
 

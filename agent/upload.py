@@ -11,8 +11,8 @@ from structlog.typing import FilteringBoundLogger
 from agent import outbox, parcel
 from agent.backoff import retrying
 from agent.capture import Profile
-from agent.output import metadata
 from agent.parcel import Sender
+from agent.profile_facts import metadata
 from agent.spool import Spool
 from agent.stacks import collapsed
 from agent.transport import Refused, TransportError
@@ -96,6 +96,11 @@ class Uploader:
         """What was lost or refused since this was asked last; nothing, where the server takes no profiles at all."""
         news = self._spool.news()
         return () if self._unwanted else news
+
+    def left(self) -> str | None:
+        """What waits, for people to read; None when nothing does."""
+        count = len(self._spool.waiting())
+        return None if count == 0 else "1 profile is" if count == 1 else f"{count} profiles are"
 
     def facts(self) -> dict[str, Any]:
         """What the server is told of the spool with the capabilities."""

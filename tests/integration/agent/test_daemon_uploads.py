@@ -10,7 +10,7 @@ import pytest
 
 from agent.stacks import collapsed
 from agent.transport import UPLOAD_PATH
-from tests.support.agents import busy_python, log_lines, running_agent
+from tests.support.agents import GPROFILER, busy_python, log_lines, running_agent
 from tests.support.fake_server import TOKEN, FakeServer, start, stop
 from tests.support.processes import eventually
 
@@ -62,6 +62,21 @@ def test_a_refused_profile_is_put_aside_and_the_completion_says_so(tmp_path: Pat
         assert len(list((tmp_path / "state" / "spool" / "refused").iterdir())) == 1
         server.offer("c2", start(pids=pids, duration=1))
         assert "error_message" not in server.completion("c2")
+
+
+def test_a_run_without_heartbeats_uploads_as_well(tmp_path: Path) -> None:
+    with FakeServer() as server, busy_python() as pids:
+        argv = [
+            GPROFILER, "-u", "--server-host", server.url, "--service-name", "web", "--hostname", "web-01", "-d", "1",
+            "-o", str(tmp_path / "profiles"), "--pids", str(pids[0]), "--state-dir", str(tmp_path / "state"),
+        ]  # fmt: skip
+        done = subprocess.run(
+            argv, env={**os.environ, "GPROFILER_TOKEN": TOKEN}, check=False, capture_output=True, text=True, timeout=60
+        )
+        (upload,) = server.uploads
+    assert (done.returncode, done.stderr) == (0, "")
+    assert upload.body["hostname"] == "web-01"
+    assert list((tmp_path / "state" / "spool-local").glob("*.json.gz")) == []
 
 
 @pytest.fixture
