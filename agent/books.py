@@ -56,10 +56,14 @@ class Books:
         """Completions to send, in the order the commands came."""
         return [*outbox.unsent(self.history), *self._again.values()]
 
-    def close_the_past(self) -> None:
-        """At start: what an earlier process began is not run again; say how it ended."""
+    def close_the_past(self, left_by: Callable[[str], reports.Ending | None] = lambda _: None) -> None:
+        """At start: what an earlier process began is not run again; say how it ended.
+
+        Args:
+            left_by: how a command's run ended, by the profiles that it had saved; None when it had saved none.
+        """
         for held in self.history.unfinished():
-            completion = self._of_the_past(held)
+            completion = self._of_the_past(held, left_by)
             log.warning("command of an earlier process closed", command_id=held.command_id, status=completion.status)
             self._write(Finished(command_id=held.command_id, completion=completion))
         self.acks = Acks.after_restart(self.history)
@@ -139,11 +143,14 @@ class Books:
         if self._again.pop(command_id, None) is None:
             self._write(Settled(command_id=command_id, dropped=dropped))
 
-    def _of_the_past(self, held: Held) -> Completion:
+    def _of_the_past(self, held: Held, left_by: Callable[[str], reports.Ending | None]) -> Completion:
         if held.kind == "stop":
             # Profilers die with their agent: what was to be stopped is.
             now = datetime.now(UTC)
             return reports.of_stop(held.command_id, self._reporter, seconds=0, began=now, ended=now)
+        ending = left_by(held.command_id)
+        if ending is not None:
+            return reports.of_run(held.command_id, ending, self._reporter)
         begun = held.stage is Stage.STARTED
         reason = reports.RESTARTED_WHILE_RUNNING if begun else reports.RESTARTED_BEFORE
         return reports.of_failure(held.command_id, reason, self._reporter)

@@ -7,12 +7,13 @@ import signal
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from agent import logs
+from agent import logs, remains
 from agent.addresses import sends_in_clear
 from agent.books import Books
 from agent.capabilities import capabilities
@@ -63,6 +64,7 @@ def serve(settings: AgentSettings) -> int:
             _say_once(settings)
             try:
                 settings.output.directory.mkdir(parents=True, exist_ok=True)
+                remains.sweep(settings.output.directory)
                 ledger = Ledger(state.ledger)
             except OSError as error:
                 raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
@@ -155,7 +157,7 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         async with contextlib.aclosing(self._transport):
-            self._books.close_the_past()
+            self._books.close_the_past(partial(remains.left_by, self._settings.output.directory))
             await self._enrol()
             roles = [
                 asyncio.create_task(role, name=name)

@@ -21,10 +21,18 @@ def name_of(started_at: datetime, command_id: str) -> str:
 
     No separators, nothing unprintable, and still another name for each id.
     """
-    safe = _UNSAFE.sub("_", command_id)[:_MAX_NAME]
-    if safe != command_id:
-        safe = f"{safe}-{hashlib.sha256(command_id.encode(errors='surrogatepass')).hexdigest()[:12]}"
-    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe}"
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_safe(command_id)}"
+
+
+def profiles_of(directory: Path, command_id: str) -> list[Path]:
+    """The files of a command's profiles, in no order; none where the directory cannot be read."""
+    safe = _safe(command_id)
+    try:
+        files = [*directory.iterdir()]
+    except OSError:
+        return []
+    ours = ((path, _OURS.fullmatch(path.name)) for path in files)
+    return [path for path, name in ours if name is not None and name[1].partition("Z-")[2] == safe]
 
 
 def trim(directory: Path, *, keep: int) -> None:
@@ -37,3 +45,10 @@ def trim(directory: Path, *, keep: int) -> None:
         for path in files[name]:
             path.unlink(missing_ok=True)
         log.info("old profile deleted to make room", profile=name)
+
+
+def _safe(command_id: str) -> str:
+    safe = _UNSAFE.sub("_", command_id)[:_MAX_NAME]
+    if safe == command_id:
+        return safe
+    return f"{safe}-{hashlib.sha256(command_id.encode(errors='surrogatepass')).hexdigest()[:12]}"

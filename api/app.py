@@ -18,7 +18,9 @@ from api.accompany import Accompany, fixed_routes
 from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
+from api.door import Door
 from api.fast_path import PATH, FastPath
+from api.fast_refusals import FastRefusals
 from api.routes import (
     audit,
     bulk_requests,
@@ -108,7 +110,9 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
         app.include_router(routes.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(SlashedNames)
-    app.put_before(FastPath)
+    refusals = FastRefusals()
+    app.door = Door(app, refusals)
+    app.put_before(partial(FastPath, refusals=refusals))
     app.straight = frozenset({PATH})
     app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app

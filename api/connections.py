@@ -6,8 +6,9 @@ with an answer that it does not read.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -30,6 +31,48 @@ WHOLE: Final = "studio.whole"
 """An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
 
 
+class _NobodyWaits:
+    def set(self) -> None:
+        """Nobody waits for more of the call."""
+
+
+NOBODY_WAITS: Final = _NobodyWaits()
+
+
+@dataclass(slots=True)
+class TurnedAway:
+    """A call that never reaches the application, and its answer. It stands where uvicorn has its own view of a call.
+
+    Attributes:
+        status: of the answer.
+        lines: its headers as they stand on the wire, each with its end of line; the body's length among them.
+        body: all of it.
+        came_at: when its headers had come, by `time.perf_counter`.
+    """
+
+    status: int
+    lines: bytes
+    body: bytes
+    came_at: float
+    response_complete: bool = False
+    keep_alive: bool = True
+    disconnected: bool = False
+    message_event: _NobodyWaits = NOBODY_WAITS
+
+
+Leave = Callable[[TurnedAway], None]
+
+
+class Door(Protocol):
+    """Who may refuse a call before it is one for the application."""
+
+    def turn_away(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | None:
+        """The refusal of a call whose headers have come; None: let it in."""
+
+    def leave(self, leave: Leave, call: TurnedAway) -> None:
+        """Have `leave` called, soon, for a call that has come to its end."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose call is all headers, or does not come to its end, or whose answer is not taken."""
 
@@ -47,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
         self._extensions: dict[str, Any] = {DISCONNECT: self._watch, WHOLE: self.answer_whole}
+        # Behind a proxy the client's address is known further in only.
+        self._door: Door | None = None if self.config.proxy_headers else getattr(self.config.app, "door", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
@@ -86,15 +131,27 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._patience is None:
             self._be_patient()
 
+    def on_headers_complete(self) -> None:
+        """Let the call in, or turn it away at the door."""
+        turned_away = self._at_the_door() if self._door is not None else None
+        if turned_away is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = turned_away  # type: ignore[assignment]  # it has what is asked of one here
+
     def on_body(self, body: bytes) -> None:
-        """The body has a bound of its own."""
+        """The body has a bound of its own; nobody reads that of a call that was turned away."""
         self._beside_the_body -= len(body)
-        super().on_body(body)
+        if not isinstance(self.cycle, TurnedAway):
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The call has arrived."""
         self._arrived()
-        super().on_message_complete()
+        if self._door is not None and isinstance(self.cycle, TurnedAway):
+            self._door.leave(self._leave, self.cycle)
+        else:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The answer waits for its client, but not for ever."""
@@ -168,6 +225,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         cycle.on_response()
         return True
+
+    def _at_the_door(self) -> TurnedAway | None:
+        """The refusal of a call that comes by itself and whose connection is to go on."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        if self.expect_100_continue or self.flow.write_paused or self.parser.get_http_version() != "1.1":
+            return None
+        if self.parser.should_upgrade() or not self.parser.should_keep_alive():
+            return None
+        assert self._door is not None
+        return self._door.turn_away(self.parser.get_method(), self.url, self.scope)
+
+    def _leave(self, call: TurnedAway) -> None:
+        """Answer a call that was turned away."""
+        if self._is_gone or self.transport.is_closing():
+            return
+        call.response_complete = True
+        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
+        default = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.write(b"".join((STATUS_LINE[call.status], *default, call.lines, end, call.body)))
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _watch(self, gone: Callable[[], None] | None) -> None:
         if gone is not None and self._is_gone:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.connections import Door
 from protocol.problems import MEDIA_TYPE, Problem
 
 WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check"})
@@ -35,6 +36,7 @@ class DocumentedApi(FastAPI):
         super().__init__(**options)
         self._before: list[Callable[[ASGIApp], ASGIApp]] = []
         self.straight: frozenset[str] = frozenset()
+        self.door: Door | None = None
 
     def put_before(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
         """Put a layer before all others, the framework's own among them: those cost a heartbeat a tenth of its time."""

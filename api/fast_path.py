@@ -6,7 +6,6 @@ alike, to the byte.
 """
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from fastapi import Request
@@ -60,10 +59,10 @@ class ToHold(NamedTuple):
 class FastPath:
     """Answers heartbeats; passes on everything else, and every heartbeat that it does not understand."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refusals: FastRefusals | None = None) -> None:
         self._app = app
         self._idle: dict[tuple[int, bool, int], Made] = {}
-        self._refusals = FastRefusals()
+        self._refusals = refusals or FastRefusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -76,8 +75,6 @@ class FastPath:
         try:
             asked = await self._beat(parts, scope, receive, read)
             if isinstance(asked, Made):
-                if asked.status != HTTPStatus.OK:
-                    await self._refusals.turn()
                 await _send(send, asked)
                 return
             interval = parts.settings.heartbeat_interval

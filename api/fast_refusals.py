@@ -4,7 +4,6 @@ The answers are those of the ordinary route, made once by the same functions. Ea
 in the metrics and for the log, as there.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -30,10 +29,6 @@ RATE_LIMITED: Final = "rate_limited"
 MOST_ANSWERS: Final = 1_024
 """Made answers that are kept: one for each second that somebody may be told to wait."""
 
-LEAVES_EVERY_SECONDS: Final = 0.002
-"""Refusals go out together, so often: one by one, each wakes somebody up to read it, which takes the system longer than
-all else about it; and it is soon enough for who sends them one after the other."""
-
 
 class Made(NamedTuple):
     """An answer as it goes out. `lines`: its headers as they stand on the wire."""
@@ -55,24 +50,8 @@ class FastRefusals:
     """Refuses whom nobody knows, and who asks too much."""
 
     def __init__(self) -> None:
-        self._leaving: list[asyncio.Future[None]] = []
         self._unknown: Made = _made(unknown())
         self._limited: dict[tuple[Lane, int], Made] = {}
-
-    async def turn(self) -> None:
-        """Wait until refusals go out next."""
-        loop = asyncio.get_running_loop()
-        if not self._leaving:
-            loop.call_later(LEAVES_EVERY_SECONDS, self._leave)
-        turn = loop.create_future()
-        self._leaving.append(turn)
-        await turn
-
-    def _leave(self) -> None:
-        leaving, self._leaving = self._leaving, []
-        for turn in leaving:
-            if not turn.done():  # its call was cancelled
-                turn.set_result(None)
 
     def unknown(self, scope: Scope, parts: Any) -> Made:
         """Refuse a token that is known to be none."""

@@ -49,13 +49,13 @@ class Tally:
 class Connection(asyncio.Protocol):
     """One agent's connection, for several hosts in turn."""
 
-    def __init__(self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event) -> None:
+    def __init__(self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event, *, owed: float) -> None:
         self._plan = plan
         self._requests = requests
         self._tally = tally
         self._over = over
         self._next = 0
-        self._owed = 0.0
+        self._owed = owed
         self._is_bad = False
         self._buffer = bytearray()
         self._sent_at = 0.0
@@ -132,7 +132,9 @@ async def measure(plan: Plan) -> dict[str, Any]:
     hosts = [heartbeat(plan, number) for number in range(max(plan.hosts, plan.connections))]
     connections = []
     for number in range(plan.connections):
-        one = partial(Connection, plan, hosts[number :: plan.connections], tally, over)
+        # Not all of them owe a bad call at the same moment: else the server would meet nothing else for a while.
+        owed = number / plan.connections
+        one = partial(Connection, plan, hosts[number :: plan.connections], tally, over, owed=owed)
         _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
         connections.append(made)
     begun = time.perf_counter()

@@ -37,6 +37,7 @@ LONGEST: Final = (
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",
+    "chaos/test_agent_kills.py",
     "e2e/test_the_main_job.py",
     "integration/broker/test_any_order_on_the_server.py",
     "integration/api/test_workers.py",

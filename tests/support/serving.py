@@ -5,15 +5,25 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.__main__ import config_of
+from api.connections import Door
+
+
+class _WithDoor:
+    def __init__(self, app: ASGIApp, door: Door | None) -> None:
+        self._app = app
+        self.door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[int]:
-    """A server with our settings, until the end of the block; gives its port."""
-    config = config_of(app, host="127.0.0.1", port=0)
+async def served(app: ASGIApp, *, door: Door | None = None, trusted_proxies: str = "") -> AsyncIterator[int]:
+    """A server with our settings, until the end of the block; gives its port. `door`: who may refuse calls before."""
+    config = config_of(_WithDoor(app, door), host="127.0.0.1", port=0, trusted_proxies=trusted_proxies)
     config.lifespan = "off"
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())

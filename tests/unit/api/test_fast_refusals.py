@@ -1,6 +1,5 @@
 """Whom the fast path turns down, it turns down as the ordinary route does: answer, audit, count and log are alike."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ import structlog
 
 from api import limits, problems, strangers
 from api.buckets import Buckets
-from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
 from api.metrics import LIMITED
 from broker.audit import Act
@@ -117,16 +115,3 @@ def test_a_flood_has_its_share_of_the_log_and_of_the_audit_trail(
         assert problems._unsaid == {"rate_limited": 7}
         assert [(act.code, act.count) for act in way.trail.acts] == [("unauthenticated", 2), ("rate_limited", 10)]
         assert all(act.last_at is not None and act.last_at >= act.at for act in way.trail.acts)
-
-
-async def test_refusals_go_out_together_and_one_whose_call_is_cancelled_holds_up_nobody() -> None:
-    refusals = FastRefusals()
-    turns = [asyncio.create_task(refusals.turn()) for _ in range(3)]
-    await asyncio.sleep(0)
-    assert not any(turn.done() for turn in turns), "not one by one"
-    turns[0].cancel()
-    async with asyncio.timeout(5):
-        await turns[1]
-        assert turns[2].done(), "with the one before it"
-        await refusals.turn()
-    assert turns[0].cancelled()
