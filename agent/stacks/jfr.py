@@ -67,6 +67,13 @@ class _Cursor:
         self.at = at
         return value
 
+    def count(self) -> int:
+        """A number of elements, each of which takes a byte at least; else a small file could claim any number."""
+        number = self.number()
+        if number > len(self.data) - self.at:
+            raise BadRecording(f"a list of {number} where {len(self.data) - self.at} bytes are left")
+        return number
+
     def byte(self) -> int:
         self.at += 1
         return self.data[self.at - 1]
@@ -200,7 +207,7 @@ class _Chunk:
         values = {}
         for one in kind.fields:
             read = _Cursor.number if one.refers else self._reader(one.kind)
-            values[one.name] = [read(cursor) for _ in range(cursor.number())] if one.repeats else read(cursor)
+            values[one.name] = [read(cursor) for _ in range(cursor.count())] if one.repeats else read(cursor)
         return values
 
     def _reader(self, number: int) -> _Reader:
