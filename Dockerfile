@@ -13,6 +13,7 @@ COPY broker broker
 COPY api api
 COPY workers workers
 COPY agent agent
+COPY gprofiler gprofiler
 COPY cli cli
 RUN uv sync --frozen --no-editable --extra ${EXTRA}
 

@@ -258,17 +258,20 @@ def sync(uv: str, extras: Sequence[str], environment: dict[str, str], *, reinsta
     run_uv(command, environment)
 
 
-def install_from_mirror(uv: str, extras: Sequence[str], environment: dict[str, str]) -> None:
+def install_from_mirror(
+    uv: str, extras: Sequence[str], environment: dict[str, str], *, venv: Path | None = None
+) -> None:
     """Install what `uv.lock` names, by its hashes, from the user's own index.
 
     `uv sync --frozen` always goes to the addresses in the lock file, and so past the mirror that a closed network has.
     """
+    venv = venv or VENV
     pinned = TOOLS / "pinned.txt"
     export = [uv, "export", "--frozen", "--quiet", "--no-emit-project", "--project", str(ROOT), "-o", str(pinned)]
     run_uv([*export, *(word for extra in extras for word in ("--extra", extra))], environment)
-    if not (VENV / "bin" / "python").exists():
-        run_uv([uv, "venv", "--quiet", "--clear", "--python", python(), str(VENV)], environment)
-    install = [uv, "pip", "install", "--compile-bytecode", "--python", str(VENV / "bin" / "python")]
+    if not (venv / "bin" / "python").exists():
+        run_uv([uv, "venv", "--quiet", "--clear", "--python", python(), str(venv)], environment)
+    install = [uv, "pip", "install", "--compile-bytecode", "--python", str(venv / "bin" / "python")]
     run_uv([*install, "--require-hashes", "-r", str(pinned)], environment)
     run_uv([*install, "--no-deps", "-e", str(ROOT)], environment)
 

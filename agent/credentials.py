@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agent.frozen import is_frozen
+
 TOKEN_VARIABLE: Final = "GPROFILER_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 _FLAG: Final = "--token"
 _MAX_TOKEN: Final = 4_096
@@ -100,6 +102,5 @@ def hide_token() -> None:
     if token is None:
         return
     os.environ[TOKEN_VARIABLE] = token
-    frozen = bool(getattr(sys, "frozen", False))
-    interpreter = [] if frozen else sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    interpreter = [] if is_frozen() else sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     os.execv(sys.executable, [sys.executable, *interpreter, *kept])  # noqa: S606 - the same program, no shell

@@ -26,13 +26,18 @@ class Step:
     command: Sequence[str]
 
 
-TOOLS: Final = ("tools/lint_lua.py", "tools/redis_docs.py", "examples/results_consumer.py")
+TOOLS: Final = (
+    "tools/lint_lua.py", "tools/redis_docs.py", "tools/write_requirements.py", "scripts/build_executable.py",
+    "examples/results_consumer.py",
+)  # fmt: skip
+SHELL: Final = sorted(str(script.relative_to(ROOT)) for script in (ROOT / "scripts").glob("*.sh"))
 STEPS: Final = (
     Step("format", (str(BIN / "ruff"), "format", "--check", "--quiet", ".")),
     Step("lint", (str(BIN / "ruff"), "check", "--quiet", ".")),
     Step("types", (sys.executable, "-m", "mypy", "--no-error-summary")),
     Step("types of tools", (sys.executable, "-m", "mypy", "--no-error-summary", "studio.py", *TOOLS)),
     Step("imports", (str(BIN / "lint-imports"), "--no-logo")),
+    Step("shell", (str(BIN / "shellcheck"), ".ci/run", *SHELL)),
     Step("Lua", (sys.executable, "tools/lint_lua.py")),
 )
 SIDE_BY_SIDE: Final = min(8, (os.cpu_count() or 1) + 1)

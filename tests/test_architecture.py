@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("protocol", "broker", "api", "workers", "agent", "cli")
+PACKAGES = ("protocol", "broker", "api", "workers", "agent", "gprofiler", "cli")
 CONTRACTS = {
     contract["id"]: contract
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -57,6 +57,7 @@ PLANTS: Sequence[Plant] = (
     Plant("direction", "workers.planted", "agent"),
     Plant("direction", "agent.planted", "cli"),
     Plant("direction", "cli.planted", "api"),
+    Plant("direction", "agent.planted", "gprofiler"),
     *(plant for contract in CONTRACTS if contract != "direction" for plant in plants_for_every(contract)),
 )
 
@@ -135,6 +136,7 @@ INSTALLED_FOR = {
     "protocol": (),
     "cli": (),
     "agent": ("agent",),
+    "gprofiler": ("agent",),
     "broker": ("server", "embedded", "otel"),
     "api": ("server",),
     "workers": ("server",),

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from agent import frozen
 from agent.profilers import leash
 
 KEEP_RECORD_FOR: Final = timedelta(days=1)
@@ -104,7 +104,7 @@ async def running(
         OSError: it cannot be started.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *program,
+        *frozen.leash(leash.__file__), str(os.getpid()), *program,
         stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, process_group=0, env=_environment(),
     )  # fmt: skip
     child = Child(process)
@@ -118,7 +118,8 @@ async def running(
 
 def _environment() -> dict[str, str]:
     """The agent's own without its token, and with messages in the language that we can read."""
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_TOKEN")}
+    inherited = frozen.environment_of_the_host(os.environ) if frozen.is_frozen() else os.environ
+    kept = {name: value for name, value in inherited.items() if not name.endswith("_TOKEN")}
     return kept | {"LC_ALL": "C.UTF-8", "RUST_BACKTRACE": "0"}
 
 

@@ -11,3 +11,6 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     missing = [program for program in programs if shutil.which(program) is None]
     excused = bool(missing) and not os.environ.get("CI")
     return pytest.mark.skipif(excused, reason=f"not installed: {', '.join(missing)}")
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root")

@@ -1,0 +1,5 @@
+"""What PyInstaller makes the executable of."""
+
+from agent.frozen import main
+
+main()
