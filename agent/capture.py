@@ -12,11 +12,14 @@ from typing import Final
 
 import structlog
 
+from agent import labels, usage
+from agent.inventory import Label
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
 from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, probed
 from agent.profilers.registry import installed
 from agent.stacks import combine
+from agent.usage import Usage
 
 __all__ = ["Profile", "ProfiledProcess", "capture", "installed"]
 
@@ -31,11 +34,12 @@ _processes: Final = ProcessTable()
 
 @dataclass(frozen=True)
 class ProfiledProcess:
-    """One process in a profile: its pid, its name (the root frame) and its number of samples."""
+    """One process in a profile: its pid, its name (the root frame), its number of samples, and what it runs in."""
 
     pid: int
     name: str
     samples: int
+    labels: Label | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Profile:
         events: per profiler that sampled, what made a sample.
         unit: what the numbers beside the stacks count.
         capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
+        command_id: of the command that asked for it.
+        usage: how busy the host was when the run was asked for, and when it was over.
+        versions: of the profilers that sampled, where they tell.
     """
 
     stacks: dict[str, int]
@@ -67,6 +74,9 @@ class Profile:
     events: dict[str, str] = field(default_factory=dict)
     unit: Unit = "samples"
     capture_id: str | None = None
+    command_id: str | None = None
+    usage: tuple[Usage, Usage] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -121,6 +131,8 @@ class _Run:
         self._on_start = on_start
         self._asked = time.monotonic()
         self._asked_at = datetime.now(UTC)
+        self._usage = usage.take()
+        self._labels: dict[int, Label] = {}
         self._started: tuple[float, datetime] | None = None
         self._targets: dict[int, Process] = {}
         self._reasons: list[str] = []
@@ -148,6 +160,7 @@ class _Run:
         host = [profiler for profiler in usable if profiler.scope == "host" and self._may_run(profiler, len(found))]
         unmatched = dict(self._targets)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._note_labels())  # now: some processes end before the run does
             for profiler in usable:
                 if profiler.scope == "process" and (mine := matching(profiler, unmatched.values())):
                     for process in mine:  # the first that understands a process has it: no process is attached to twice
@@ -169,6 +182,9 @@ class _Run:
             f" allows {bound}"
         )
         return False
+
+    async def _note_labels(self) -> None:
+        self._labels = await asyncio.to_thread(labels.of, list(self._targets))
 
     def _look_up(self) -> list[Process]:
         """The named processes; why one cannot be profiled is noted."""
@@ -238,6 +254,7 @@ class _Run:
             idle = sorted(set(self._targets) - set(processes) - unseen)
             warnings += [f"process {pid} ({self._targets[pid].name}) used no CPU: no samples" for pid in idle]
         counts = {pid: sum(stacks.values()) for pid, stacks in processes.items()}
+        self._labels |= labels.of(counts.keys() - self._targets.keys())
         return Profile(
             stacks=stacks,
             started_at=begun_at,
@@ -247,13 +264,17 @@ class _Run:
             error=error,
             frequency_hz=self._request.frequency_hz,
             processes=tuple(
-                ProfiledProcess(pid, names[pid], count)
+                ProfiledProcess(pid, names[pid], count, self._labels.get(pid))
                 for pid, count in sorted(counts.items(), key=lambda one: -one[1])
             ),
             events={
                 profiler.name: result.event for profiler, result in self._results if result.event and result.stacks
             },
             unit=next((result.unit for _, result in self._results if result.stacks), "samples"),
+            usage=(self._usage, usage.take()),
+            versions={
+                profiler.name: result.version for profiler, result in self._results if result.version and result.stacks
+            },
         )
 
     def _merge(self) -> tuple[dict[int, dict[str, int]], dict[int, str]]:

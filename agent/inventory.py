@@ -56,12 +56,31 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a process runs in, in the words of the inventory; empty or None where it is not known."""
+
+    container_id: str | None = None
+    container_name: str | None = None
+    runtime: str | None = None
+    namespace: str | None = None
+    pod_name: str | None = None
+
+
+@dataclass(frozen=True)
 class Inventory:
     """What is told to the server, with the agent's own pod. `left_out` processes are not, as there are too many."""
 
     containers: tuple[Container, ...] = ()
     left_out: int = 0
     own: PodName | None = None
+
+
+def label(home: Home, names: Names) -> Label | None:
+    """What is told of a process in that home; None for one of the host's own."""
+    if home.container_id is None and names.pod(home) is None:
+        return None
+    told = _told(home, names)
+    return Label(told.container_id, told.container_name, told.runtime, told.namespace, told.pod_name)
 
 
 def read_stat(text: str) -> tuple[int, str] | None:

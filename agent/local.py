@@ -104,8 +104,15 @@ def _save(settings: LocalSettings, profile: Profile) -> bool:
     count = len(profile.processes)
     of = f"{count} process" if count == 1 else f"{count} processes"
     click.echo(f"{profile.samples} samples of {of} in {profile.elapsed_seconds:.1f} s at {profile.frequency_hz} Hz")
-    click.echo(f"flame graph       {saved.flamegraph.with_name('last_flamegraph.html')}")
-    click.echo(f"collapsed stacks  {saved.collapsed}")
+    if saved.flamegraph is not None:
+        click.echo(f"flame graph       {saved.flamegraph.with_name('last_flamegraph.html')}")
+    for what, file in (
+        ("collapsed stacks", saved.collapsed),
+        ("pprof", saved.pprof),
+        ("speedscope", saved.speedscope),
+    ):
+        if file is not None:
+            click.echo(f"{what:<16}  {file}")
     return True
 
 

@@ -1,40 +1,95 @@
-"""A profile on disk: one collapsed-stack file, one flame graph that opens without a network."""
+"""A profile on disk: collapsed stacks, a flame graph that opens without a network, pprof, speedscope."""
 
-import contextlib
+import gzip
 import json
-import os
-import platform
-import socket
-import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from agent import flamegraph
+from agent import flamegraph, shelf
 from agent.capture import Profile
-from agent.stacks import collapsed
+from agent.folder import Folder
+from agent.host import agent_version
+from agent.profile_facts import metadata
+from agent.stacks import collapsed, pprof, speedscope
 
-LAST_COLLAPSED: Final = "last_profile.col"
-LAST_FLAMEGRAPH: Final = "last_flamegraph.html"
-MODE: Final = 0o644
+Format = Literal["collapsed", "flamegraph", "pprof", "speedscope"]
+
+ENDINGS: Final[Mapping[Format, str]] = {
+    "collapsed": ".col",
+    "flamegraph": ".html",
+    "pprof": ".pb.gz",
+    "speedscope": ".speedscope.json",
+}
+"""What a profile's file ends in."""
+LAST: Final[Mapping[Format, str]] = {
+    "collapsed": "last_profile.col",
+    "flamegraph": "last_flamegraph.html",
+    "pprof": "last_profile.pb.gz",
+    "speedscope": "last_profile.speedscope.json",
+}
 SHOWN_PROCESSES: Final = 3
-LISTED_PROCESSES: Final = 100
+
+
+class BadOutput(ValueError):
+    """The settings make no sense; the text says why."""
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written of a profile.
+
+    Attributes:
+        formats: in which formats.
+        rotating: keep nothing but the last profile in the directory.
+
+    Raises:
+        BadOutput: no format, or one that there is not.
+    """
+
+    formats: frozenset[Format] = frozenset({"collapsed", "flamegraph"})
+    rotating: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := self.formats - ENDINGS.keys():
+            raise BadOutput(f"no such format: {', '.join(sorted(unknown))} (there are {', '.join(ENDINGS)})")
+        if not self.formats:
+            raise BadOutput(f"a profile is written in one format at least: {', '.join(ENDINGS)}")
 
 
 @dataclass(frozen=True)
 class SavedProfile:
-    """Where a profile was written."""
+    """Where a profile was written; None for a format that was not asked for."""
 
-    collapsed: Path
-    flamegraph: Path
+    collapsed: Path | None = None
+    flamegraph: Path | None = None
+    pprof: Path | None = None
+    speedscope: Path | None = None
+
+    @property
+    def best(self) -> Path:
+        """The file that a person opens first.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for path in (self.flamegraph, self.speedscope, self.pprof, self.collapsed):
+            if path is not None:
+                return path
+        raise ValueError("the profile was saved in no format")
 
 
-def save(profile: Profile, directory: Path, *, name: str, title: str) -> SavedProfile:
-    """Write `name.col` and `name.html`, and replace `last_profile.col` and `last_flamegraph.html` by copies of them.
+DEFAULT: Final = OutputSettings()
 
-    Every file appears whole or not at all, also after a crash. The copies are hard links where the file system has
+
+def save(
+    profile: Profile, directory: Path, *, name: str, title: str, settings: OutputSettings = DEFAULT
+) -> SavedProfile:
+    """Write `name` with the ending of each format, and replace the `last_…` file of each by the same content.
+
+    Every file appears whole or not at all, also after a crash. The last ones are hard links where the file system has
     them: the folder may be moved or copied.
 
     Raises:
@@ -43,38 +98,59 @@ def save(profile: Profile, directory: Path, *, name: str, title: str) -> SavedPr
     """
     if not name or Path(name).name != name or name in {".", ".."}:
         raise ValueError(f"{name!r} is no file stem")
-    directory.mkdir(parents=True, exist_ok=True)
-    facts = metadata(profile)
-    header = f"# {json.dumps(facts, ensure_ascii=True, separators=(',', ':'))}\n"
-    page = flamegraph.render(profile.stacks, title=title, facts=_shown(profile, facts), notices=_notices(profile))
-    saved = SavedProfile(directory / f"{name}.col", directory / f"{name}.html")
-    _write(saved.collapsed, header + collapsed.render(profile.stacks))
-    _write(saved.flamegraph, page)
-    _copy(saved.collapsed, directory / LAST_COLLAPSED)
-    _copy(saved.flamegraph, directory / LAST_FLAMEGRAPH)
-    _sync_directory(directory)
-    return saved
+    kinds = [kind for kind in ENDINGS if kind in settings.formats]
+    with Folder(directory) as folder:
+        folder.sweep()
+        for kind in kinds:
+            content = _WRITERS[kind](profile, title)
+            folder.write(f"{name}{ENDINGS[kind]}", content)
+            folder.also(f"{name}{ENDINGS[kind]}", called=LAST[kind], content=content)
+        if settings.rotating:
+            for other in folder.names():
+                if shelf.is_profile(other) and not other.startswith(f"{name}."):
+                    folder.remove(other)
+        folder.keep()
+    return SavedProfile(**{kind: directory / f"{name}{ENDINGS[kind]}" for kind in kinds})
 
 
-def metadata(profile: Profile) -> dict[str, Any]:
-    """What the collapsed file's first line says of the profile."""
-    return {
-        "format": "collapsed",
-        "host": socket.gethostname(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "started_at": profile.started_at.astimezone(UTC).isoformat(),
-        "finished_at": profile.finished_at.astimezone(UTC).isoformat(),
-        "elapsed_seconds": round(profile.elapsed_seconds, 3),
-        "frequency_hz": profile.frequency_hz,
-        "samples": profile.samples,
-        "stacks": len(profile.stacks),
-        "events": profile.events,
-        "processes": [asdict(process) for process in profile.processes[:LISTED_PROCESSES]],
-        "warnings": profile.warnings,
-        "error": profile.error,
-        **({"capture_id": profile.capture_id} if profile.capture_id is not None else {}),
-    }
+def _collapsed(profile: Profile, title: str) -> bytes:  # noqa: ARG001 -- as the others
+    header = f"# {json.dumps(metadata(profile), ensure_ascii=True, separators=(',', ':'))}\n"
+    return (header + collapsed.render(profile.stacks)).encode(errors="backslashreplace")
+
+
+def _flamegraph(profile: Profile, title: str) -> bytes:
+    facts = _shown(profile, metadata(profile))
+    page = flamegraph.render(profile.stacks, title=title, facts=facts, notices=_notices(profile))
+    return page.encode(errors="backslashreplace")
+
+
+def _pprof(profile: Profile, title: str) -> bytes:
+    content = pprof.encode(
+        profile.stacks,
+        pprof.ALLOCATED if profile.unit == "bytes" else pprof.cpu(profile.frequency_hz),
+        started_at=profile.started_at,
+        duration=timedelta(seconds=profile.elapsed_seconds),
+        comments=[title, json.dumps(metadata(profile), ensure_ascii=True, separators=(",", ":"))],
+    )
+    return gzip.compress(content, mtime=0)
+
+
+def _speedscope(profile: Profile, title: str) -> bytes:
+    document = speedscope.document(
+        profile.stacks,
+        title=title,
+        unit="bytes" if profile.unit == "bytes" else "none",
+        exporter=f"gprofiler {agent_version()}",
+    )
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+_WRITERS: Final[Mapping[Format, Callable[[Profile, str], bytes]]] = {
+    "collapsed": _collapsed,
+    "flamegraph": _flamegraph,
+    "pprof": _pprof,
+    "speedscope": _speedscope,
+}
 
 
 def _shown(profile: Profile, facts: dict[str, Any]) -> dict[str, str]:
@@ -87,49 +163,10 @@ def _shown(profile: Profile, facts: dict[str, Any]) -> dict[str, str]:
         "started": f"{started:%Y-%m-%d %H:%M:%S} UTC",
         "took": f"{profile.elapsed_seconds:.1f} s",
         "frequency": f"{profile.frequency_hz} Hz",
-        "samples": f"{profile.samples:,}",
+        profile.unit: f"{profile.samples:,}",
         "stacks": f"{len(profile.stacks):,}",
     } | ({"processes": ", ".join(named) + (f" and {more} more" if more > 0 else "")} if named else {})
 
 
 def _notices(profile: Profile) -> Sequence[str]:
     return [*([profile.error] if profile.error else []), *profile.warnings]
-
-
-def _write(target: Path, text: str) -> None:
-    """Write a new file beside the target, see it on disk, and only then give it the target's name."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), MODE)
-            os.fsync(file.fileno())
-        Path(temporary).replace(target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Give the source a second name, replacing what had it."""
-    if target == source:
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        link = Path(folder) / target.name
-        try:
-            os.link(source, link)
-        except OSError:  # a file system without hard links
-            _write(target, source.read_text(encoding="utf-8"))
-            return
-        link.replace(target)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the new names last."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from agent import shelf
 from agent.capture import Profile, ProfiledProcess
+from agent.inventory import Label
 from agent.output import SavedProfile
 from agent.planner import RunView
 from agent.profiler_configs import run_request_extras
@@ -123,7 +124,9 @@ class Run:
             )
             parts.append(profile)
             left = self._time_left() if self._interrupt.is_set() else None
-        return replace(joined(parts), capture_id=self._config.capture_id) if parts else None
+        if not parts:
+            return None
+        return replace(joined(parts), capture_id=self._config.capture_id, command_id=self.view.command_id)
 
     def _begin(self) -> None:
         if self._deadline is not None:
@@ -168,7 +171,7 @@ class Run:
         saved = self._tools.save(profile, self._tools.output_dir, name=name, title=self._title)
         if self._tools.keep:
             shelf.trim(self._tools.output_dir, keep=self._tools.keep)
-        return saved.flamegraph
+        return saved.best
 
     async def _may_go_on(self, profile: Profile) -> bool:
         """Whether a continuous run takes another window. After a failed one it waits, so as not to spin."""
@@ -187,9 +190,11 @@ def joined(parts: Sequence[Profile]) -> Profile:
         return parts[0]
     stacks: Counter[str] = Counter()
     processes: Counter[tuple[int, str]] = Counter()
+    labels: dict[int, Label | None] = {}
     for part in parts:
         stacks.update(part.stacks)
         processes.update({(process.pid, process.name): process.samples for process in part.processes})
+        labels |= {process.pid: process.labels for process in part.processes if process.labels is not None}
     return replace(
         parts[0],
         stacks=dict(stacks),
@@ -197,6 +202,10 @@ def joined(parts: Sequence[Profile]) -> Profile:
         elapsed_seconds=sum(part.elapsed_seconds for part in parts),
         warnings=list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
         error=next((part.error for part in reversed(parts) if part.error), None),
-        processes=tuple(ProfiledProcess(pid, name, count) for (pid, name), count in processes.most_common()),
+        processes=tuple(
+            ProfiledProcess(pid, name, count, labels.get(pid)) for (pid, name), count in processes.most_common()
+        ),
         events={profiler: event for part in parts for profiler, event in part.events.items()},
+        usage=(parts[0].usage[0], parts[-1].usage[1]) if parts[0].usage and parts[-1].usage else None,
+        versions={profiler: version for part in parts for profiler, version in part.versions.items()},
     )

@@ -12,7 +12,8 @@ from structlog.typing import FilteringBoundLogger
 log: FilteringBoundLogger = structlog.get_logger()
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
-_OURS: Final = re.compile(r"(\d{8}T\d{6}Z-.+)\.(?:col|html)")
+_OURS: Final = re.compile(r"(\d{8}T\d{6}Z-.+)\.(?:col|html|pb\.gz|speedscope\.json)")
+_LOCAL: Final = re.compile(r"profile-\d{8}T\d{6}Z\.(?:col|html|pb\.gz|speedscope\.json)")
 _MAX_NAME: Final = 64
 
 
@@ -33,6 +34,11 @@ def profiles_of(directory: Path, command_id: str) -> list[Path]:
         return []
     ours = ((path, _OURS.fullmatch(path.name)) for path in files)
     return [path for path, name in ours if name is not None and name[1].partition("Z-")[2] == safe]
+
+
+def is_profile(file_name: str) -> bool:
+    """Whether the file is one that the agent names: by `name_of`, or when it profiles without a server."""
+    return bool(_OURS.fullmatch(file_name) or _LOCAL.fullmatch(file_name))
 
 
 def trim(directory: Path, *, keep: int) -> None:

@@ -5,12 +5,23 @@ arguments, in which secrets are kept.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from agent.containers import HOST, Home, home_by_cgroup, home_by_mounts
-from agent.inventory import Found, Inventory, PodName, compiled, names_by_logs, read_stat, without_descendants
+from agent.inventory import (
+    Found,
+    Inventory,
+    Label,
+    Names,
+    PodName,
+    compiled,
+    label,
+    names_by_logs,
+    read_stat,
+    without_descendants,
+)
 
 _PROC: Final = Path("/proc")
 _LOGS: Final = Path("/var/log/containers")
@@ -37,9 +48,21 @@ class Surroundings:
         """What runs there now, without what the agent has started itself. Reads files: call it off the event loop."""
         found = list(_Look().processes())
         mine = next((process.home for process in found if process.pid == os.getpid()), HOST)
+        return compiled(without_descendants(found, of=os.getpid()), self._names(mine), own=self._own)
+
+    def labels(self, pids: Iterable[int]) -> dict[int, Label]:
+        """What those processes run in, as far as it is known; those of the host itself are left out. Reads files."""
+        look = _Look()
+        homes = {pid: home for pid in pids if (home := look.home_of(pid)) not in {None, HOST}}
+        if not homes:
+            return {}
+        names = self._names(look.home_of(os.getpid()) or HOST)
+        return {pid: told for pid, home in homes.items() if home and (told := label(home, names)) is not None}
+
+    def _names(self, mine: Home) -> Names:
+        """What the kubelet's files tell, with the name of the pod that the agent itself is in."""
         own = {mine.pod_uid: self._own} if mine.pod_uid is not None and self._own is not None else {}
-        names = names_by_logs(_names_in(self._logs), _names_in(self._log_folders), own=own)
-        return compiled(without_descendants(found, of=os.getpid()), names, own=self._own)
+        return names_by_logs(_names_in(self._logs), _names_in(self._log_folders), own=own)
 
 
 class _Look:
@@ -59,6 +82,13 @@ class _Look:
                     yield Found(int(folder.name), *read, self._home(folder))
             except OSError:
                 continue  # it has ended, or may not be looked at
+
+    def home_of(self, pid: int) -> Home | None:
+        """What one process runs in; None when it has ended, or may not be looked at."""
+        try:
+            return self._home(_PROC / str(pid))
+        except OSError:
+            return None
 
     def _home(self, folder: Path) -> Home:
         text = (folder / "cgroup").read_text(errors="replace")

@@ -43,6 +43,7 @@ async def each(
     event: str,
     limit: int = MAX_TARGETS,
     unit: Unit = "samples",
+    version: str | None = None,
 ) -> Result:
     """Sample the targets side by side, the busiest alone where they are too many; one that fails disturbs no other.
 
@@ -55,6 +56,7 @@ async def each(
         event: what makes a sample.
         limit: how many targets at most.
         unit: of the stacks.
+        version: the profiler's.
     """
     limit = request.configs.max_targets or limit
     warnings: list[str] = []
@@ -74,6 +76,7 @@ async def each(
         warnings=list(dict.fromkeys([*warnings, *(text for one in seen.values() for text in one.warnings)])),
         event=event,
         unit=unit,
+        version=version,
     )
 
 

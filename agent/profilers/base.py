@@ -63,6 +63,7 @@ class Result:
         error: why nothing was sampled at all.
         event: what made a sample: perf's event, or `py-spy`'s timer.
         unit: what the numbers beside the stacks count.
+        version: of the program that sampled, where it is known.
     """
 
     stacks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Result:
     error: str | None = None
     event: str | None = None
     unit: Unit = "samples"
+    version: str | None = None
 
 
 class Profiler(Protocol):

@@ -17,7 +17,7 @@ from agent.processes import Process, is_alive
 from agent.profilers import reasons, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.profilers.perf_recording import Recording, read_back, record
-from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, event_options
+from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, asked_for, event_options
 from agent.stacks import depth, perf_script
 from agent.stacks.collapsed import merge, scale
 from protocol.commands import ProfilingMode
@@ -27,6 +27,7 @@ EVENTS: Final = ("cycles", "cpu-clock")
 MAX_SEGMENT_SECONDS: Final = 60.0
 MIN_SEGMENT_SECONDS: Final = 5.0
 SEGMENT_SAMPLES: Final = 6_000
+MAX_VERSION: Final = 256
 _COUNTERS: Final = Path("/sys/bus/event_source/devices")
 
 
@@ -47,6 +48,7 @@ class Perf:
         self._binary = binary
         self._events = list(events) if events is not None else usable_events()
         self._settings = settings or PerfSettings()
+        self._version: str | None = None
 
     def probe(self) -> Available | Unavailable:
         """Whether perf is on PATH. Whether it may sample shows when it does."""
@@ -69,13 +71,27 @@ class Perf:
         binary = self._find()
         if binary is None:
             return Result(error=reasons.INSTALL_PERF)
-        run = _Run(binary, self._events, self._settings, targets, request, work_dir, stop, started)
+        settings, problems = asked_for(self._settings, request.configs)
+        events = list(request.configs.perf_events) or self._events
+        run = _Run(binary, events, settings, targets, request, work_dir, stop, started)
+        run.warn(problems)
         try:
             async with asyncio.TaskGroup() as readers:
+                asking = readers.create_task(self._ask_version(binary, work_dir))
                 await run.record(readers)
+                asking.cancel()  # if it has not told by now
         except* OSError as problems:
             run.error = f"perf could not run: {problems.exceptions[0]}"
-        return run.result()
+        return replace(run.result(), version=self._version)
+
+    async def _ask_version(self, binary: Path, work_dir: Path) -> None:
+        """Note what perf says of itself, once."""
+        if self._version is not None:
+            return
+        async with spawn.running([str(binary), "--version"], stdout=spawn.PIPE, cwd=work_dir) as child:
+            said = (await child.stdout.read(MAX_VERSION)).decode(errors="replace").split()
+        if said[:2] == ["perf", "version"]:
+            self._version = said[-1]
 
     def _find(self) -> Path | None:
         if self._binary is not None:
@@ -124,6 +140,10 @@ class _Run:
         self._unread: list[str] = []
         self._mode: PerfMode = "fp"
         self.error: str | None = None
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Note what is to be said beside the stacks."""
+        self._warnings.extend(warnings)
 
     async def record(self, readers: asyncio.TaskGroup) -> None:
         """One recording after the other; each is read back by a task of its own."""

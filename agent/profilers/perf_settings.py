@@ -1,8 +1,9 @@
 """How perf is to follow stacks, as the options of `perf record`. Pure: values in, values out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from agent.profiler_configs import ProfilerConfigs
 from agent.stacks.perf_script import BY_COPY, BY_POINTER
 
 PerfMode = Literal["fp", "dwarf", "smart"]
@@ -50,13 +51,38 @@ class PerfSettings:
         return 0 if self.mode == "fp" else frequency_hz * cpus * seconds * self.dwarf_stack_size
 
 
+def asked_for(settings: PerfSettings, configs: ProfilerConfigs) -> tuple[PerfSettings, list[str]]:
+    """The settings as a command changes them, and what could not be followed.
+
+    `call_graph` is a mode, or `auto`; `stack_size` is in bytes; `enabled_restricted` copies no stacks.
+    """
+    problems = []
+    options = configs.options.get("perf", {})
+    mode = options.get("call_graph", settings.mode)
+    if mode == "auto":
+        mode = "smart"
+    if mode not in ("fp", "dwarf", "smart"):
+        problems.append(f"perf knows no call graph {str(mode)[:80]!r}: it has fp, dwarf and smart")
+        mode = settings.mode
+    size = options.get("stack_size", settings.dwarf_stack_size)
+    restricted = settings.restricted or configs.perf_bound == "restricted"
+    chosen = replace(settings, mode=mode, restricted=restricted)
+    try:
+        return replace(chosen, dwarf_stack_size=int(size)), problems
+    except (TypeError, ValueError):
+        return chosen, [*problems, f"perf cannot copy stacks of {str(size)[:80]!r} bytes"]
+
+
 def event_options(mode: PerfMode, event: str, *, stack_size: int) -> list[str]:
     """What to count and how to follow stacks.
 
     `smart` is two events in one recording, whose names tell the samples apart. `-d` with it: without recording maps of
-    data perf finds no unwinding tables, and it asks for them by itself only where all events are unwound.
+    data perf finds no unwinding tables, and it asks for them by itself only where all events are unwound. An event that
+    has parameters of its own (`cpu/event=0x3c/`) is followed by frame pointers.
     """
     match mode:
+        case _ if "/" in event:
+            return ["-g", "-e", event]
         case "fp":
             return ["-g", "-e", event]
         case "dwarf":

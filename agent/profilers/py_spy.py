@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +72,7 @@ class PySpy:
             lambda target: _sample(binary, target, request, work_dir, stop, started),
             event=WALL_EVENT if request.mode == "wall" else EVENT,
             limit=self._max_targets,
+            version=_version(binary),
         )
 
     def _find(self) -> Path | None:
@@ -81,6 +83,14 @@ class PySpy:
             return beside
         found = shutil.which("py-spy")
         return Path(found).absolute() if found else None
+
+
+def _version(binary: Path) -> str | None:
+    """Of the package that the program came with; another one is not asked, as starting it takes a while."""
+    try:
+        return metadata.version("py-spy") if binary.parent == Path(sys.executable).parent else None
+    except metadata.PackageNotFoundError:
+        return None
 
 
 async def _sample(

@@ -10,9 +10,11 @@ from agent.containers import HOST, Home
 from agent.inventory import (
     MOST_BYTES,
     Found,
+    Label,
     Names,
     PodName,
     compiled,
+    label,
     names_by_logs,
     read_stat,
     without_descendants,
@@ -130,3 +132,15 @@ def test_this_host_is_looked_at_without_what_this_process_has_started(tmp_path: 
     assert json.loads(Heartbeat(
         ip_address="::1", hostname="h", service_name="s", containers=list(seen.containers)
     ).model_dump_json())["containers"]  # fmt: skip
+
+
+def test_a_process_is_labelled_with_what_it_runs_in() -> None:
+    names = names_by_logs([f"cart-1_shop_app-{ID}.log"], [f"shop_cart-1_{UID}"], own={})
+    assert label(Home(ID, "containerd", UID), names) == Label(ID, "app", "containerd", "shop", "cart-1")
+    assert label(Home(None, None, UID), names) == Label(None, "", None, "shop", "cart-1")
+    assert label(Home(None, None, "9" * 32), names) is None
+    assert label(HOST, names) is None
+
+
+def test_processes_of_the_host_and_those_that_are_gone_have_no_labels(tmp_path: Path) -> None:
+    assert Surroundings(None, logs=tmp_path, log_folders=tmp_path).labels([2**22 + 1]) == {}

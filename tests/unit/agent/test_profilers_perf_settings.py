@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.profiler_configs import ProfilerConfigs
 from agent.profilers.perf import usable_events
-from agent.profilers.perf_settings import BadPerfSettings, PerfSettings, event_options
+from agent.profilers.perf_settings import BadPerfSettings, PerfSettings, asked_for, event_options
 
 
 def test_smart_is_two_named_events_in_one_recording() -> None:
@@ -42,3 +43,25 @@ def test_cycles_are_counted_only_where_the_kernel_has_a_counter_of_them(tmp_path
     arm.mkdir(parents=True)
     (arm / "cpu_cycles").touch()
     assert usable_events(tmp_path) == ["cycles", "cpu-clock"]
+
+
+def test_a_command_chooses_how_stacks_are_followed() -> None:
+    configs = ProfilerConfigs(options={"perf": {"call_graph": "dwarf", "stack_size": 16384}})
+    assert asked_for(PerfSettings(), configs) == (PerfSettings(mode="dwarf", dwarf_stack_size=16384), [])
+    assert (
+        asked_for(PerfSettings(mode="fp"), ProfilerConfigs(options={"perf": {"call_graph": "auto"}}))[0].mode == "smart"
+    )
+    assert asked_for(PerfSettings(), ProfilerConfigs(perf_bound="restricted"))[0].restricted
+    assert asked_for(PerfSettings(mode="fp"), ProfilerConfigs()) == (PerfSettings(mode="fp"), [])
+
+
+def test_what_makes_no_sense_is_told_and_left_out() -> None:
+    configs = ProfilerConfigs(options={"perf": {"call_graph": "lbr", "stack_size": 7}})
+    settings, problems = asked_for(PerfSettings(), configs)
+    assert settings == PerfSettings()
+    assert [text for text in problems if "lbr" in text]
+    assert [text for text in problems if "'7' bytes" in text]
+
+
+def test_an_event_with_parameters_is_left_as_it_is() -> None:
+    assert event_options("smart", "cpu/event=0x3c/", stack_size=8192) == ["-g", "-e", "cpu/event=0x3c/"]

@@ -44,7 +44,7 @@ def test_a_run_that_was_killed_is_told_of_by_the_windows_it_had_saved(tmp_path: 
 
 def test_a_profile_without_its_page_is_named_by_its_stacks(tmp_path: Path) -> None:
     saved = save(a_profile(3), tmp_path, name=name_of(NOW, "c1"), title="t")
-    saved.flamegraph.unlink()
+    saved.best.unlink()
     ending = remains.left_by(tmp_path, "c1")
     assert ending is not None
     assert ending.results_path == str(saved.collapsed)

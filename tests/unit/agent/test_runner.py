@@ -181,7 +181,7 @@ async def test_old_profiles_make_room_for_new_ones(tmp_path: Path) -> None:
 
     def save(profile: Profile, directory: Path, *, name: str, title: str) -> SavedProfile:
         saved = SavedProfile(directory / f"{name}.col", directory / f"{name}.html")
-        saved.flamegraph.write_text(f"{title}: {profile.samples}")
+        saved.best.write_text(f"{title}: {profile.samples}")
         return saved
 
     run = Run(

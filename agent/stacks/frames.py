@@ -1,0 +1,22 @@
+"""A frame's text taken apart, for formats that have a place for each part."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_FRAME: Final = re.compile(r"(?P<function>.+) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A function; the file or library that it is in, empty where unknown; the line that it begins at, 0 likewise."""
+
+    function: str
+    file: str = ""
+    line: int = 0
+
+
+def split(text: str) -> Frame:
+    """`dumps (json/a.py:1)` in its parts; what has no such form is a function, `do_syscall_64_[k]` too."""
+    found = _FRAME.fullmatch(text)
+    return Frame(found["function"], found["file"], int(found["line"] or 0)) if found else Frame(text)
