@@ -22,7 +22,8 @@ from agent.processes import Process
 PREFIX: Final = "gprofiler"
 MAX_BYTES: Final = 256 << 20
 
-_NAME: Final = re.compile(rf"{PREFIX}-(?P<pid>\d+)-(?P<began>\d+)-[0-9a-f]+")
+_NAME: Final = re.compile(rf"{PREFIX}-(?P<pid>\d+)-(?P<began>\d+)-(?P<target>\d+)-[0-9a-f]+")
+"""The agent by its pid and when it began, and the target: several agents and targets may share one `/tmp`."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,7 +54,7 @@ class TargetDir:
         """
         uid, gid = _user(target)
         tmp_fd = _open_tmp(target)
-        name = f"{PREFIX}-{_us()}-{secrets.token_hex(4)}"
+        name = f"{PREFIX}-{_us()}-{target.pid}-{secrets.token_hex(4)}"
         try:
             os.mkdir(name, 0o700, dir_fd=tmp_fd)
             fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
@@ -101,14 +102,14 @@ class TargetDir:
 
 
 def left_behind(target: Process) -> Iterator[TargetDir]:
-    """The directories that agents which are gone have left in the target's `/tmp`; each is to be removed."""
+    """What agents that are gone have left in the target's `/tmp`, of this target or one that is gone; to be removed."""
     uid, _ = _user(target)
     try:
         tmp_fd = _open_tmp(target)
     except NoPlace:
         return
     try:
-        names = [name for name in _names(tmp_fd) if (found := _NAME.fullmatch(name)) and not _lives(found)]
+        names = [name for name in _names(tmp_fd) if (found := _NAME.fullmatch(name)) and _is_left(found, target)]
         for name in names:
             try:
                 fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
@@ -161,9 +162,11 @@ def _us() -> str:
     return f"{os.getpid()}-{_began(os.getpid())}"
 
 
-def _lives(found: re.Match[str]) -> bool:
-    """Whether the agent that a directory is named after still runs."""
-    return _began(int(found["pid"])) == int(found["began"])
+def _is_left(found: re.Match[str], target: Process) -> bool:
+    """Whether the agent that a directory is named after is gone, and no other target may still use it."""
+    if _began(int(found["pid"])) == int(found["began"]):
+        return False
+    return int(found["target"]) == target.pid or not psutil.pid_exists(int(found["target"]))
 
 
 def _began(pid: int) -> int | None:

@@ -35,8 +35,8 @@ def jcmd(pid: int, *words: str) -> str:
 
 
 def left_in_tmp(pid: int) -> list[str]:
-    """The agent's directories in the process's own `/tmp`."""
-    return sorted(path.name for path in Path(f"/proc/{pid}/root/tmp").glob("gprofiler-*-*-*"))
+    """The agents' directories in the process's own `/tmp`, for this process."""
+    return sorted(path.name for path in Path(f"/proc/{pid}/root/tmp").glob(f"gprofiler-*-*-{pid}-*"))
 
 
 def _cpu(pid: int) -> float:

@@ -84,20 +84,23 @@ def test_what_the_target_puts_there_instead_of_a_file_is_not_read(root: Path, tm
 def test_only_what_an_agent_that_is_gone_has_left_is_found(root: Path) -> None:
     with rooted(root) as target:
         mine = TargetDir.make(target, {"settings": b"on"})
-        dead = root / "tmp" / f"gprofiler-{2**22 + 5}-77-00ff"
+        dead = root / "tmp" / f"gprofiler-{2**22 + 5}-77-{target.pid}-00ff"
         dead.mkdir()
         (dead / "recording").write_text("")
-        reused = root / "tmp" / f"gprofiler-{os.getpid()}-1-00ff"
+        reused = root / "tmp" / f"gprofiler-{os.getpid()}-1-{2**22 + 6}-00ff"
         reused.mkdir()
         (root / "tmp" / "gprofiler-by-somebody").mkdir()
-        (theirs := root / "tmp" / f"gprofiler-{2**22 + 5}-78-00ff").mkdir()
+        (theirs := root / "tmp" / f"gprofiler-{2**22 + 5}-78-{target.pid}-00ff").mkdir()
+        (used := root / "tmp" / f"gprofiler-{2**22 + 5}-79-{os.getpid()}-00ff").mkdir()
         os.chown(theirs, 4242, 4242)
         found = list(left_behind(target))
         assert {place.name for place in found} == {dead.name, reused.name}
         for place in found:
             place.remove()
         mine.remove()
-        assert {path.name for path in (root / "tmp").iterdir()} == {theirs.name, "gprofiler-by-somebody"}
+        assert {path.name for path in (root / "tmp").iterdir()} == {
+            theirs.name, used.name, "gprofiler-by-somebody",
+        }  # fmt: skip
 
 
 def test_a_target_that_has_ended_has_no_place() -> None:
