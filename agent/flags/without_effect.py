@@ -7,7 +7,6 @@ from agent.flags.options import Given, under
 _flag = under("Accepted, without effect in this version")
 
 _NOTES: Final = {
-    "upload_results": "--upload-results: this version does not upload profiles; they stay in --output-dir",
     "dont_send_logs": "--dont-send-logs: this version sends no logs anywhere",
     "disable_metrics_collection": "--disable-metrics-collection: this version collects no system metrics",
     "java_safemode": "--java-safemode: this version has no profiler for Java alone; perf samples Java processes",
@@ -16,7 +15,6 @@ _NOTES: Final = {
 
 # fmt: off
 FLAGS: Final = (
-    _flag("-u", "--upload-results", is_flag=True, help="Upload profiles. They stay in --output-dir for now."),
     _flag("--dont-send-logs", is_flag=True, help="Send no logs; none are sent anyway."),
     _flag("--disable-metrics-collection", is_flag=True, help="Collect no system metrics; none are collected anyway."),
     _flag("--java-safemode", metavar="MODE", help="For Java profiling; may be empty."),
