@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from agent.flags.logs import Logs
 from agent.flags.on_host import OnHost
 from agent.flags.output import Output
+from agent.flags.profilers import Profilers
 from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
@@ -16,6 +17,7 @@ class LocalSettings:
 
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
+    profilers: Profilers = field(default_factory=Profilers)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()
 
@@ -28,6 +30,7 @@ class AgentSettings:
     on_host: OnHost
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
+    profilers: Profilers = field(default_factory=Profilers)
     tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()
