@@ -20,7 +20,7 @@ from agent.capabilities import capabilities
 from agent.capture import installed
 from agent.conductor import Conductor
 from agent.courier import Courier
-from agent.credentials import BadToken, Secret, is_exposed, read_token_file
+from agent.credentials import BadToken, Secret, is_exposed
 from agent.enrolment import OwnCredential, enrol
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, host_id, ip_address
@@ -31,10 +31,13 @@ from agent.output import OutputSettings, save
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
+from agent.sending import sender, token_source, transport_to
 from agent.settings import AgentSettings
+from agent.spool import Spool
 from agent.state_dir import StateDir, StateDirUnusable
 from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
+from agent.upload import Uploader
 from agent.waiting import unless
 from protocol.enrolment import EnrolmentWish
 
@@ -124,6 +127,8 @@ class _Daemon:
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._transport = self._transport_to(settings.server.address)
+        self._upload_transport, self._uploader = self._uploader_into(state)
         reporter = Reporter(hostname=settings.on_host.hostname, service_name=settings.server.service_name)
         self._books = Books(ledger, reporter, announce=self._changed.set, report=self._wake_courier)
         self._conductor = Conductor(
@@ -134,6 +139,7 @@ class _Daemon:
                 settings.output.directory,
                 state.work,
                 keep=settings.output.keep,
+                upload=self._uploader,
             ),
             reporter=reporter,
             defaults=Defaults(
@@ -141,15 +147,6 @@ class _Daemon:
                 frequency_hz=settings.profiling.frequency_hz,
                 continuous=settings.profiling.continuous,
             ),
-        )
-        self._transport = Transport(
-            settings.server.address,
-            token=self._token_source(_token_source(settings)),
-            user_agent=f"gprofiler/{agent_version()}",
-            ca_bundle=settings.tls.ca_bundle,
-            client_cert=settings.tls.client_cert,
-            client_key=settings.tls.client_key,
-            send_timeout=settings.server.send_timeout,
         )
         self._courier = Courier(self._transport, self._books, cap=settings.server.interval, stopping=self._stopping)
         self._lookout = Lookout(
@@ -163,7 +160,7 @@ class _Daemon:
             pace=Pace(interval=settings.server.interval, wait=settings.server.wait),
             identify=self._identify,
             probe=_probe,
-            on_recovery=self._courier.retry_now,
+            on_recovery=self._retry_now,
             changed=self._changed,
             stopping=self._stopping,
         )
@@ -172,7 +169,7 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
-        async with contextlib.aclosing(self._transport):
+        async with contextlib.aclosing(self._transport), contextlib.aclosing(self._upload_transport):
             self._books.close_the_past(partial(remains.left_by, self._settings.output.directory))
             await self._enrol()
             roles = [
@@ -182,6 +179,7 @@ class _Daemon:
                     ("courier", self._courier.run()),
                     ("conductor", self._conductor.work()),
                     ("lookout", self._lookout.run()),
+                    *((("uploader", self._uploader.run()),) if self._uploader is not None else ()),
                 )
             ]
             stopping = asyncio.create_task(self._stopping.wait())
@@ -243,6 +241,8 @@ class _Daemon:
     async def _farewell(self) -> None:
         await self._courier.deliver()
         await self._heartbeater.last_beat()
+        if self._uploader is not None:
+            await self._uploader.deliver()
 
     def _asked_to_stop(self, name: str) -> None:
         if self._stopping.is_set():
@@ -254,6 +254,30 @@ class _Daemon:
 
     def _wake_courier(self) -> None:
         self._courier.wake()
+
+    def _retry_now(self) -> None:
+        self._courier.retry_now()
+        if self._uploader is not None:
+            self._uploader.retry_now()
+
+    def _transport_to(self, address: str) -> Transport:
+        settings = self._settings
+        token = self._token_source(token_source(settings.server))
+        return transport_to(address, settings.server, settings.tls, token=token)
+
+    def _uploader_into(self, state: StateDir) -> tuple[Transport, Uploader | None]:
+        """Who uploads, and by what: profiles may go to another server than heartbeats."""
+        settings = self._settings
+        address = settings.upload.address
+        if address is None:
+            return self._transport, None
+        transport = self._transport if address == settings.server.address else self._transport_to(address)
+        try:
+            spool = Spool(state.spool, settings.upload.limits)
+        except OSError as error:
+            raise StateDirUnusable(f"{error.filename}: {error.strerror}") from error
+        who = sender(settings.on_host.hostname, settings.server)
+        return transport, Uploader(transport, spool, who, cap=settings.server.interval, stopping=self._stopping)
 
     async def _identify(self) -> Identity:
         return Identity(
@@ -267,21 +291,3 @@ class _Daemon:
 
 async def _probe() -> dict[str, Any]:
     return await asyncio.to_thread(lambda: capabilities(installed()))
-
-
-def _token_source(settings: AgentSettings) -> Callable[[], Secret | None]:
-    """The token, read anew from its file for each call, so that a renewed one is used without a restart."""
-    path = settings.server.token_file
-    if path is None:
-        return lambda: settings.server.token
-    last = settings.server.token
-
-    def read() -> Secret | None:
-        nonlocal last
-        try:
-            last = read_token_file(path)
-        except BadToken as error:
-            log.warning("the last good token is used", reason=str(error))
-        return last
-
-    return read

@@ -1,10 +1,12 @@
 """Local mode: profile now, without a server, and say where the flame graph is."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,10 @@ from agent.capture import Profile
 from agent.host_capture import HostCapture
 from agent.output import OutputSettings, save
 from agent.profilers.base import RunRequest
+from agent.sending import uploading
 from agent.settings import LocalSettings
+from agent.state_dir import StateDir
+from agent.upload import Uploader
 from agent.waiting import pause
 
 FAILED: Final = 1
@@ -41,7 +46,11 @@ def run(settings: LocalSettings) -> int:
     except OSError as error:
         click.echo(f"gprofiler: {settings.output.directory} cannot be created: {error.strerror}", err=True)
         return FAILED
-    return asyncio.run(_run(settings))
+    try:
+        return asyncio.run(_run(settings))
+    except OSError as error:  # of the spool, or of a certificate
+        click.echo(f"gprofiler: {error.filename or 'upload'}: {error.strerror or error}", err=True)
+        return FAILED
 
 
 async def _run(settings: LocalSettings) -> int:
@@ -51,12 +60,13 @@ async def _run(settings: LocalSettings) -> int:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, _set_both, interrupted, stop)
     with tempfile.TemporaryDirectory(prefix="gprofiler-") as work:
-        good = await _profile_once(settings, Path(work), stop)
-        while settings.profiling.continuous and not stop.is_set():
-            if not good:
-                await pause(min(settings.profiling.duration, timedelta(minutes=1)), stop)
-            if not stop.is_set():
-                good = await _profile_once(settings, Path(work), stop)
+        async with _uploading(settings) as uploader:
+            good = await _profile_once(settings, Path(work), stop, uploader)
+            while settings.profiling.continuous and not stop.is_set():
+                if not good:
+                    await pause(min(settings.profiling.duration, timedelta(minutes=1)), stop)
+                if not stop.is_set():
+                    good = await _profile_once(settings, Path(work), stop, uploader)
     if interrupted.is_set():
         return INTERRUPTED
     if stop.is_set() and not settings.profiling.continuous:
@@ -69,7 +79,25 @@ def _set_both(one: asyncio.Event, other: asyncio.Event) -> None:
     other.set()
 
 
-async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event) -> bool:
+@contextlib.asynccontextmanager
+async def _uploading(settings: LocalSettings) -> AsyncIterator[Uploader | None]:
+    """Who uploads, if anybody is to; what could not be uploaded by the end is said."""
+    address, server, host = settings.upload.address, settings.server, settings.on_host
+    if address is None or server is None or host is None:
+        yield None
+        return
+    spool = StateDir(host.state_dir).spool_local
+    async with uploading(
+        address, server, settings.tls, settings.upload.limits, hostname=host.hostname, spool=spool
+    ) as uploader:
+        yield uploader
+    for text in uploader.news():
+        click.echo(f"gprofiler: {text}", err=True)
+    if left := uploader.left():
+        click.echo(f"gprofiler: {left} not uploaded yet; the next run with -u tries again", err=True)
+
+
+async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event, uploader: Uploader | None) -> bool:
     request = RunRequest(
         frequency_hz=settings.profiling.frequency_hz,
         duration=settings.profiling.duration,
@@ -93,15 +121,21 @@ async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event
         click.echo(f"gprofiler: {profile.error}", err=True)
     if profile.error is not None and not profile.samples:
         return False
-    return await asyncio.to_thread(_save, settings, profile)
+    name = f"profile-{profile.started_at:%Y%m%dT%H%M%SZ}"
+    if uploader is not None:
+        try:
+            await uploader.keep(profile, name=name)
+        except OSError as error:
+            click.echo(f"gprofiler: the profile will not be uploaded: {error.strerror or error}", err=True)
+    return await asyncio.to_thread(_save, settings, profile, name)
 
 
-def _save(settings: LocalSettings, profile: Profile) -> bool:
+def _save(settings: LocalSettings, profile: Profile, name: str) -> bool:
     try:
         saved = save(
             profile,
             settings.output.directory,
-            name=f"profile-{profile.started_at:%Y%m%dT%H%M%SZ}",
+            name=name,
             title="local profile",
             settings=OutputSettings(settings.output.formats, settings.output.rotating),
         )

@@ -31,6 +31,10 @@ _SHORTEST: Final = timedelta(seconds=1)
 _REST: Final = timedelta(minutes=1)
 """The longest pause of a continuous run after a window that failed."""
 
+_PATIENCE: Final = timedelta(seconds=2)
+"""How long a completion waits for the server's word on where the profile is. A stop is to be over within a second."""
+_PATIENCE_OF_A_STOP: Final = timedelta(seconds=0.4)
+
 
 class Capture(Protocol):
     """`agent.capture.capture`, or what takes its place in a test."""
@@ -48,15 +52,32 @@ class Save(Protocol):
         """Write the profile."""
 
 
+class Upload(Protocol):
+    """`agent.upload.Uploader`, or what takes its place in a test."""
+
+    async def keep(self, profile: Profile, *, name: str) -> None:
+        """Put a profile into the spool, on disk."""
+
+    async def place_of(self, name: str, *, within: timedelta) -> str | None:
+        """Where the server has it by now."""
+
+    def news(self) -> tuple[str, ...]:
+        """What was lost or refused since this was asked last."""
+
+
 @dataclass(frozen=True)
 class Tools:
-    """With what to sample and save, and where. `keep` is how many profiles stay in the output directory; 0 is all."""
+    """With what to sample and save, and where.
+
+    `keep` is how many profiles stay in the output directory; 0 is all. Without `upload` none is uploaded.
+    """
 
     capture: Capture
     save: Save
     output_dir: Path
     work_dir: Path
     keep: int = 0
+    upload: Upload | None = None
 
 
 class Run:
@@ -77,6 +98,8 @@ class Run:
         self._deadline: float | None = None
         self._ending = Ending()
         self._windows = 0
+        self._spooled: str | None = None
+        """The last profile that is to be uploaded."""
 
     def stop(self, *, told: str | None = None) -> None:
         """End the run and keep what was sampled. `told` goes into the completion, for the operator to read."""
@@ -102,7 +125,7 @@ class Run:
         except Exception as error:  # a defect of ours must not cost the windows that are saved already
             log.exception("the run broke off", command_id=self.view.command_id)
             self._ending = replace(self._ending, error=f"the run broke off: {type(error).__name__}: {error}")
-        return replace(self._ending, interrupted=self._told)
+        return replace(await self._with_place(self._ending), interrupted=self._told)
 
     async def _sample_window(self) -> Profile | None:
         """One window. Narrowing ends a capture, and another one samples the rest of the same window."""
@@ -144,10 +167,12 @@ class Run:
     async def _keep(self, profile: Profile) -> None:
         """Save a window's profile and add its numbers to the ending."""
         self._windows += 1
-        path, error = self._ending.results_path, profile.error
+        path, error, warnings = self._ending.results_path, profile.error, [*profile.warnings]
         if profile.samples or error is None:
+            name = shelf.name_of(profile.started_at, self.view.command_id)
+            warnings += await self._spool(profile, name)
             try:
-                path = str(await asyncio.to_thread(self._save, profile))
+                path = str(await asyncio.to_thread(self._save, profile, name))
             except OSError as failure:
                 error = f"the profile could not be saved in {self._tools.output_dir}: {failure.strerror or failure}"
         before = self._ending
@@ -158,16 +183,37 @@ class Run:
             started_at=before.started_at or profile.started_at,
             finished_at=profile.finished_at,
             results_path=path,
-            warnings=tuple(
-                dict.fromkeys((*before.warnings, *([before.error] if before.error else ()), *profile.warnings))
-            ),
+            warnings=tuple(dict.fromkeys((*before.warnings, *([before.error] if before.error else ()), *warnings))),
             error=error,
         )
         if error is not None:
             log.warning("a window of the run failed", command_id=self.view.command_id, reason=error)
 
-    def _save(self, profile: Profile) -> Path:
-        name = shelf.name_of(profile.started_at, self.view.command_id)
+    async def _spool(self, profile: Profile, name: str) -> list[str]:
+        """Put the profile among what is to be uploaded, before anything else: a kill may follow. Gives the trouble."""
+        if self._tools.upload is None:
+            return []
+        try:
+            await self._tools.upload.keep(profile, name=name)
+        except OSError as failure:
+            return [f"the profile will not be uploaded: {failure.strerror or failure}"]
+        self._spooled = name
+        return []
+
+    async def _with_place(self, ending: Ending) -> Ending:
+        """Where the server has the last profile, if it says so soon, and what was lost of what waited for it."""
+        upload = self._tools.upload
+        if upload is None:
+            return ending
+        within = _PATIENCE_OF_A_STOP if self._stopped else _PATIENCE
+        place = await upload.place_of(self._spooled, within=within) if self._spooled else None
+        return replace(
+            ending,
+            results_path=place or ending.results_path,
+            warnings=tuple(dict.fromkeys((*ending.warnings, *upload.news()))),
+        )
+
+    def _save(self, profile: Profile, name: str) -> Path:
         saved = self._tools.save(profile, self._tools.output_dir, name=name, title=self._title)
         if self._tools.keep:
             shelf.trim(self._tools.output_dir, keep=self._tools.keep)

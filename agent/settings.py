@@ -9,15 +9,23 @@ from agent.flags.profilers import Profilers
 from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
+from agent.flags.upload import Upload
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """One run without a server, or one after the other. `notices` are to be said once."""
+    """One run without heartbeats, or one after the other. `notices` are to be said once.
+
+    `server`, `on_host` and `tls` are for uploads.
+    """
 
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
     profilers: Profilers = field(default_factory=Profilers)
+    upload: Upload = field(default_factory=Upload)
+    server: Server | None = None
+    on_host: OnHost | None = None
+    tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()
 
@@ -31,6 +39,7 @@ class AgentSettings:
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
     profilers: Profilers = field(default_factory=Profilers)
+    upload: Upload = field(default_factory=Upload)
     tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()

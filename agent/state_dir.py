@@ -30,6 +30,8 @@ class StateDir:
         self.ledger = path / "ledger.jsonl"
         self.work = path / "work"
         self.profiles = path / "profiles"
+        self.spool = path / "spool"
+        self.spool_local = path / "spool-local"
         self.lock = path / "lock"
         self.heartbeat_log = path / "gprofiler-heartbeat.log"
 

@@ -1,17 +1,19 @@
 """The agent's calls to the server, and the only module that knows how they travel."""
 
+import hashlib
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
 from agent.credentials import Secret
+from agent.parcel import Sender
 from agent.replies import NotAReply, Reply, read_reply
 from protocol.completions import Completion
 from protocol.enrolment import EnrolmentWish
@@ -21,10 +23,12 @@ from protocol.pacing import MAX_INTERVAL
 HEARTBEAT_PATH: Final = "/api/metrics/heartbeat"
 COMPLETION_PATH: Final = "/api/metrics/command_completion"
 ENROLMENT_PATH: Final = "/api/v1/enrol"
+UPLOAD_PATH: Final = "/api/v2/profiles"
 _CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 10.0
 """How much later than asked for the answer to a held heartbeat may come."""
 _MAX_DETAIL: Final = 300
+_MAX_PLACE: Final = 2_000
 _MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 """More than any command; a server that is not ours, or no longer itself, must not fill the host's memory."""
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -131,24 +135,53 @@ class Transport:
         """
         await self._post(ENROLMENT_PATH, wish, {}, read_timeout=self._send_timeout, token=token)
 
+    async def upload(self, content: bytes, *, name: str, sender: Sender) -> str | None:
+        """Send a profile as `parcel.pack` made it; gives where it is now, if the server says so: an address, or an id.
+
+        The headers and parameters are those of agents in the field, but for their parameter `key`: a token in an
+        address ends up in logs. The same name is the same upload, however often it is tried.
+
+        Raises:
+            Unreachable: no answer.
+            Refused: an error status.
+        """
+        token = self._token()
+        seed = f"{sender.service_name}\0{sender.hostname}\0{name}"
+        headers: dict[str, str | bytes] = {
+            "Content-Encoding": "gzip",
+            "GPROFILER-SERVICE-NAME": sender.service_name.encode(),
+            "Idempotency-Key": hashlib.sha256(seed.encode(errors="surrogatepass")).hexdigest()[:32],
+            **({"GPROFILER-API-KEY": token.reveal()} if token else {}),
+        }
+        about = {"service": sender.service_name, "hostname": sender.hostname, "version": sender.agent_version}
+        response = await self._post(
+            f"{UPLOAD_PATH}?{urlencode(about)}", content, headers, read_timeout=self._send_timeout, token=token
+        )
+        return _place(response, self._server)
+
     async def _post(
         self,
         path: str,
-        body: Heartbeat | Completion | EnrolmentWish,
-        headers: dict[str, str],
+        body: Heartbeat | Completion | EnrolmentWish | bytes,
+        headers: Mapping[str, str | bytes],
         *,
         read_timeout: float,
         token: Secret | None = None,
     ) -> httpx.Response:
         token = token or self._token()
-        authorization = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+        content = body if isinstance(body, bytes) else body.model_dump_json(exclude_none=True, exclude_defaults=True)
+        sent = {"Content-Type": "application/json", **headers}
+        if token:
+            sent["Authorization"] = f"Bearer {token.reveal()}"
         began = time.monotonic()
         try:
             async with self._client.stream(
                 "POST",
                 self._server + path,
-                content=body.model_dump_json(exclude_none=True, exclude_defaults=True),
-                headers={"Content-Type": "application/json", **authorization, **headers},
+                content=content,
+                headers=[
+                    (key.encode(), value if isinstance(value, bytes) else value.encode()) for key, value in sent.items()
+                ],
                 timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
             ) as arriving:
                 response = await self._whole(arriving)
@@ -189,6 +222,20 @@ def _detail(response: httpx.Response) -> str:
         return response.reason_phrase
     told = problem.get("detail") or problem.get("title") or problem.get("message") or response.reason_phrase
     return str(told)[:_MAX_DETAIL]
+
+
+def _place(response: httpx.Response, server: str) -> str | None:
+    """Where the server says that a profile is: an address of its own, or what it calls it."""
+    try:
+        said: Any = response.json()
+    except (ValueError, RecursionError):
+        said = None
+    told = said if isinstance(said, dict) else {}
+    link = told.get("url") or response.headers.get("location")
+    if isinstance(link, str) and link:
+        return urljoin(f"{server}/", link)[:_MAX_PLACE]
+    name = told.get("results_path") or told.get("profile_id") or told.get("id")
+    return str(name)[:_MAX_PLACE] if isinstance(name, str | int) else None
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:

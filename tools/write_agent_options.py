@@ -24,8 +24,8 @@ HEADER: Final = """\
 
 Written by `tools/write_agent_options.py` from the program itself. What the agent does is in [agent.md](agent.md).
 
-Each option is also a variable of the environment: `--heartbeat-interval` is `GPROFILER_HEARTBEAT_INTERVAL`. In the config
-file it is a key: `heartbeat-interval = 30`. The command line wins over the environment, and both over the file.
+Each option is also a variable of the environment: `--heartbeat-interval` is `GPROFILER_HEARTBEAT_INTERVAL`. In the
+config file it is a key: `heartbeat-interval = 30`. The command line wins over the environment, and both over the file.
 """
 
 
@@ -42,7 +42,7 @@ def page() -> str:
     parts = [HEADER]
     for heading, rows in by_heading.items():
         said = {
-            without_effect.ACCEPTED: "Said by the field's start scripts. Ignoring them is harmless; the agent says so once.\n\n",
+            without_effect.ACCEPTED: "Ignoring these is harmless; the agent says so once.\n\n",
             without_effect.REFUSED: "Ignoring these would do harm: the agent ends with exit code 2 and the reason.\n\n",
         }.get(heading, "")
         parts.append(f"## {heading}\n\n{said}| option | does |\n|---|---|\n" + "\n".join(rows) + "\n")

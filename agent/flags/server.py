@@ -105,7 +105,7 @@ def read_name(option: str, value: str | None) -> str:
         click.UsageError: it is missing, or no such name.
     """
     if value is None:
-        raise click.UsageError(f"Heartbeat mode needs {option} NAME.")
+        raise click.UsageError(f"Heartbeat mode and --upload-results need {option} NAME.")
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - the help must not pay for it
 
     from protocol.names import Name  # noqa: PLC0415 - likewise

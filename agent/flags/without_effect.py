@@ -108,7 +108,6 @@ def _declared(words: Sequence[_Word], declare: Any) -> tuple[Flag, ...]:
 
 
 FLAGS: Final = (
-    _accepted("-u", "--upload-results", is_flag=True, help="Profiles stay in --output-dir for now."),
     *_declared(_HARMLESS, _accepted),
     *_declared(_NEEDED, _refused),
 )
@@ -123,8 +122,7 @@ def read(given: Given) -> tuple[str, ...]:
     refused = [f"{word.name} is not supported: {word.why}." for word in _NEEDED if _is_given(given, word)]
     if refused:
         raise click.UsageError(" ".join(refused))
-    stays = ("--upload-results has no effect: profiles stay in --output-dir",) if given["upload_results"] else ()
-    return stays + tuple(f"{word.name} has no effect: {word.why}" for word in _HARMLESS if _is_given(given, word))
+    return tuple(f"{word.name} has no effect: {word.why}" for word in _HARMLESS if _is_given(given, word))
 
 
 def _is_given(given: Given, word: _Word) -> bool:

@@ -3,6 +3,7 @@
 It keeps the protocol's promises: an offer stands until the agent names it; a stop until it is carried out.
 """
 
+import gzip
 import json
 import select
 import socket
@@ -14,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agent.transport import COMPLETION_PATH, HEARTBEAT_PATH
+from agent.transport import COMPLETION_PATH, HEARTBEAT_PATH, UPLOAD_PATH
 from tests.support.processes import eventually
 
 TOKEN: Final = "t0ken-for-tests"
@@ -28,6 +29,7 @@ class Call:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    query: str = ""
 
 
 @dataclass
@@ -71,6 +73,7 @@ class FakeServer:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.unknown: set[str] = set()
+        self.names_profiles = False
         self._changed = threading.Condition()
         self._offer: Offer | None = None
         self._port = 0
@@ -162,6 +165,11 @@ class FakeServer:
             lambda body: body.get("status") == "running" and body.get("last_command_id") == command_id, within=within
         )
 
+    @property
+    def uploads(self) -> list[Call]:
+        """Every profile that came, whatever it was answered."""
+        return [call for call in [*self.calls] if call.path == UPLOAD_PATH]
+
     # How it answers.
 
     def note(self, call: Call) -> Fault | None:
@@ -174,7 +182,11 @@ class FakeServer:
                     return fault
             if call.path == HEARTBEAT_PATH:
                 self._take_acks(call.body)
-            elif self._offer is not None and call.body.get("command_id") == self._offer.command_id:
+            elif (
+                call.path == COMPLETION_PATH
+                and self._offer is not None
+                and call.body.get("command_id") == self._offer.command_id
+            ):
                 self._offer = None
             return None
 
@@ -243,14 +255,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         fake = self.server.fake
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        fault = fake.note(Call(time.monotonic(), self.path, headers, body))
+        body = json.loads(gzip.decompress(content) if headers.get("content-encoding") == "gzip" else content)
+        path, _, query = self.path.partition("?")
+        call = Call(time.monotonic(), path, headers, body, query)
+        fault = fake.note(call)
         if fault is not None:
             self._break(fault)
         elif headers.get("authorization") != f"Bearer {TOKEN}":
             self._answer(401, {"title": "no such token", "status": 401, "code": "bad_token", "detail": "no such token"})
-        elif self.path == HEARTBEAT_PATH:
+        elif path == UPLOAD_PATH:
+            told = {"id": f"profile-{len(fake.uploads)}"} if fake.names_profiles else {}
+            self._answer(201, {"message": "ok", "gpid": 7, **told})
+        elif path == HEARTBEAT_PATH:
             self._beat(fake, headers.get("prefer", ""))
         elif body["command_id"] in fake.unknown:
             self._answer(404, {"title": "unknown", "status": 404, "code": "unknown", "detail": "no such command"})

@@ -61,11 +61,11 @@ def test_the_heartbeat_example_with_every_flag(taken: list[Any]) -> None:
     (settings,) = taken
     assert settings.server.address == "http://a:1"
     assert settings.server.send_timeout == timedelta(seconds=10)
-    assert len(settings.notices) == 5
+    assert settings.upload.address == "http://b:2"
+    assert len(settings.notices) == 4
     assert all(
         any(flag in note for note in settings.notices)
         for flag in (
-            "--upload-results",
             "--dont-send-logs",
             "--disable-metrics",
             "--java-safemode",
@@ -84,7 +84,15 @@ def test_the_production_example_without_heartbeats(taken: list[Any]) -> None:
     (settings,) = taken
     assert isinstance(settings, LocalSettings)
     assert settings.profiling.continuous
+    assert settings.server is not None
+    assert settings.upload.address == settings.server.address == "http://localhost:8080"
     assert any(str(settings.output.directory) in note for note in settings.notices)
+
+
+def test_uploads_need_a_server() -> None:
+    result = run("-u", "-o", "/tmp/x", "--service-name", "s")
+    assert result.exit_code == 2
+    assert "--upload-results needs --server-host URL" in result.output
 
 
 def test_the_local_example(taken: list[Any]) -> None:
