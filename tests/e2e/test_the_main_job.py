@@ -3,13 +3,18 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.sample import SHARES
+from tests.support.processes import eventually
 from tests.support.system import System, agent_role, running_system
 
+SEEN_WITHIN = 3
+"""Seconds after the completion, which comes after the run's end: nobody waits longer for what they asked for."""
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
@@ -47,7 +52,7 @@ def test_a_request_becomes_a_flame_graph_of_the_process(system: System) -> None:
     assert done["status"] == "completed", done
     assert done["samples"] > 200
     assert 3.5 < done["execution_time"] < 8
-    flamegraph = Path(done["results_path"])
+    flamegraph = system.profile_of(done)
     assert "<html" in flamegraph.read_text().lower()
     shares = shares_in(flamegraph)
     assert pids_in(flamegraph) == {system.sample_pid}
@@ -68,7 +73,7 @@ def test_a_host_stop_ends_a_run_within_a_second_or_so_and_keeps_what_was_sampled
     assert time.monotonic() - asked_at < 5
     kept = system.wait_for_samples(answer["request_id"])
     assert kept["samples"] > 20
-    assert Path(kept["results_path"]).exists()
+    assert system.profile_of(kept).exists()
 
 
 def test_a_process_stop_leaves_the_other_process_running(system: System) -> None:
@@ -81,7 +86,7 @@ def test_a_process_stop_leaves_the_other_process_running(system: System) -> None
     assert system.on_host(answer["request_id"])["status"] == "running"
     done = system.wait_for(answer["request_id"])
     assert done["status"] == "completed", done
-    assert pids_in(Path(done["results_path"])) == {other}
+    assert pids_in(system.profile_of(done)) == {other}
 
 
 def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
@@ -96,7 +101,7 @@ def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
     assert {one["command_id"] for one in done} == {second["command_id"]}
     assert done[0]["results_path"] == done[1]["results_path"]
     assert done[0]["execution_time"] > 2.5
-    assert pids_in(Path(done[0]["results_path"])) == {system.sample_pid, other}
+    assert pids_in(system.profile_of(done[0])) == {system.sample_pid, other}
 
 
 def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(system: System) -> None:
@@ -117,3 +122,25 @@ def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(sy
             agent.stop()
     system.roles["agent"].restart()
     system.wait_until_online()
+
+
+def test_a_run_is_in_the_servers_flame_graph_seconds_after_its_end(system: System) -> None:
+    answer = system.submit(pids=[system.sample_pid], duration=3, frequency=99)
+    done = system.wait_for(answer["request_id"])
+    assert done["status"] == "completed", done
+    began = datetime.fromisoformat(done["timeline"]["running"])
+    chosen = {
+        "service": system.service, "start": (began - timedelta(minutes=1)).isoformat(),
+        "end": (began + timedelta(minutes=1)).isoformat(), "request_id": answer["request_id"],
+    }  # fmt: skip
+    eventually(
+        lambda: system.get("/api/v1/flamegraph", chosen)["samples"] == done["samples"], within=SEEN_WITHIN,
+        what="the run in the merged flame graph",
+    )  # fmt: skip
+    (item,) = system.get("/api/v1/profiles", chosen)["items"]
+    assert (item["hostname"], item["command_id"]) == (system.host, answer["command_id"])
+    assert item["profile_id"] in done["results_path"]
+    page = httpx.get(f"{system.url}{done['results_path']}", headers=system.as_admin, timeout=30)
+    assert page.status_code == 200, page.text
+    assert "crunch_numbers" in page.text
+    assert page.headers["content-type"].startswith("text/html")
