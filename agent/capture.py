@@ -16,7 +16,7 @@ from agent import labels, usage
 from agent.inventory import Label
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
-from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, probed
+from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, on_demand, probed
 from agent.profilers.registry import installed
 from agent.stacks import combine
 from agent.usage import Usage
@@ -108,6 +108,7 @@ async def capture(
     able = [profiler for profiler in known if request.mode in profiler.modes]
     if able and not (able := [profiler for profiler in able if profiler.name not in request.configs.disabled]):
         return run.profile(error=f"every profiler that does mode {request.mode!r} is disabled by the command")
+    able = [profiler for profiler in able if profiler.name in request.configs.enabled or not on_demand(profiler)]
     if not able:
         has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"
         return run.profile(error=f"no installed profiler does mode {request.mode!r} (installed are {has})")
