@@ -1,4 +1,4 @@
-"""A Python program: nine tenths of its memory are held by `hold_much`, the rest by `hold_little`. Ends with its parent."""
+"""A Python program: `hold_much` holds nine tenths of its memory, `hold_little` the rest. It ends with its parent."""
 
 import os
 import time
