@@ -167,7 +167,7 @@ async def test_what_flight_recorder_cannot_do_is_told(jvm: int, tmp_path: Path) 
 
 
 async def test_a_jvm_that_sigquit_would_end_is_profiled_without_it_and_lives(tmp_path: Path) -> None:
-    """`-Xrs` leaves SIGQUIT, by which a JVM is told to listen, to end the process; but then it listens from the start."""
+    """With `-Xrs` SIGQUIT, by which a JVM is told to listen, would end it; but then it listens from the start."""
     with hot_java(options=["-Xrs"]) as process:
         profile = await Run(tmp_path, pids=[process.pid], seconds=1, profilers=[Java()]).profile()
         assert profile.error is None
