@@ -108,6 +108,10 @@ async def capture(
     able = [profiler for profiler in known if request.mode in profiler.modes]
     if able and not (able := [profiler for profiler in able if profiler.name not in request.configs.disabled]):
         return run.profile(error=f"every profiler that does mode {request.mode!r} is disabled by the command")
+    only = request.configs.only
+    if able and only is not None and not (able := [profiler for profiler in able if profiler.name in only]):
+        allowed = ", ".join(sorted(only)) or "none"
+        return run.profile(error=f"no profiler that this host allows ({allowed}) does mode {request.mode!r}")
     if not able:
         has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"
         return run.profile(error=f"no installed profiler does mode {request.mode!r} (installed are {has})")
@@ -173,7 +177,14 @@ class _Run:
         self._explain_unusable(unusable, unmatched, has_host=bool(host))
 
     def _may_run(self, profiler: Profiler, processes: int) -> bool:
-        """Whether the command lets perf look at a host with so many processes."""
+        """Whether command and host let perf, or another that sees all at once, look at so many processes."""
+        most = self._request.configs.skip_host_profilers_above
+        if most is not None and processes > most and self._request.pids is None:
+            self._warnings.append(
+                f"{profiler.name} was not run: the host has {processes} processes, and"
+                f" --skip-system-profilers-above allows {most}"
+            )
+            return False
         bound = PERF_BOUNDS.get(self._request.configs.perf_bound or "")
         if profiler.name != "perf" or self._request.pids is not None or bound is None or processes <= bound:
             return True

@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from agent.credentials import forget_token, hide_token
-from agent.flags import logs, on_host, output, profiling, server, tls, upload, without_effect
+from agent.flags import guards, logs, on_host, output, profiling, server, tls, upload, without_effect
 from agent.flags.options import Given, Grouped
 from agent.settings import AgentSettings, LocalSettings
 from agent.state_dir import StateDir, StateDirUnusable
@@ -21,7 +21,7 @@ Every option can be set in the environment: --heartbeat-interval is GPROFILER_HE
 GPROFILER_SERVICE and GPROFILER_SERVER are read too. The command line wins.
 Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted."""
 
-_GROUPS: Final = (profiling, output, server, upload, tls, on_host, logs, without_effect)
+_GROUPS: Final = (profiling, output, server, upload, guards, tls, on_host, logs, without_effect)
 
 
 @click.pass_context
@@ -78,6 +78,7 @@ def _agent_settings(given: Given) -> AgentSettings:
         output=output.read(given, otherwise=StateDir(host.state_dir).profiles),
         profiling=profiling.read(given),
         upload=upload.read(given),
+        guards=guards.read(given),
         tls=tls.read(given),
         logs=logs.read(given),
         notices=without_effect.read(given),

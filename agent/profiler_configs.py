@@ -47,6 +47,8 @@ class ProfilerConfigs:
         java_alloc_interval: bytes between two samples of Java's allocations.
         options: per profiler, keys that are its own affair, for plug-ins.
         not_understood: what could not be followed, in words for the profile's warnings.
+        only: names of the profilers that the host's owner allows; None is all. No command can set it.
+        skip_host_profilers_above: how many processes a host may have for a profiler of the whole host; likewise.
     """
 
     enabled: frozenset[str] = frozenset()
@@ -59,6 +61,8 @@ class ProfilerConfigs:
     java_alloc_interval: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     not_understood: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
+    skip_host_profilers_above: int | None = None
 
     def unknown(self, installed: frozenset[str]) -> list[str]:
         """A sentence for each profiler that is named here and is not among those installed.

@@ -9,6 +9,7 @@ from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
 from agent.flags.upload import Upload
+from agent.guard_settings import GuardSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class AgentSettings:
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
     upload: Upload = field(default_factory=Upload)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()
