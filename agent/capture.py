@@ -16,7 +16,7 @@ from agent import labels, usage
 from agent.inventory import Label
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
-from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, probed
+from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, on_demand, probed
 from agent.profilers.registry import installed
 from agent.stacks import combine
 from agent.usage import Usage
@@ -112,6 +112,7 @@ async def capture(
     if able and only is not None and not (able := [profiler for profiler in able if profiler.name in only]):
         allowed = ", ".join(sorted(only)) or "none"
         return run.profile(error=f"no profiler that this host allows ({allowed}) does mode {request.mode!r}")
+    able = [profiler for profiler in able if profiler.name in request.configs.enabled or not on_demand(profiler)]
     if not able:
         has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"
         return run.profile(error=f"no installed profiler does mode {request.mode!r} (installed are {has})")

@@ -145,6 +145,11 @@ def probed(profiler: Profiler) -> Available | Unavailable:
         return Unavailable(f"{profiler.name} cannot say whether it works here: {problem!r}")
 
 
+def on_demand(profiler: Profiler) -> bool:
+    """Whether it runs only where a command enables it by name: what it does to a target is more than to look at it."""
+    return bool(getattr(profiler, "on_demand", False))
+
+
 def matching(profiler: Profiler, processes: Iterable[Process]) -> list[Process]:
     """The processes that the profiler understands; none, if it breaks over the question."""
     try:

@@ -12,37 +12,24 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from agent.processes import Process, busiest, in_other_namespace, is_alive
-from agent.profilers import reasons, spawn
+from agent.processes import Process, in_other_namespace, is_alive
+from agent.profilers import attached, reasons
+from agent.profilers.attached import MAX_TARGETS, PATIENCE, Seen
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.stacks import py_spy as raw
 from agent.stacks.collapsed import BadLine
 from protocol.commands import ProfilingMode
 
-MAX_TARGETS: Final = 16
-BUSY_WINDOW: Final = timedelta(milliseconds=100)
-PATIENCE: Final = timedelta(seconds=10)
-MAX_OUTPUT: Final = 64 * 1024
 TOO_MANY_ERRORS: Final = 0.1
 EVENT: Final = "timer, threads that are not idle"
+WALL_EVENT: Final = "timer, every thread"
 
 _SAMPLING: Final = b"Sampling process"
 _COUNTS: Final = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
-
-
-@dataclass
-class _Seen:
-    """What came of one target."""
-
-    stacks: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    failure: str | None = None
 
 
 class PySpy:
@@ -50,7 +37,7 @@ class PySpy:
 
     name = "py-spy"
     scope: Scope = "process"
-    modes: frozenset[ProfilingMode] = frozenset({"cpu"})
+    modes: frozenset[ProfilingMode] = frozenset({"cpu", "wall"})
 
     def __init__(self, binary: Path | None = None, *, max_targets: int = MAX_TARGETS) -> None:
         self._binary = binary
@@ -77,25 +64,14 @@ class PySpy:
         binary = self._find()
         if binary is None:
             return Result(error=reasons.INSTALL_PY_SPY)
-        warnings: list[str] = []
-        chosen = list(targets)
-        if len(chosen) > self._max_targets:
-            chosen = await asyncio.to_thread(busiest, chosen, self._max_targets, window=BUSY_WINDOW)
-            warnings.append(
-                f"py-spy sampled the {self._max_targets} busiest of {len(targets)} Python processes; name others by pid"
-            )
-        async with asyncio.TaskGroup() as group:
-            tasks = {
-                target.pid: group.create_task(_sample(binary, target, request, work_dir, stop, started))
-                for target in chosen
-            }
-        seen = {pid: task.result() for pid, task in tasks.items()}
-        return Result(
-            stacks={pid: one.stacks for pid, one in seen.items() if one.stacks},
-            failures={pid: one.failure for pid, one in seen.items() if one.failure is not None},
-            skipped=frozenset(target.pid for target in targets) - seen.keys(),
-            warnings=[*warnings, *(text for one in seen.values() for text in one.warnings)],
-            event=EVENT,
+        return await attached.each(
+            self.name,
+            "Python",
+            targets,
+            request,
+            lambda target: _sample(binary, target, request, work_dir, stop, started),
+            event=WALL_EVENT if request.mode == "wall" else EVENT,
+            limit=self._max_targets,
             version=_version(binary),
         )
 
@@ -124,43 +100,33 @@ async def _sample(
     work_dir: Path,
     stop: asyncio.Event,
     started: Callable[[], None],
-) -> _Seen:
+) -> Seen:
     """Run py-spy on one process until the duration is over, `stop` is set, or the process ends."""
     file = work_dir / f"py-spy-{target.pid}.raw"
     bound = math.ceil((request.duration + PATIENCE).total_seconds())  # of its own, should our timer not end it
     program = [
         str(binary), "record", "--nonblocking", "-F", "--full-filenames", "-f", "raw",
         "-r", str(request.frequency_hz), "-d", str(bound), "-o", str(file), "-p", str(target.pid),
+        *(["--idle"] if request.mode == "wall" else []),
     ]  # fmt: skip
-    output = bytearray()
-    seen = _Seen()
+    seen = Seen()
+    said = ""
     try:
-        async with spawn.running(program, stdout=spawn.PIPE, stderr=spawn.STDOUT, cwd=work_dir) as child:
-            reading = asyncio.create_task(_keep(child.stdout, output, sampling := asyncio.Event()))
-            began, stopped = asyncio.create_task(sampling.wait()), asyncio.create_task(stop.wait())
-            try:
-                waits = {began, stopped, reading}
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE.total_seconds())
-                if sampling.is_set():
-                    started()
-                    await child.wait_until(stop, seconds=request.duration.total_seconds())
-                child.interrupt()
-                if not await child.ends_within(PATIENCE):
-                    await child.kill()
-                    seen.failure = f"py-spy on process {target.pid} ({target.name}) did not end and was killed"
-                await reading
-            finally:
-                for wait in (began, stopped, reading):
-                    wait.cancel()
+        ran = await attached.run_tool(
+            program, seconds=request.duration.total_seconds(), stop=stop, started=started, cwd=work_dir, says=_SAMPLING
+        )
+        said = ran.said
+        if ran.exit_code is None:
+            seen.failure = f"py-spy on process {target.pid} ({target.name}) did not end and was killed"
         if file.exists():
             seen.stacks = await asyncio.to_thread(_parse, file)
     except (BadLine, OSError) as problem:
         seen.failure = f"py-spy on process {target.pid} ({target.name}) left nothing readable: {problem}"
-    _judge(seen, output.decode(errors="replace"), target, request, stopped_early=stop.is_set())
+    _judge(seen, said, target, request, stopped_early=stop.is_set())
     return seen
 
 
-def _judge(seen: _Seen, said: str, target: Process, request: RunRequest, *, stopped_early: bool) -> None:
+def _judge(seen: Seen, said: str, target: Process, request: RunRequest, *, stopped_early: bool) -> None:
     """Note why there are no stacks, or what is to be said about those there are."""
     counts = _COUNTS.search(said)
     if counts is None:
@@ -180,17 +146,6 @@ def _judge(seen: _Seen, said: str, target: Process, request: RunRequest, *, stop
         seen.warnings.append(
             f"py-spy could not keep up with {request.frequency_hz} Hz on process {target.pid}: ask for less"
         )
-
-
-async def _keep(stream: asyncio.StreamReader, output: bytearray, sampling: asyncio.Event) -> None:
-    """Keep the beginning of what it prints and note when it says that it samples."""
-    while chunk := await stream.read(4096):
-        if len(output) < MAX_OUTPUT:
-            output += chunk
-        else:
-            output[MAX_OUTPUT:] = chunk  # the last words hold the counts
-        if _SAMPLING in output:
-            sampling.set()
 
 
 def _parse(file: Path) -> dict[str, int]:

@@ -13,11 +13,13 @@ from typing import Final
 import structlog
 
 from agent.profilers.base import PARTS, Broken, Profiler
+from agent.profilers.java import Java
+from agent.profilers.node import Node
 from agent.profilers.perf import Perf
 from agent.profilers.py_spy import PySpy
 
 GROUP: Final = "performance_studio.profilers"
-BUILT_IN: Final[tuple[Callable[[], Profiler], ...]] = (PySpy, Perf)
+BUILT_IN: Final[tuple[Callable[[], Profiler], ...]] = (PySpy, Java, Node, Perf)
 
 log = structlog.get_logger(__name__)
 

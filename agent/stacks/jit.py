@@ -46,7 +46,8 @@ def readable(symbol: str) -> str:
     How well it was compiled (`*`, `~`) is left out: it is the same function before and after.
     """
     if found := _NODE.fullmatch(symbol):
-        return frame(f"{found['name'].strip() or '(anonymous)'} ({short_path(found['file'])}:{found['line']})")
+        where = found["file"] if found["file"].startswith("node:") else short_path(found["file"])
+        return frame(f"{found['name'].strip() or '(anonymous)'} ({where}:{found['line']})")
     if found := _PYTHON.fullmatch(symbol):
         return frame(f"{found['name']} ({short_path(found['file'])})")
     return frame(symbol)

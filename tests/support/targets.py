@@ -93,6 +93,27 @@ def hot_node(*options: str, user: int | None = None) -> contextlib.AbstractConte
     return running("node", *options, str(TARGETS / "hot.js"), user=user)
 
 
+def alone(*command: str) -> list[str]:
+    """The command, in a network of its own."""
+    return [sys.executable, str(TARGETS / "own_network.py"), *command]
+
+
+@contextlib.contextmanager
+def node_alone(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Node with these arguments in a network of its own, so that its inspector's port is nobody else's."""
+    with running(*alone("node", *arguments)) as process:
+        wait_for_node(process.pid)
+        yield process
+
+
+def wait_for_node(pid: int) -> None:
+    """Return when the process has become Node and runs the program: before, it is what started it."""
+    node = psutil.Process(pid)
+    eventually(lambda: Path(node.exe()).name.startswith("node"), what="Node's start")
+    before = node.cpu_times().user
+    eventually(lambda: node.cpu_times().user > before + 0.2, what="the program's start")
+
+
 class Run:
     """One capture under way."""
 

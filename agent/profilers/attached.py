@@ -1,0 +1,188 @@
+"""What every profiler of a runtime does: choose its targets, attach to each for itself, and end in time."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.processes import Process, busiest
+from agent.profilers import spawn
+from agent.profilers.base import Result, RunRequest, Unit
+
+MAX_TARGETS: Final = 16
+BUSY_WINDOW: Final = timedelta(milliseconds=100)
+PATIENCE: Final = timedelta(seconds=10)
+"""For a tool to attach, and again for it to end once it was asked to."""
+MAX_OUTPUT: Final = 64 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Seen:
+    """What came of one target."""
+
+    stacks: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    failure: str | None = None
+
+
+async def each(
+    profiler: str,
+    runtime: str,
+    targets: Sequence[Process],
+    request: RunRequest,
+    sample: Callable[[Process], Awaitable[Seen]],
+    *,
+    event: str,
+    limit: int = MAX_TARGETS,
+    unit: Unit = "samples",
+    version: str | None = None,
+) -> Result:
+    """Sample the targets side by side, the busiest alone where they are too many; one that fails disturbs no other.
+
+    Args:
+        profiler: the name for messages.
+        runtime: what the targets are, for messages: `Python`.
+        targets: what to sample.
+        request: whose `max_targets` goes before `limit`.
+        sample: takes one target.
+        event: what makes a sample.
+        limit: how many targets at most.
+        unit: of the stacks.
+        version: the profiler's.
+    """
+    limit = request.configs.max_targets or limit
+    warnings: list[str] = []
+    chosen = list(targets)
+    if len(chosen) > limit:
+        chosen = await asyncio.to_thread(busiest, chosen, limit, window=BUSY_WINDOW)
+        warnings.append(
+            f"{profiler} sampled the {limit} busiest of {len(targets)} {runtime} processes; name others by pid"
+        )
+    async with asyncio.TaskGroup() as group:
+        tasks = {target.pid: group.create_task(_guarded(profiler, target, sample)) for target in chosen}
+    seen = {pid: task.result() for pid, task in tasks.items()}
+    return Result(
+        stacks={pid: one.stacks for pid, one in seen.items() if one.stacks},
+        failures={pid: one.failure for pid, one in seen.items() if one.failure is not None},
+        skipped=frozenset(target.pid for target in targets) - seen.keys(),
+        warnings=list(dict.fromkeys([*warnings, *(text for one in seen.values() for text in one.warnings)])),
+        event=event,
+        unit=unit,
+        version=version,
+    )
+
+
+async def _guarded(profiler: str, target: Process, sample: Callable[[Process], Awaitable[Seen]]) -> Seen:
+    try:
+        return await sample(target)
+    except Exception as problem:  # one target's trouble must not cost the others their samples
+        log.exception("sampling broke", profiler=profiler, pid=target.pid)
+        return Seen(failure=f"{profiler} broke on process {target.pid} ({target.name}): {problem!r}")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a tool ended: what it printed, its exit code (None if it had to be killed), whether it came to sample."""
+
+    said: str
+    exit_code: int | None
+    sampled: bool
+
+
+async def run_tool(
+    program: Sequence[str],
+    *,
+    seconds: float,
+    stop: asyncio.Event,
+    started: Callable[[], None],
+    cwd: Path,
+    says: bytes | None = None,
+) -> Ran:
+    """Run a tool that samples until SIGINT: for the duration, until `stop`, or until it ends; killed if it does not.
+
+    It samples from the moment that it prints `says`, from its start where that is None.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    output = bytearray()
+    sampling = asyncio.Event()
+    killed = False
+    async with spawn.running(program, stdout=spawn.PIPE, stderr=spawn.STDOUT, cwd=cwd) as child:
+        reading = asyncio.create_task(_keep(child.stdout, output, sampling, says))
+        began, stopped = asyncio.create_task(sampling.wait()), asyncio.create_task(stop.wait())
+        try:
+            if says is None:
+                sampling.set()
+            waits = {began, stopped, reading}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE.total_seconds())
+            if sampling.is_set():
+                started()
+                await child.wait_until(stop, seconds=seconds)
+            child.interrupt()
+            if not await child.ends_within(PATIENCE):
+                killed = True
+                await child.kill()
+            await reading
+        finally:
+            for wait in (began, stopped, reading):
+                wait.cancel()
+    return Ran(output.decode(errors="replace"), None if killed else child.exit_code, sampling.is_set())
+
+
+async def ask(program: Sequence[str], *, cwd: Path, patience: timedelta = PATIENCE) -> tuple[int | None, str]:
+    """Run a tool that answers and ends: its exit code, None if it had to be killed, and what it printed.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    output = bytearray()
+    async with spawn.running(program, stdout=spawn.PIPE, stderr=spawn.STDOUT, cwd=cwd) as child:
+        reading = asyncio.create_task(_keep(child.stdout, output, asyncio.Event(), None))
+        try:
+            in_time = await child.ends_within(patience)
+            if not in_time:
+                await child.kill()
+            await reading
+        finally:
+            reading.cancel()
+    return (child.exit_code if in_time else None), output.decode(errors="replace")
+
+
+async def until_over(target: Process, stop: asyncio.Event, *, seconds: float) -> None:
+    """Wait until the time is over, `stop` is set, or the target has ended: whichever is first."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    try:
+        watched = os.pidfd_open(target.pid)
+    except OSError:
+        return  # it has ended already
+    waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(ended.wait())}
+    try:
+        loop.add_reader(watched, ended.set)
+        await asyncio.wait(waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(watched)
+        with contextlib.suppress(OSError):
+            os.close(watched)
+        for wait in waits:
+            wait.cancel()
+
+
+async def _keep(stream: asyncio.StreamReader, output: bytearray, sampling: asyncio.Event, says: bytes | None) -> None:
+    """Keep the beginning of what it prints and note when it says that it samples."""
+    while chunk := await stream.read(4096):
+        if len(output) < MAX_OUTPUT:
+            output += chunk
+        else:
+            output[MAX_OUTPUT:] = chunk  # the last words hold the counts
+        if says is not None and says in output:
+            sampling.set()

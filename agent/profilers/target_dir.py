@@ -1,0 +1,178 @@
+"""A directory of the agent's in a target's own `/tmp`, for a runtime that writes its profile itself.
+
+The target has its own mount namespace and user, so the directory is reached by `/proc/PID/root` and given to that user.
+Everything in there may be changed by others, while the agent is root: nothing is opened by a path of more than one
+part, no link is followed, only plain files are read, and of those no more than a bound.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import psutil
+
+from agent.processes import Process
+
+PREFIX: Final = "gprofiler"
+MAX_BYTES: Final = 256 << 20
+
+_NAME: Final = re.compile(rf"{PREFIX}-(?P<pid>\d+)-(?P<began>\d+)-(?P<target>\d+)-[0-9a-f]+")
+"""The agent by its pid and when it began, and the target: several agents and targets may share one `/tmp`."""
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NoPlace(OSError):
+    """There is no place for the agent's files in the target; the text says why."""
+
+
+@dataclass(frozen=True)
+class TargetDir:
+    """An open directory: `path` is what the target calls it, and its last part is `name`."""
+
+    name: str
+    tmp_fd: int
+    fd: int
+    uid: int
+
+    @property
+    def path(self) -> str:
+        """As the target sees it."""
+        return f"/tmp/{self.name}"  # noqa: S108 -- made by mkdir, which fails where something is already
+
+    @classmethod
+    def make(cls, target: Process, files: dict[str, bytes]) -> Self:
+        """Make one with these files in it, which belongs to the target's user.
+
+        Raises:
+            NoPlace: the target's `/tmp` is not there, is a link, or cannot be written to; or the target has ended.
+        """
+        uid, gid = _user(target)
+        tmp_fd = _open_tmp(target)
+        name = f"{PREFIX}-{_us()}-{target.pid}-{secrets.token_hex(4)}"
+        try:
+            os.mkdir(name, 0o700, dir_fd=tmp_fd)
+            fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+        except OSError as problem:
+            os.close(tmp_fd)
+            raise NoPlace(f"its /tmp cannot be written to: {problem.strerror}") from problem
+        made = cls(name, tmp_fd, fd, uid)
+        try:
+            for file, content in files.items():
+                made._write(file, content)
+            os.fchown(fd, uid, gid)  # last: from here on the directory is theirs
+        except OSError as problem:
+            made.remove()
+            raise NoPlace(f"its /tmp cannot be written to: {problem.strerror}") from problem
+        return made
+
+    def read(self, file: str, *, at_most: int = MAX_BYTES) -> bytes:
+        """A plain file's bytes.
+
+        Raises:
+            OSError: it is not there, no plain file, or too large.
+        """
+        fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+        with os.fdopen(fd, "rb") as opened:
+            about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+                raise NoPlace(f"{self.path}/{file} is no plain file")
+            if about.st_size > at_most:
+                raise NoPlace(f"{self.path}/{file} has {about.st_size} bytes, more than {at_most}")
+            return opened.read(at_most)
+
+    def remove(self) -> None:
+        """Remove it with the files in it, and let go of it."""
+        _empty(self.fd)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.name, dir_fd=self.tmp_fd)
+        os.close(self.fd)
+        os.close(self.tmp_fd)
+
+    def _write(self, file: str, content: bytes) -> None:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=self.fd)
+        with os.fdopen(fd, "wb") as opened:
+            opened.write(content)
+            os.fchmod(fd, 0o644)
+
+
+def left_behind(target: Process) -> Iterator[TargetDir]:
+    """What agents that are gone have left in the target's `/tmp`, of this target or one that is gone; to be removed."""
+    uid, _ = _user(target)
+    try:
+        tmp_fd = _open_tmp(target)
+    except NoPlace:
+        return
+    try:
+        names = [name for name in _names(tmp_fd) if (found := _NAME.fullmatch(name)) and _is_left(found, target)]
+        for name in names:
+            try:
+                fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+            except OSError:
+                continue
+            if os.fstat(fd).st_uid in (uid, os.geteuid()):
+                yield TargetDir(name, os.dup(tmp_fd), fd, uid)
+            else:
+                os.close(fd)
+    finally:
+        os.close(tmp_fd)
+
+
+def _names(fd: int) -> list[str]:
+    return os.listdir(fd)
+
+
+def _empty(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        for file in _names(fd):
+            with contextlib.suppress(OSError):  # a directory that the target's user made there is theirs
+                os.unlink(file, dir_fd=fd)
+
+
+def _open_tmp(target: Process) -> int:
+    try:
+        root = os.open(f"/proc/{target.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError as problem:
+        raise NoPlace("the agent may not look into it: run the agent as root") from problem
+    except OSError as problem:
+        raise NoPlace("it has ended") from problem
+    try:
+        # A link here would be followed in the agent's own root, wherever the target's user wants.
+        return os.open("tmp", _DIRECTORY, dir_fd=root)
+    except OSError as problem:
+        raise NoPlace(f"its /tmp is no directory that can be opened: {problem.strerror}") from problem
+    finally:
+        os.close(root)
+
+
+def _user(target: Process) -> tuple[int, int]:
+    try:
+        process = psutil.Process(target.pid)
+        return process.uids().effective, process.gids().effective
+    except psutil.Error as problem:
+        raise NoPlace("it has ended") from problem
+
+
+def _us() -> str:
+    return f"{os.getpid()}-{_began(os.getpid())}"
+
+
+def _is_left(found: re.Match[str], target: Process) -> bool:
+    """Whether the agent that a directory is named after is gone, and no other target may still use it."""
+    if _began(int(found["pid"])) == int(found["began"]):
+        return False
+    return int(found["target"]) == target.pid or not psutil.pid_exists(int(found["target"]))
+
+
+def _began(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did: with the pid it names a process for good."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])

@@ -1,0 +1,173 @@
+"""Java by Flight Recorder, on real JVMs."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.capture import Profile
+from agent.profiler_configs import ProfilerConfigs
+from agent.profilers import jfr_settings
+from agent.profilers.java import Java
+from agent.stacks import java
+from protocol.commands import ProfilingMode
+from tests.integration.agent.test_profilers_orphans import AGENT
+from tests.support.jvms import hot_java, jcmd, left_in_tmp
+from tests.support.processes import ROOT, eventually
+from tests.support.targets import Run, sampling
+from tests.support.tools import needs
+
+pytestmark = needs("java", "jcmd", "jfr")
+
+THEIRS = "theirs"
+
+
+@pytest.fixture(scope="module")
+def jvm() -> Iterator[int]:
+    with hot_java() as process:
+        yield process.pid
+
+
+@pytest.fixture(scope="module")
+def first(jvm: int, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A run on a JVM that has never recorded before."""
+    return profile_of(jvm, tmp_path_factory.mktemp("first"), seconds=4)
+
+
+def profile_of(pid: int, folder: Path, *, seconds: float, mode: ProfilingMode = "cpu") -> Profile:
+    async def run() -> Profile:
+        return await Run(folder, pids=[pid], seconds=seconds, mode=mode, profilers=[Java()]).profile()
+
+    return asyncio.run(run())
+
+
+def share(profile: Profile, method: str) -> float:
+    hits = sum(count for stack, count in profile.stacks.items() if method in stack.split(";"))
+    return hits / max(sum(profile.stacks.values()), 1)
+
+
+def test_the_shares_of_hot_methods_are_the_true_ones(first: Profile) -> None:
+    assert (first.error, first.warnings, first.unit) == (None, [], "samples")
+    assert first.samples > 40, "99 Hz for four seconds, on a machine that may be busy"
+    assert share(first, "HotJava.spinMuch") == pytest.approx(0.75, abs=0.1)
+    assert share(first, "HotJava.spinLittle") == pytest.approx(0.25, abs=0.1)
+    assert first.events == {"java": "timer of the JVM, threads that run"}
+
+
+def test_threads_that_wait_are_not_in_it_and_symbols_are_readable(first: Profile) -> None:
+    assert share(first, "HotJava.idleInTheKernel") == 0
+    assert share(first, "HotJava.idleParked") == 0
+    assert share(first, "HotJava.main") > 0.9
+    assert share(first, "[unknown]") < 0.05
+
+
+def test_a_run_leaves_nothing_in_the_jvm(jvm: int, first: Profile) -> None:
+    assert first.samples
+    assert "No available recordings" in jcmd(jvm, "JFR.check")
+    assert left_in_tmp(jvm) == []
+
+
+def test_a_recording_of_somebody_else_stays_untouched(jvm: int, first: Profile, tmp_path: Path) -> None:
+    assert first.samples
+    jcmd(jvm, "JFR.start", f"name={THEIRS}", "settings=default")
+    try:
+        profile = profile_of(jvm, tmp_path, seconds=1)
+        assert profile.error is None
+        assert profile.samples
+        check = jcmd(jvm, "JFR.check")
+        assert f"name={THEIRS}" in check
+        assert "(running)" in check
+        assert "gprofiler" not in check
+    finally:
+        jcmd(jvm, "JFR.stop", f"name={THEIRS}")
+
+
+def test_the_reader_agrees_with_the_jdks_own(jvm: int, first: Profile, tmp_path: Path) -> None:
+    assert first.samples, "the JVM's stack depth is ours by now"
+    settings, recording = tmp_path / "s.jfc", tmp_path / "r.jfr"
+    tmp_path.chmod(0o755)
+    settings.write_bytes(jfr_settings.for_cpu(99))
+    jcmd(jvm, "JFR.start", "name=both", f"settings={settings}")
+    eventually(lambda: jcmd(jvm, "JFR.dump", "name=both", f"filename={recording}") and printed(recording), within=60)
+    jcmd(jvm, "JFR.stop", "name=both")
+    ours = java.ran(recording.read_bytes())
+    assert dict(ours.stacks) == printed(recording)
+    assert ours.lost_bytes == 0
+
+
+def printed(recording: Path) -> dict[str, int]:
+    """Stacks by `jfr print`, without those of threads that wait in native code."""
+    command = ["jfr", "print", "--stack-depth", "256", "--events", ",".join(java.SAMPLES), str(recording)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    stacks: dict[str, int] = {}
+    for event in text.split("\n}"):
+        _, found, trace = event.partition("stackTrace = [")
+        frames = [line.strip().partition("(")[0] for line in trace.splitlines() if "(" in line]
+        if found and not ("NativeMethodSample" in event and frames[0] in java.WAITING):
+            stack = ";".join(reversed(frames))
+            stacks[stack] = stacks.get(stack, 0) + 1
+    return stacks
+
+
+def test_allocations_are_told_in_bytes_by_who_made_them(tmp_path: Path) -> None:
+    with hot_java("allocate") as process:
+        profile = profile_of(process.pid, tmp_path, seconds=3, mode="allocation")
+    assert (profile.error, profile.unit) == (None, "bytes")
+    assert share(profile, "HotJava.fillMuch") == pytest.approx(0.9, abs=0.1)
+    assert share(profile, "HotJava.fillLittle") == pytest.approx(0.1, abs=0.1)
+    assert share(profile, "byte[]") > 0.9
+
+
+async def test_a_stop_keeps_what_was_sampled(jvm: int, tmp_path: Path) -> None:
+    async with sampling(Run(tmp_path, pids=[jvm], seconds=60, profilers=[Java()])) as run:
+        await asyncio.sleep(1.5)
+        run.stop.set()
+        profile = await run.profile()
+    assert profile.error is None
+    assert share(profile, "HotJava.spinMuch") > 0.5
+    assert profile.elapsed_seconds < 50
+    assert left_in_tmp(jvm) == []
+
+
+async def test_a_run_that_is_cancelled_leaves_nothing_in_the_jvm(jvm: int, tmp_path: Path) -> None:
+    async with sampling(Run(tmp_path, pids=[jvm], seconds=60, profilers=[Java()])):
+        assert len(left_in_tmp(jvm)) == 1
+    assert left_in_tmp(jvm) == []
+    assert "gprofiler" not in jcmd(jvm, "JFR.check")
+
+
+def test_what_an_agent_that_was_killed_has_left_is_removed_by_the_next_run(jvm: int, tmp_path: Path) -> None:
+    agent = subprocess.Popen([sys.executable, "-c", AGENT, str(tmp_path), str(jvm)], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"started\n"
+    finally:
+        agent.kill()
+        agent.communicate()
+    (left,) = left_in_tmp(jvm)
+    check = jcmd(jvm, "JFR.check")
+    assert left in check
+    assert "duration=90s" in check, "it would end by itself"
+    profile = profile_of(jvm, tmp_path, seconds=1)
+    assert profile.error is None
+    assert left_in_tmp(jvm) == []
+    assert "gprofiler" not in jcmd(jvm, "JFR.check")
+
+
+async def test_what_flight_recorder_cannot_do_is_told(jvm: int, tmp_path: Path) -> None:
+    configs = ProfilerConfigs(java_clock="wall")
+    profile = await Run(tmp_path, pids=[jvm], seconds=1, configs=configs, profilers=[Java()]).profile()
+    assert profile.error is None
+    assert any("Flight Recorder has no wall clock" in warning for warning in profile.warnings)
+
+
+async def test_a_jvm_that_cannot_be_attached_to_is_told_and_lives(tmp_path: Path) -> None:
+    """`-Xrs` leaves SIGQUIT, by which a JVM is attached to, to end the process."""
+    with hot_java(options=["-Xrs"]) as process:
+        profile = await Run(tmp_path, pids=[process.pid], seconds=1, profilers=[Java()]).profile()
+        assert profile.error is not None
+        assert "it does not handle SIGQUIT" in profile.error
+        assert process.poll() is None

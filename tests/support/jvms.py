@@ -1,0 +1,43 @@
+"""JVMs to profile, and what goes on in them."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from tests.support.processes import ROOT, eventually
+
+PROGRAM = ROOT / "tests" / "targets" / "HotJava.java"
+
+
+@contextlib.contextmanager
+def hot_java(*arguments: str, options: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """The program with known shares, past its start."""
+    command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, str(PROGRAM), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", "the JVM did not start"
+        began = _cpu(process.pid)
+        eventually(lambda: _cpu(process.pid) > began + 0.3, within=60, what="the JVM at work")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def jcmd(pid: int, *words: str) -> str:
+    """What the JVM answers."""
+    asked = subprocess.run(["jcmd", str(pid), " ".join(words)], capture_output=True, text=True, check=True, timeout=60)
+    return asked.stdout
+
+
+def left_in_tmp(pid: int) -> list[str]:
+    """The agents' directories in the process's own `/tmp`, for this process."""
+    return sorted(path.name for path in Path(f"/proc/{pid}/root/tmp").glob(f"gprofiler-*-*-{pid}-*"))
+
+
+def _cpu(pid: int) -> float:
+    return float(sum(psutil.Process(pid).cpu_times()[:2]))

@@ -1,0 +1,61 @@
+"""A recording that is none. What real ones give is tested beside the JDK's own reader, on a JVM."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent.stacks import java, jfr
+from agent.stacks.jfr import HEADER, BadRecording
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"FL", "cannot be followed"),
+        (b"GIF89a" + bytes(80), "it begins with"),
+        (HEADER.pack(b"FLR\0", 1, 0, 68, 0, 0, 0, 0, 0, 0, 1), "it begins with"),
+        (HEADER.pack(b"FLR\0", 2, 1, 9_999, 0, 0, 0, 0, 0, 0, 1), "a chunk of 9999 bytes where 68 are left"),
+        (HEADER.pack(b"FLR\0", 2, 1, 0, 0, 0, 0, 0, 0, 0, 1), "a chunk of 0 bytes"),
+        (HEADER.pack(b"FLR\0", 2, 1, 68, 0, 0, 0, 0, 0, 0, 0), "fixed length"),
+        (HEADER.pack(b"FLR\0", 2, 1, 68, 68, 68, 0, 0, 0, 0, 1), "cannot be followed"),
+    ],
+)
+def test_what_is_no_recording_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(BadRecording, match=reason):
+        java.ran(data)
+
+
+@given(body=st.binary(max_size=200), at=st.integers(0, 260))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_bytes_of_a_hostile_target_are_refused_and_nothing_else(body: bytes, at: int) -> None:
+    data = HEADER.pack(b"FLR\0", 2, 1, 68 + len(body), at, at, 0, 0, 0, 0, 1) + body
+    with pytest.raises(BadRecording):
+        java.ran(data)
+
+
+def test_an_empty_recording_has_no_stacks() -> None:
+    assert java.ran(b"").stacks == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(b"\x07", 7), (b"\x80\x01", 128), (b"\xff" * 9, 2**64 - 1), (b"\x80" * 8 + b"\x01", 1 << 56)]
+)
+def test_a_number_takes_up_to_nine_bytes(value: bytes, number: int) -> None:
+    assert jfr._Cursor(memoryview(value), 0).number() == number
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [
+        ("java/util/HashMap", "java.util.HashMap"),
+        ("[B", "byte[]"),
+        ("[[Ljava/lang/String;", "java.lang.String[][]"),
+        ("com/x/App$$Lambda$14+0x0000000800c03000", "com.x.App$$Lambda"),
+        ("com/x/App$$Lambda/0x00007f0c3c000a00", "com.x.App$$Lambda"),
+        ("java/lang/invoke/LambdaForm$MH+0x0000000800003400", "java.lang.invoke.LambdaForm$MH"),
+        ("jdk/internal/reflect/GeneratedMethodAccessor57", "jdk.internal.reflect.GeneratedMethodAccessor"),
+        ("com/x/Box0x", "com.x.Box0x"),
+    ],
+)
+def test_a_class_is_named_as_people_write_it_and_alike_in_every_jvm(name: str, readable: str) -> None:
+    assert java._class_name({"name": {"string": name}}) == readable
