@@ -178,21 +178,14 @@ class _Run:
         self._explain_unusable(unusable, unmatched, has_host=bool(host))
 
     def _may_run(self, profiler: Profiler, processes: int) -> bool:
-        """Whether command and host let perf, or another that sees all at once, look at so many processes."""
-        most = self._request.configs.skip_host_profilers_above
-        if most is not None and processes > most and self._request.pids is None:
-            self._warnings.append(
-                f"{profiler.name} was not run: the host has {processes} processes, and"
-                f" --skip-system-profilers-above allows {most}"
-            )
-            return False
-        bound = PERF_BOUNDS.get(self._request.configs.perf_bound or "")
+        """Whether the command, or this host's own settings, let perf look at a host with so many processes."""
+        configs = self._request.configs
+        bound, by = PERF_BOUNDS.get(configs.perf_bound or ""), f"enabled_{configs.perf_bound}"
+        if configs.perf_up_to is not None and (bound is None or configs.perf_up_to < bound):
+            bound, by = configs.perf_up_to, "--skip-system-profilers-above"
         if profiler.name != "perf" or self._request.pids is not None or bound is None or processes <= bound:
             return True
-        self._warnings.append(
-            f"perf was not run: the host has {processes} processes, and enabled_{self._request.configs.perf_bound}"
-            f" allows {bound}"
-        )
+        self._warnings.append(f"perf was not run: the host has {processes} processes, and {by} allows {bound}")
         return False
 
     async def _note_labels(self) -> None:

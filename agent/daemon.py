@@ -17,7 +17,7 @@ from agent import logs, remains
 from agent.addresses import sends_in_clear
 from agent.books import Books
 from agent.capabilities import capabilities
-from agent.capture import capture, installed
+from agent.capture import installed
 from agent.conductor import Conductor
 from agent.courier import Courier
 from agent.credentials import BadToken, Secret, is_exposed
@@ -26,9 +26,10 @@ from agent.enrolment import OwnCredential, enrol
 from agent.guards import Guards
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, host_id, ip_address
+from agent.host_capture import HostCapture
 from agent.ledger import Ledger
 from agent.lookout import Lookout
-from agent.output import save
+from agent.output import OutputSettings, save
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
@@ -62,7 +63,8 @@ def serve(settings: AgentSettings) -> int:
     with state.held():
         wanted = [settings.logs.heartbeat_log, state.heartbeat_log] if settings.logs.heartbeat_log else []
         file, refused = logs.open_heartbeat_log(wanted)
-        logs.configure(at_least="debug" if settings.logs.verbose else "info", file=file)
+        also = _log_file(settings)
+        logs.configure(at_least="debug" if settings.logs.verbose else "info", file=file, also=also)
         try:
             if refused:
                 log.warning("heartbeat log elsewhere", refused=refused, path=str(file.path) if file else None)
@@ -76,8 +78,16 @@ def serve(settings: AgentSettings) -> int:
             with ledger:
                 return _run(settings, state, ledger)
         finally:
-            if file is not None:
-                file.close()
+            for each in (file, also):
+                if each is not None:
+                    each.close()
+
+
+def _log_file(settings: AgentSettings) -> logs.LogFile | None:
+    try:
+        return logs.open_log_file(settings.logs.file, max_bytes=settings.logs.max_bytes, backups=settings.logs.backups)
+    except OSError as error:
+        raise StateDirUnusable(f"the log file {settings.logs.file} cannot be written: {error.strerror}") from error
 
 
 def _run(settings: AgentSettings, state: StateDir, ledger: Ledger) -> int:
@@ -98,7 +108,7 @@ def _say_once(settings: AgentSettings) -> None:
         state_dir=str(settings.on_host.state_dir),
     )
     for notice in settings.notices:
-        log.warning("option without effect", note=notice)
+        log.warning("note", note=notice)
     if (
         settings.server.token is None
         and settings.server.token_file is None
@@ -135,8 +145,8 @@ class _Daemon:
         self._conductor = Conductor(
             self._books,
             tools=Tools(
-                capture,
-                save,
+                HostCapture(settings.profilers),
+                partial(save, settings=OutputSettings(settings.output.formats, settings.output.rotating)),
                 settings.output.directory,
                 state.work,
                 keep=settings.output.keep,

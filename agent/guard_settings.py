@@ -47,10 +47,9 @@ class Allowed:
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """What the host's owner has set. `skip_host_profilers_above` is a number of processes; `max_deaths` 0 is never."""
+    """What the host's owner has set. `max_deaths` 0 is never."""
 
     budget: Budget = field(default_factory=Budget)
     allowed: Allowed = field(default_factory=Allowed)
     kill_switch: str | None = KILL_SWITCH
-    skip_host_profilers_above: int | None = None
     max_deaths: int = 3

@@ -84,11 +84,7 @@ class Guards:
 
     def narrowed(self, configs: ProfilerConfigs) -> ProfilerConfigs:
         """What a command says of profilers, within what this host allows."""
-        return replace(
-            configs,
-            only=self._settings.allowed.profilers,
-            skip_host_profilers_above=self._settings.skip_host_profilers_above,
-        )
+        return replace(configs, only=self._settings.allowed.profilers)
 
     def facts(self) -> dict[str, Any]:
         """What the server is told with the capabilities: that the host is switched off, and why."""

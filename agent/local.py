@@ -14,8 +14,9 @@ from typing import Final
 import click
 
 from agent import logs
-from agent.capture import Profile, capture
-from agent.output import save
+from agent.capture import Profile
+from agent.host_capture import HostCapture
+from agent.output import OutputSettings, save
 from agent.profilers.base import RunRequest
 from agent.sending import uploading
 from agent.settings import LocalSettings
@@ -32,7 +33,12 @@ _TICK: Final = timedelta(milliseconds=200)
 
 def run(settings: LocalSettings) -> int:
     """Profile once, or over and over, until done or interrupted; give back the exit code."""
-    logs.configure(at_least="debug" if settings.logs.verbose else "warning")
+    try:
+        file = logs.open_log_file(settings.logs.file, max_bytes=settings.logs.max_bytes, backups=settings.logs.backups)
+    except OSError as error:
+        click.echo(f"gprofiler: the log file {settings.logs.file} cannot be written: {error.strerror}", err=True)
+        return FAILED
+    logs.configure(at_least="debug" if settings.logs.verbose else "warning", also=file)
     for notice in settings.notices:
         click.echo(f"gprofiler: {notice}", err=True)
     try:
@@ -95,7 +101,7 @@ async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event
     request = RunRequest(
         frequency_hz=settings.profiling.frequency_hz,
         duration=settings.profiling.duration,
-        mode="cpu",
+        mode=settings.profilers.mode,
         pids=settings.profiling.pids,
     )
     begun = asyncio.Event()
@@ -103,7 +109,7 @@ async def _profile_once(settings: LocalSettings, work: Path, stop: asyncio.Event
         asyncio.create_task(_show_progress(settings.profiling.duration, begun, stop)) if sys.stderr.isatty() else None
     )
     try:
-        profile = await capture(request, work_dir=work, stop=stop, on_start=begun.set)
+        profile = await HostCapture(settings.profilers)(request, work_dir=work, stop=stop, on_start=begun.set)
     finally:
         if progress is not None:
             progress.cancel()
@@ -131,6 +137,7 @@ def _save(settings: LocalSettings, profile: Profile, name: str) -> bool:
             settings.output.directory,
             name=name,
             title="local profile",
+            settings=OutputSettings(settings.output.formats, settings.output.rotating),
         )
     except OSError as error:
         click.echo(f"gprofiler: the profile could not be saved: {error}", err=True)

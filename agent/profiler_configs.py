@@ -45,10 +45,10 @@ class ProfilerConfigs:
         perf_events: what perf counts, in order; none is its own choice.
         java_clock: what makes a sample of Java.
         java_alloc_interval: bytes between two samples of Java's allocations.
+        perf_up_to: with more processes than that perf is not run on the whole host; None is no bound.
         options: per profiler, keys that are its own affair, for plug-ins.
         not_understood: what could not be followed, in words for the profile's warnings.
         only: names of the profilers that the host's owner allows; None is all. No command can set it.
-        skip_host_profilers_above: how many processes a host may have for a profiler of the whole host; likewise.
     """
 
     enabled: frozenset[str] = frozenset()
@@ -59,10 +59,10 @@ class ProfilerConfigs:
     perf_events: tuple[str, ...] = ()
     java_clock: JavaClock = "cpu"
     java_alloc_interval: int | None = None
+    perf_up_to: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     not_understood: tuple[str, ...] = ()
     only: frozenset[str] | None = None
-    skip_host_profilers_above: int | None = None
 
     def unknown(self, installed: frozenset[str]) -> list[str]:
         """A sentence for each profiler that is named here and is not among those installed.

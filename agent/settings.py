@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from agent.flags.logs import Logs
 from agent.flags.on_host import OnHost
 from agent.flags.output import Output
+from agent.flags.profilers import Profilers
 from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
@@ -21,6 +22,7 @@ class LocalSettings:
 
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
+    profilers: Profilers = field(default_factory=Profilers)
     upload: Upload = field(default_factory=Upload)
     server: Server | None = None
     on_host: OnHost | None = None
@@ -37,6 +39,7 @@ class AgentSettings:
     on_host: OnHost
     output: Output
     profiling: Profiling = field(default_factory=Profiling)
+    profilers: Profilers = field(default_factory=Profilers)
     upload: Upload = field(default_factory=Upload)
     guards: GuardSettings = field(default_factory=GuardSettings)
     tls: Tls = field(default_factory=Tls)

@@ -24,6 +24,7 @@ from cli.main import COMMANDS, main
 from protocol.lifecycle import OUTCOMES
 from tests.support.processes import eventually
 from tests.support.studio import studio_up
+from tools.write_agent_options import page as page_of_options
 from workers.__main__ import ALONE, JOBS, LOOPED
 from workers.settings import WorkerSettings
 
@@ -135,6 +136,10 @@ def test_every_gprofiler_option_in_the_docs_exists() -> None:
             assert options <= options_of(gprofiler), f"{name(page)}: {words}"
             seen += len(options)
     assert seen > 5
+
+
+def test_the_page_of_the_agents_options_is_as_the_agent_declares_them() -> None:
+    assert (ROOT / "docs" / "agent-options.md").read_text() == page_of_options(), "run tools/write_agent_options.py"
 
 
 def test_every_setting_in_the_docs_exists() -> None:

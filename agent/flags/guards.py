@@ -40,8 +40,6 @@ FLAGS: Final = (
           help="Do not profile above this load for each CPU; 0, the default, is no bound."),
     _flag("--min-free", type=click.IntRange(min=0), default=(_DEFAULTS.free_bytes or 0) // _MIB, show_default=True,
           metavar="MIB", help="What must stay free on the disks that the agent writes to; 0 is no bound."),
-    _flag("--skip-system-profilers-above", type=click.IntRange(min=1), metavar="COUNT",
-          help="With more processes on the host, use only profilers of single processes."),
     _flag("--allow-max-frequency", type=click.IntRange(min=1), metavar="HZ", help="The most a server may ask for."),
     _flag("--allow-max-duration", type=click.IntRange(min=1), metavar="SECONDS", help="The most it may ask for."),
     _flag("--allow-modes", callback=_read_modes, metavar="MODE,MODE", help="The profiling modes it may ask for."),
@@ -73,6 +71,5 @@ def read(given: Given) -> GuardSettings:
             only_pids=given["allow_only_pids"],
         ),
         kill_switch=given["kill_switch"],
-        skip_host_profilers_above=given["skip_system_profilers_above"],
         max_deaths=given["max_deaths"],
     )

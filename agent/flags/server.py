@@ -41,7 +41,8 @@ class Server:
 # fmt: off
 FLAGS: Final = (
     _flag("--enable-heartbeat-server", is_flag=True, help="Take commands from a Performance Studio by heartbeat."),
-    _flag("--api-server", callback=read_address, metavar="URL", help="Its address; by default that of --server-host."),
+    _flag("--api-server", "--glogger-server", "api_server", callback=read_address, metavar="URL",
+          help="Its address; by default that of --server-host."),
     _flag("--server-host", envvar=["GPROFILER_SERVER_HOST", "GPROFILER_SERVER"], callback=read_address, metavar="URL",
           help="The Performance Studio's address, for profiles."),
     _flag("--service-name", envvar=["GPROFILER_SERVICE_NAME", "GPROFILER_SERVICE"], metavar="NAME",
@@ -92,7 +93,7 @@ def read_secret(given: Given) -> Secret | None:
     try:
         if given["token_file"] is not None:
             return read_token_file(given["token_file"])
-        return read_token(given["token"], source=TOKEN_VARIABLE) if given["token"] is not None else None
+        return read_token(given["token"], source=f"--token or {TOKEN_VARIABLE}") if given["token"] is not None else None
     except BadToken as error:
         raise click.UsageError(f"{error}.") from None
 

@@ -8,6 +8,8 @@ import click
 
 from agent.flags.options import Given, under
 
+_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+
 _flag = under("Encryption")
 
 
@@ -22,11 +24,11 @@ class Tls:
 
 # fmt: off
 FLAGS: Final = (
-    _flag("--ca-bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    _flag("--ca-bundle", "--tls-ca-bundle", "ca_bundle", type=_FILE, metavar="FILE",
           help="Certificates to trust instead of the built-in ones."),
-    _flag("--client-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    _flag("--client-cert", "--tls-client-cert", "client_cert", type=_FILE, metavar="FILE",
           help="A certificate to show to the server, whose common name is this host's name; its key is in it, or in:"),
-    _flag("--client-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    _flag("--client-key", "--tls-client-key", "client_key", type=_FILE, metavar="FILE",
           help="The key of --client-cert."),
 )
 # fmt: on

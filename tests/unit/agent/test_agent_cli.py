@@ -158,7 +158,15 @@ def test_a_bad_token_is_not_shown(taken: list[Any]) -> None:
 def test_every_option_is_explained_under_a_heading() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for heading in ("Profiling:", "Output:", "Heartbeat mode:", "Logging:", "Accepted, without effect"):
+    for heading in (
+        "Profiling:",
+        "Profilers:",
+        "Output:",
+        "Heartbeat mode:",
+        "Logging:",
+        "Accepted, without effect:",
+        "Not supported, and",
+    ):
         assert heading in result.output
     assert all(param.get_help_record(cli.gprofiler.make_context("gprofiler", [], resilient_parsing=True)) is None
                or param.help for param in cli.gprofiler.params)  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from agent import logs
-from agent.logs import HeartbeatLog, open_heartbeat_log
+from agent.logs import LogFile, open_heartbeat_log
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _defaults_afterwards() -> Iterator[None]:
 
 
 def test_the_file_gets_every_line_and_stderr_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = HeartbeatLog(tmp_path / "log")
+    file = LogFile(tmp_path / "log")
     logs.configure(at_least="info", file=file)
     log = structlog.get_logger()
     log.debug("beat", held=True)
@@ -77,7 +77,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
 
 def test_the_log_does_not_grow_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.logs._MAX_LOG_BYTES", 1_000)
-    log = HeartbeatLog(tmp_path / "log")
+    log = LogFile(tmp_path / "log")
     for number in range(500):
         log.write(f"line {number}")
     log.close()
@@ -86,10 +86,38 @@ def test_the_log_does_not_grow_without_bound(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "log").read_text().endswith("line 499\n")
 
 
-def test_a_log_that_cannot_be_written_does_not_stop_the_agent() -> None:
-    log = HeartbeatLog(Path("/dev/null").parent / "shm" / f"gprofiler-test-{os.getpid()}")
-    try:
-        os.close(log._file)
-        log.write("lost")
-    finally:
-        log.path.unlink()
+def test_a_log_on_a_full_disk_does_not_stop_the_agent(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "log")
+    log.write("before")
+    full = os.open("/dev/full", os.O_WRONLY)
+    assert log.stream is not None
+    os.dup2(full, log.stream.fileno())
+    os.close(full)
+    for number in range(100):
+        log.write(f"lost {number}")
+    log.close()
+    assert (tmp_path / "log").read_text() == "before\n"
+
+
+def test_the_log_file_gets_what_stderr_gets_and_is_put_aside_when_it_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "agent.log"
+    file = logs.open_log_file(path, max_bytes=4_096, backups=2)
+    logs.configure(at_least="info", also=file)
+    log = structlog.get_logger()
+    log.debug("not this")
+    for number in range(200):
+        log.info("line", number=number)
+    assert file is not None
+    file.close()
+    assert sorted(found.name for found in path.parent.iterdir()) == ["agent.log", "agent.log.1", "agent.log.2"]
+    assert all(found.stat().st_size <= 4_096 for found in path.parent.iterdir())
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (lines[-1]["event"], lines[-1]["number"]) == ("line", 199)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_in_place_of_the_log_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        logs.open_log_file(tmp_path / "log", max_bytes=4_096, backups=1)
+    assert not (tmp_path / "victim").exists()

@@ -115,10 +115,8 @@ async def test_what_the_agents_children_use_counts(tmp_path: Path) -> None:
 
 
 def test_the_host_narrows_which_profilers_run(tmp_path: Path) -> None:
-    case = Case(tmp_path, allowed=Allowed(profilers=frozenset({"perf"})), skip_host_profilers_above=7)
-    assert case.guards.narrowed(NO_CONFIGS) == replace(
-        NO_CONFIGS, only=frozenset({"perf"}), skip_host_profilers_above=7
-    )
+    case = Case(tmp_path, allowed=Allowed(profilers=frozenset({"perf"})))
+    assert case.guards.narrowed(NO_CONFIGS) == replace(NO_CONFIGS, only=frozenset({"perf"}))
 
 
 def test_a_command_that_the_agent_died_of_is_refused_whatever_its_id(tmp_path: Path) -> None:
