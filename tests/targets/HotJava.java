@@ -1,3 +1,5 @@
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.concurrent.locks.LockSupport;
 
 /** A JVM with known shares: `spinMuch` has three quarters of the CPU time, `spinLittle` the rest; one thread waits in the
@@ -6,15 +8,21 @@ import java.util.concurrent.locks.LockSupport;
 public final class HotJava {
     static volatile long sink;
     static volatile Object kept;
+    static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
+
+    /** Of this thread: by the wall's clock, a part that is interrupted by other programs would have less than its share. */
+    static long used() {
+        return THREADS.getCurrentThreadCpuTime();
+    }
 
     static void spinMuch(long until) {
-        while (System.nanoTime() < until) {
+        while (used() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
 
     static void spinLittle(long until) {
-        while (System.nanoTime() < until) {
+        while (used() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
@@ -59,8 +67,8 @@ public final class HotJava {
             }
             // rounds of 15 to 45 ms: with equal ones, a sampler could keep step with them
             long round = (long) (15_000_000 + 30_000_000 * random.nextDouble());
-            spinMuch(System.nanoTime() + round * 3 / 4);
-            spinLittle(System.nanoTime() + round / 4);
+            spinMuch(used() + round * 3 / 4);
+            spinLittle(used() + round / 4);
         }
     }
 }
