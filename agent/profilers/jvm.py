@@ -1,20 +1,26 @@
 """Speaks to a running JVM by its attach mechanism, through `jattach` or the JDK's `jcmd`."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from agent.processes import Process
 from agent.profilers.attached import ask
+from agent.profilers.crash_watch import number_inside
 
 JDK_HOMES: Final = Path("/usr/lib/jvm")
 CHEAP_JVM: Final = ("-Xmx32m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 """For jcmd, which is a JVM itself: half the start, and no file in `/tmp/hsperfdata`."""
+ATTACHING: Final = timedelta(seconds=30)
+"""A JVM answers at its next safepoint, and jcmd has to start: on a host at its limit that takes long."""
 OLDEST: Final = 11
 OLDEST_UPDATE_OF_8: Final = 262
 """Flight Recorder is free in JDK 11 and later, and came to JDK 8 with this update."""
@@ -71,7 +77,12 @@ async def command(binary: Path, target: Process, words: Sequence[str], *, cwd: P
         program = [str(binary), str(target.pid), "jcmd", line]
     else:
         program = [str(binary), *(f"-J{option}" for option in CHEAP_JVM), str(target.pid), line]
-    code, said = await ask(program, cwd=cwd)
+    code = None
+    try:
+        code, said = await ask(program, cwd=cwd, patience=ATTACHING)
+    finally:
+        if code is None:  # it was killed, and could not clear up
+            _remove_trigger(target.pid)
     if code != 0:
         raise NoAnswer(why(said, timed_out=code is None, tool=binary.name))
     return said
@@ -81,7 +92,7 @@ def why(said: str, *, timed_out: bool, tool: str) -> str:
     """Why a JVM cannot be spoken to, by what the tool printed."""
     lowered = said.lower()
     if timed_out or "not respond" in lowered or "timeout" in lowered or "unable to open socket file" in lowered:
-        return "it does not answer to attaching: it is stopped, at its limit, or has -XX:+DisableAttachMechanism"
+        return "it does not answer to attaching: it is stopped, too busy, or has -XX:+DisableAttachMechanism"
     if (
         "permission" in lowered
         or "not permitted" in lowered
@@ -116,3 +127,17 @@ def takes_quit(pid: int) -> bool:
         return False
     caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
     return bool(int(caught, 16) & 1 << (signal.SIGQUIT - 1))
+
+
+def _remove_trigger(pid: int) -> None:
+    """Remove the empty file by which a JVM is told to listen; the tool removes it itself if it gets to its end."""
+    name = f".attach_pid{number_inside(pid)}"
+    for place in (f"/proc/{pid}/cwd", f"/proc/{pid}/root/tmp"):
+        with contextlib.suppress(OSError):
+            directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISREG(about.st_mode) and about.st_size == 0:
+                    os.unlink(name, dir_fd=directory)
+            finally:
+                os.close(directory)

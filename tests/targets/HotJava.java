@@ -6,23 +6,18 @@ import java.util.concurrent.locks.LockSupport;
  *  kernel and one is parked. With the argument `allocate`, `fillMuch` allocates nine times what `fillLittle` does. It ends
  *  with the process that started it. */
 public final class HotJava {
+    static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
     static volatile long sink;
     static volatile Object kept;
-    static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
-
-    /** Of this thread: by the wall's clock, a part that is interrupted by other programs would have less than its share. */
-    static long used() {
-        return THREADS.getCurrentThreadCpuTime();
-    }
 
     static void spinMuch(long until) {
-        while (used() < until) {
+        while (THREADS.getCurrentThreadCpuTime() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
 
     static void spinLittle(long until) {
-        while (used() < until) {
+        while (THREADS.getCurrentThreadCpuTime() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
@@ -67,8 +62,8 @@ public final class HotJava {
             }
             // rounds of 15 to 45 ms: with equal ones, a sampler could keep step with them
             long round = (long) (15_000_000 + 30_000_000 * random.nextDouble());
-            spinMuch(used() + round * 3 / 4);
-            spinLittle(used() + round / 4);
+            spinMuch(THREADS.getCurrentThreadCpuTime() + round * 3 / 4);
+            spinLittle(THREADS.getCurrentThreadCpuTime() + round / 4);
         }
     }
 }

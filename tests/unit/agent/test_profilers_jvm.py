@@ -104,3 +104,31 @@ def test_the_report_of_a_crash_is_found_after_the_jvm_has_gone(tmp_path: Path) -
         (tmp_path / f"hs_err_pid{child.pid}.log").write_text("# A fatal error")
         assert watch.crashed()
     assert os.listdir(tmp_path) == [f"hs_err_pid{child.pid}.log"]  # noqa: PTH208 -- names alone
+
+
+def test_a_tool_that_is_killed_leaves_no_file_in_the_jvms_directory(tmp_path: Path) -> None:
+    """A stand-in for jcmd makes the file by which a JVM is told to listen, and hangs."""
+    (there := tmp_path / "there").mkdir()
+    program = "import signal; signal.signal(signal.SIGQUIT, lambda *_: None); print('ready', flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=there, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    tool = tmp_path / "jcmd"
+    tool.write_text(f"#!/bin/sh\n: > {there}/.attach_pid{child.pid}\nexec sleep 60\n")
+    tool.chmod(0o755)
+
+    async def cancelled() -> None:
+        target = Process(child.pid, 0.0, "python", "java")
+        asking = asyncio.create_task(jvm.command(tool, target, ["VM.version"], cwd=tmp_path))
+        async with asyncio.timeout(30):
+            while not list(there.iterdir()):  # noqa: ASYNC110 -- another process makes the file
+                await asyncio.sleep(0.02)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        asyncio.run(cancelled())
+        assert list(there.iterdir()) == []
+    finally:
+        child.communicate(b"\n")
