@@ -50,6 +50,7 @@ class ProfilerConfigs:
         perf_up_to: with more processes than that perf is not run on the whole host; None is no bound.
         options: per profiler, keys that are its own affair, for plug-ins.
         not_understood: what could not be followed, in words for the profile's warnings.
+        only: names of the profilers that the host's owner allows; None is all. No command can set it.
     """
 
     enabled: frozenset[str] = frozenset()
@@ -65,6 +66,7 @@ class ProfilerConfigs:
     perf_up_to: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     not_understood: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
 
     def unknown(self, installed: frozenset[str]) -> list[str]:
         """A sentence for each profiler that is named here and is not among those installed.

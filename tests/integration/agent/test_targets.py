@@ -35,7 +35,7 @@ TRUTH: Mapping[str, tuple[str, Mapping[str, float]]] = {
 WANTED = {"perf", "py-spy", "java"}
 NICE = ("nice", "-n", "5")
 """Eight busy threads let the profilers go first, which on two CPUs would not get to their targets in time."""
-MAPPED = ("--perf-basic-prof", "--no-logfile-per-isolate")
+MAPPED = ("--perf-basic-prof", "--no-logfile-per-isolate", "--logfile=/dev/null")
 IDLE = ("wait_asleep", "wait_for_a_lock", "HotJava.idleInTheKernel", "HotJava.idleParked")
 
 
