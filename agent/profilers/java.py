@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -38,19 +37,6 @@ SETTINGS: Final = "settings.jfc"
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class JavaSettings:
-    """How careful to be with JVMs.
-
-    Attributes:
-        version_check: attach only to a JDK that is known to have Flight Recorder.
-        safemode: leave every JVM alone, until the agent is started again, after one died that was being profiled.
-    """
-
-    version_check: bool = True
-    safemode: bool = True
-
-
 class Java:
     """One recording for each JVM."""
 
@@ -58,18 +44,13 @@ class Java:
     scope: Scope = "process"
     modes: frozenset[ProfilingMode] = frozenset({"cpu", "allocation"})
 
-    def __init__(self, tool: Path | None = None, *, settings: JavaSettings | None = None) -> None:
-        self._tool = tool
-        self.settings = settings or JavaSettings()
+    def __init__(self) -> None:
         self._versions: dict[tuple[int, float], jvm.Version] = {}
         self._crashed: str | None = None
 
     def probe(self) -> Available | Unavailable:
-        """Whether there is a tool to attach with. What a JVM says to it shows when it is asked."""
-        if self._crashed is not None:
-            return Unavailable(self._crashed)
-        tool = self._tool or jvm.tool()
-        return Available(f"Flight Recorder through {tool}") if tool else Unavailable(jvm.INSTALL)
+        """Always, but for safe mode. What a JVM says to it shows when it is asked."""
+        return Unavailable(self._crashed) if self._crashed is not None else Available("Flight Recorder of the JVM")
 
     def match(self, process: Process) -> bool:
         """It speaks to JVMs."""
@@ -84,16 +65,13 @@ class Java:
         started: Callable[[], None],
     ) -> Result:
         """Record in each JVM; one that refuses does not disturb the others."""
-        tool = self._tool or jvm.tool()
-        if tool is None:
-            return Result(error=jvm.INSTALL)
         allocations = request.mode == "allocation"
         return await attached.each(
             self.name,
             "Java",
             targets,
             request,
-            lambda target: self._sample(tool, target, request, work_dir, stop, started),
+            lambda target: self._sample(target, request, work_dir, stop, started),
             event="allocations, sampled by the JVM" if allocations else "timer of the JVM, threads that run",
             limit=MAX_TARGETS,
             unit="bytes" if allocations else "samples",
@@ -101,7 +79,6 @@ class Java:
 
     async def _sample(
         self,
-        tool: Path,
         target: Process,
         request: RunRequest,
         work_dir: Path,
@@ -111,17 +88,17 @@ class Java:
         seen = Seen()
         if stop.is_set():
             return seen
-        recording = _Recording(tool, target, work_dir)
+        recording = _Recording(target, work_dir)
         with CrashWatch(target.pid) as watch:
             try:
-                version = await self._version(recording, target)
+                version = await self._version(recording, target, request)
                 content = await recording.take(_settings(request, version), stop, started, duration=request.duration)
                 seen.stacks = await asyncio.to_thread(_read, content, request, seen.warnings)
             except (jvm.NoAnswer, BadRecording, OSError) as problem:
                 who = f"process {target.pid} ({target.name})"
                 ended = "" if is_alive(target) else "; it has ended"
                 seen.failure = f"Java could not be profiled in {who}: {problem}{ended}"
-            if self.settings.safemode and not is_alive(target) and watch.crashed():
+            if request.configs.java_safemode and not is_alive(target) and watch.crashed():
                 self._crashed = (
                     f"JVM {target.pid} ({target.name}) crashed while it was profiled: no JVM is attached to until the"
                     " agent is started again (its safe mode; --java-safemode= turns that off)"
@@ -130,7 +107,7 @@ class Java:
         seen.warnings += _unheeded(request)
         return seen
 
-    async def _version(self, recording: "_Recording", target: Process) -> jvm.Version:
+    async def _version(self, recording: "_Recording", target: Process, request: RunRequest) -> jvm.Version:
         """The JVM's version, asked once; at the same time it is told to record deep stacks, while it still can be.
 
         Raises:
@@ -142,7 +119,7 @@ class Java:
         version = jvm.version_of(await recording.tell("VM.version"))
         if version is None:
             raise jvm.NoAnswer("it is no HotSpot JVM, and has no Flight Recorder")
-        if self.settings.version_check and not version.has_recorder:
+        if request.configs.java_version_check and not version.has_recorder:
             raise jvm.NoAnswer(
                 f"JDK {version} has no Flight Recorder: JDK {jvm.OLDEST} or newer has, or 8u{jvm.OLDEST_UPDATE_OF_8}"
             )
@@ -156,8 +133,7 @@ class Java:
 class _Recording:
     """Our recording in one JVM."""
 
-    def __init__(self, tool: Path, target: Process, work_dir: Path) -> None:
-        self._tool = tool
+    def __init__(self, target: Process, work_dir: Path) -> None:
         self._target = target
         self._work_dir = work_dir
 
@@ -167,7 +143,7 @@ class _Recording:
         Raises:
             NoAnswer: it cannot be attached to, or refuses.
         """
-        return await jvm.command(self._tool, self._target, words, cwd=self._work_dir)
+        return await jvm.command(self._target, words, cwd=self._work_dir)
 
     async def deepen(self) -> None:
         """Stacks of 256 frames instead of 64: a JVM takes that as long as it has never recorded."""
@@ -181,6 +157,7 @@ class _Recording:
 
         Raises:
             NoAnswer: the JVM does not record.
+            BadRecording: it recorded, and wrote nothing.
             OSError: its `/tmp` cannot be used, or the recording is not there.
         """
         await self._clear_the_past()
@@ -193,13 +170,15 @@ class _Recording:
                 f"maxsize={MAX_RECORDING}", "dumponexit=true",
             )  # fmt: skip
             if "started recording" not in said.lower():
-                raise jvm.NoAnswer(jvm.why(said, timed_out=False, tool=self._tool.name))
+                raise jvm.NoAnswer(jvm.why(said, timed_out=False))
             started()
             await attached.until_over(self._target, stop, seconds=duration.total_seconds())
             if is_alive(self._target):
                 await self.tell("JFR.stop", f"name={place.name}")
             running = False
-            return await asyncio.to_thread(place.read, RECORDING)
+            if not (content := await asyncio.to_thread(place.read, RECORDING)):
+                raise BadRecording("the JVM wrote nothing")
+            return content
         finally:
             try:
                 if running and is_alive(self._target):

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import redis
 
+from agent.shelf import profiles_of
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
 from tests.support.processes import ROOT, Role, api_role, broker_role, eventually, free_port, started, worker_role
@@ -88,6 +89,12 @@ class System:
         eventually(there, within=within, what=f"{request_id} in {sorted(wanted)}")
         return self.on_host(request_id)
 
+    def page(self, done: dict[str, Any]) -> Path:
+        """The flame graph that stays on the host; the completion names what the server has."""
+        assert done["results_path"].startswith("/api/v1/profiles/"), done
+        files = profiles_of(self.state_dir / "profiles", done["command_id"])
+        return max(path for path in files if path.suffix == ".html")
+
     def outcomes(self) -> dict[str, list[str]]:
         """Request id -> every outcome that the results streams tell of it, in order."""
         found: dict[str, list[str]] = {}
@@ -103,10 +110,6 @@ class System:
         """Wait until the late word of a stopped run's samples has reached the request's status."""
         eventually(lambda: self.on_host(request_id)["samples"] is not None, within=within, what="the kept samples")
         return self.on_host(request_id)
-
-    def profile_of(self, on_host: dict[str, Any]) -> Path:
-        """The flame graph that the agent keeps of a command's last window, by a request's status on a host."""
-        return max((self.state_dir / "profiles").glob(f"*-{on_host['command_id']}.html"))
 
     def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a route shows."""

@@ -1,6 +1,9 @@
 """Java by Flight Recorder, on real JVMs."""
 
 import asyncio
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ import pytest
 from agent.capture import Profile
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import jfr_settings
+from agent.profilers.base import Unavailable
 from agent.profilers.java import Java
 from agent.stacks import java
 from protocol.commands import ProfilingMode
@@ -164,10 +168,44 @@ async def test_what_flight_recorder_cannot_do_is_told(jvm: int, tmp_path: Path) 
     assert any("Flight Recorder has no wall clock" in warning for warning in profile.warnings)
 
 
-async def test_a_jvm_that_cannot_be_attached_to_is_told_and_lives(tmp_path: Path) -> None:
-    """`-Xrs` leaves SIGQUIT, by which a JVM is attached to, to end the process."""
+async def test_a_jvm_that_sigquit_would_end_is_profiled_without_it_and_lives(tmp_path: Path) -> None:
+    """With `-Xrs` SIGQUIT, by which a JVM is told to listen, would end it; but then it listens from the start."""
     with hot_java(options=["-Xrs"]) as process:
         profile = await Run(tmp_path, pids=[process.pid], seconds=1, profilers=[Java()]).profile()
-        assert profile.error is not None
-        assert "it does not handle SIGQUIT" in profile.error
+        assert profile.error is None
+        assert profile.samples
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("safemode", [True, False])
+async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_host_wants_that(
+    tmp_path: Path, *, safemode: bool
+) -> None:
+    profiler, configs = Java(), ProfilerConfigs(java_safemode=safemode)
+    (there := tmp_path / "there").mkdir()
+    with hot_java(options=["-XX:-CreateCoredumpOnCrash"], cwd=there) as process:
+        run = Run(tmp_path / "work", pids=[process.pid], seconds=60, configs=configs, profilers=[profiler])
+        async with sampling(run):
+            process.send_signal(signal.SIGSEGV)
+            profile = await run.profile()
+    assert profile.error is not None
+    assert "it has ended" in profile.error
+    answer = profiler.probe()
+    assert isinstance(answer, Unavailable) is safemode
+    if isinstance(answer, Unavailable):
+        assert "crashed while it was profiled: no JVM is attached to until the agent is started again" in answer.reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")
+def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(tmp_path: Path) -> None:
+    """As in a container: what the JVM writes to its `/tmp` is in nobody else's."""
+    script = 'mount -t tmpfs -o mode=1777 tmpfs /tmp && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    tried = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", "true"], capture_output=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip("no mount namespace can be made here")
+    with hot_java(before=["unshare", "--mount", "sh", "-c", script, "sh"]) as process:
+        profile = profile_of(process.pid, tmp_path, seconds=2)
+        assert profile.error is None
+        assert share(profile, "HotJava.spinMuch") > 0.5
+        assert [path.name for path in Path(f"/proc/{process.pid}/root/tmp").glob("gprofiler*")] == []
+        assert not list(Path("/tmp").glob(f"gprofiler-*-{process.pid}-*"))
