@@ -23,6 +23,9 @@ SETTINGS: Final[dict[str, Any]] = {
     "memory_limit": MEMORY, "threads": THREADS,
     "autoinstall_known_extensions": False, "autoload_known_extensions": False,  # nothing is fetched from anywhere
 }  # fmt: skip
+FIRST_TEXTS: Final = 20
+"""Files that are looked into at first for the texts of stacks."""
+LOST: Final = "[the text of this stack is lost]"
 COLUMNS: Final = {"request_id": "request_ids"}
 """Filter -> its column, where that has another name."""
 
@@ -58,23 +61,40 @@ class Embedded:
         Raises:
             ValueError: it spans too much time.
         """
-        samples, stacks = self._files(SAMPLES, selection), self._files(STACKS, selection)
+        samples = self._files(SAMPLES, selection)
         if not samples:
             return {}
         conditions, values = _conditions(selection)
-        query = f"""
-            WITH counted AS (
-                SELECT stack_id, sum(count)::HUGEINT AS count FROM read_parquet(?)
-                WHERE {conditions} GROUP BY stack_id
-            ), texts AS (
-                SELECT stack_id, any_value(stack) AS stack FROM read_parquet(?)
-                WHERE stack_id IN (SELECT stack_id FROM counted) GROUP BY stack_id
-            )
-            SELECT stack, count FROM counted JOIN texts USING (stack_id)
-        """  # noqa: S608 - the conditions name columns of ours alone; values are bound
+        chosen = f"FROM read_parquet(?) WHERE {conditions}"
         with self._connected() as connection:
-            rows = connection.execute(query, [samples, *values, stacks]).fetchall()
+            added_up = f"SELECT stack_id, sum(count)::HUGEINT AS count {chosen} GROUP BY stack_id"
+            connection.execute(f"CREATE TEMP TABLE counted AS {added_up}", [samples, *values])
+            found = connection.execute(f"SELECT DISTINCT profile_id {chosen}", [samples, *values]).fetchall()
+            self._look_up(connection, [self._stacks_of(selection, profile_id) for (profile_id,) in found])
+            rows = connection.execute(
+                "SELECT coalesce(stack, ?) AS stack, sum(count)::HUGEINT"
+                " FROM counted LEFT JOIN texts USING (stack_id) GROUP BY 1",
+                [LOST],
+            ).fetchall()
         return {stack: int(count) for stack, count in rows}
+
+    def _look_up(self, connection: "DuckDBPyConnection", files: Sequence[str]) -> None:
+        """Fill `texts` for `counted`, from ever more files until none is missing: hosts share most of what they run."""
+        connection.execute("CREATE TEMP TABLE texts (stack_id UBIGINT, stack VARCHAR)")
+        first, many = 0, FIRST_TEXTS
+        while first < len(files):
+            connection.execute(
+                "INSERT INTO texts SELECT stack_id, any_value(stack) FROM read_parquet(?)"
+                " WHERE stack_id IN (SELECT stack_id FROM counted ANTI JOIN texts USING (stack_id)) GROUP BY stack_id",
+                [files[first : first + many]],
+            )
+            missing = connection.execute("SELECT count(*) FROM counted ANTI JOIN texts USING (stack_id)").fetchone()
+            if missing == (0,):
+                return
+            first, many = first + many, many * 2
+
+    def _stacks_of(self, selection: Selection, profile_id: str) -> str:
+        return f"{self._objects.root}/{path_of(STACKS, selection.tenant, selection.service, profile_id)}"
 
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles, the newest first, behind the one with id `after`.

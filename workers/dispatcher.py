@@ -5,6 +5,7 @@ done, so the job is queued again until it is.
 """
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Final
 
@@ -19,7 +20,11 @@ log = structlog.get_logger(__name__)
 
 BLOCK: Final = timedelta(milliseconds=300)
 """How long uploads wait to be looked at, at most: whoever took a profile wants to see it."""
-ALL: Final = "all"
+ANOTHER_JOB_EVERY_SECONDS: Final = 10
+"""One that died with its worker is known to be dead after half a minute: what is uploaded meanwhile has the next one.
+
+Any number of them may be at work at once: each upload is taken by one.
+"""
 LOOK_AGAIN: Final = timedelta(seconds=3)
 
 
@@ -53,7 +58,8 @@ class Dispatcher:
         """Have uploads indexed, where some wait: one job takes all there are."""
         if not (await self._uploads.lag()).behind:
             return 0
-        await asyncio.to_thread(self._queue.ensure, "index", ALL)
+        turn = int(time.time()) // ANOTHER_JOB_EVERY_SECONDS
+        await asyncio.to_thread(self._queue.ensure, "index", str(turn))
         return 1
 
     async def _is_done(self, entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from workers.indexing import Indexer
 from workers.settings import WorkerSettings
 
 
-def run(_part: str) -> int:
+def run(_turn: str) -> int:
     """The rq job. Gives how many profiles were indexed."""
     return asyncio.run(_run())
 
