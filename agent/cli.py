@@ -8,6 +8,7 @@ import click
 from agent.credentials import forget_token, hide_token
 from agent.flags import config, logs, on_host, output, profilers, profiling, server, tls, upload, without_effect
 from agent.flags.options import Given, Grouped
+from agent.host import agent_version
 from agent.settings import AgentSettings, LocalSettings
 from agent.state_dir import StateDir, StateDirUnusable
 
@@ -38,7 +39,7 @@ def _run(context: click.Context, /, **given: Any) -> None:
     context.exit(_profile(_local_settings(given, notices)))
 
 
-gprofiler: Final = click.version_option(package_name="performance-studio", prog_name="gprofiler")(
+gprofiler: Final = click.version_option(agent_version(), prog_name="gprofiler")(
     Grouped(
         "gprofiler",
         params=[flag for group in _GROUPS for flag in group.FLAGS],
