@@ -10,6 +10,7 @@ RUN uv sync --frozen --no-install-project --extra ${EXTRA}
 COPY README.md LICENSE ./
 COPY protocol protocol
 COPY broker broker
+COPY profiles profiles
 COPY api api
 COPY workers workers
 COPY agent agent

@@ -36,6 +36,7 @@ from api.routes import (
     hosts,
     metrics,
     profile_requests,
+    profiles,
     requests,
     roles,
     schedules,
@@ -43,6 +44,7 @@ from api.routes import (
 )
 from api.settings import ApiSettings
 from api.slashed_names import SlashedNames
+from api.uploads import MOST_BYTES
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.roster import API, Roster
@@ -104,11 +106,11 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
-        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, docs,
+        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, docs,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, of_path={profiles.UPLOAD: MOST_BYTES})
     app.add_middleware(SlashedNames)
     refusals = FastRefusals()
     app.door = Door(app, refusals)

@@ -15,6 +15,7 @@ from api.listeners import Listeners
 from api.ownership import NOBODY, Peer
 from api.settings import ApiSettings
 from api.strangers import BoundedLookups
+from api.uploads import Intake as UploadIntake
 from broker.audit import AuditTrail
 from broker.census import Census
 from broker.command_store import CommandStore
@@ -33,6 +34,10 @@ from broker.schedule_store import ScheduleStore
 from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
+from broker.uploads import Uploads
+from profiles.embedded import Embedded
+from profiles.objects import Objects
+from profiles.shelves import RawUploads
 from protocol.pacing import stale_after
 
 if TYPE_CHECKING:
@@ -70,6 +75,9 @@ class Studio:
         )  # fmt: skip
         self.people = _people(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
+        objects = Objects(settings.profiles_at)
+        self.profiles = Embedded(objects)
+        self.profile_intake = UploadIntake(RawUploads(objects), Uploads(broker))
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.lookups = BoundedLookups(broker, self.limits)
         self.authenticator = Authenticator(
@@ -100,7 +108,11 @@ async def caller(request: Request, parts: StudioDep) -> Token:
     Raises:
         Refusal: nobody we know, or somebody who calls too often.
     """
-    token = await parts.authenticator.identify(request.headers)
+    return await _identified(request, parts, request.headers)
+
+
+async def _identified(request: Request, parts: Studio, headers: Mapping[str, str]) -> Token:
+    token = await parts.authenticator.identify(headers)
     request.state.caller = token
     lane = lane_of(request.method, request.scope["route"].path)
     if lane is not None:
@@ -109,6 +121,22 @@ async def caller(request: Request, parts: StudioDep) -> Token:
 
 
 CallerDep = Annotated[Token, Depends(caller)]
+
+
+async def uploader(request: Request, parts: StudioDep) -> Token:
+    """Who uploads: agents of the field say their token in a header of its own there.
+
+    Raises:
+        Refusal: as for `caller`.
+    """
+    headers: Mapping[str, str] = request.headers
+    key = headers.get("gprofiler-api-key")
+    if key is not None and "authorization" not in headers:
+        headers = {"authorization": f"Bearer {key}"}
+    return await _identified(request, parts, headers)
+
+
+UploaderDep = Annotated[Token, Depends(uploader)]
 
 
 def peer_in(scope: Mapping[str, Any], parts: Studio) -> Peer:

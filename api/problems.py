@@ -91,6 +91,9 @@ TABLE: Final[Mapping[str, Row]] = {
     "broker_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The broker cannot be reached; try again", "error", _RETRY
     ),
+    "storage_unavailable": Row(
+        HTTPStatus.SERVICE_UNAVAILABLE, "Profiles cannot be stored or read just now; try again", "error", _RETRY
+    ),
     "issuer_unavailable": Row(
         HTTPStatus.SERVICE_UNAVAILABLE, "The issuer of sign-ins cannot be reached; try again", "error", _RETRY
     ),

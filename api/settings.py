@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from api.limit_settings import LimitSettings
 from broker.config import FiledSettings
+from profiles.settings import ProfileSettings
 from protocol.names import DEFAULT_TENANT, Name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -70,7 +71,7 @@ def _addresses(value: str) -> str:
     return value
 
 
-class ApiSettings(LimitSettings, OidcSettings):
+class ApiSettings(LimitSettings, OidcSettings, ProfileSettings):
     """Read from the environment with the prefix `PCS_`."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")

@@ -101,6 +101,11 @@ def doorbell(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:doorbell"
 
 
+def uploads(partition: int) -> str:
+    """Stream with group `indexers`, deleted when drained. Profiles that are stored and not indexed; uploads."""
+    return f"{PREFIX}{{{partition}}}:uploads"
+
+
 def results(partition: int) -> str:
     """Stream, trimmed after 24 h behind its slowest group. Every change of state of every command; any script."""
     return f"{PREFIX}{{{partition}}}:results"

@@ -32,6 +32,7 @@ from broker.standing import StandingRequests
 from broker.streams import consumer_name
 from broker.token_store import TokenStore
 from broker.tracing import TracesNeedTheExtra, configure_tracing
+from broker.uploads import Uploads
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
 from workers.greeter import Greeter
@@ -72,7 +73,7 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     greeter = Greeter(standing, requests, registry, request_log, Inventories(broker), TokenStore(broker))
     queue = JobQueue(settings.job_queue_url)
     asked = requests.jobs_reader(instance)
-    dispatcher = Dispatcher(requests, queue, asked)
+    dispatcher = Dispatcher(requests, queue, asked, Uploads(broker))
     scheduler = Scheduler(ScheduleStore(broker), queue)
 
     async def keep_time() -> int:

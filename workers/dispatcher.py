@@ -12,21 +12,25 @@ import structlog
 
 from broker.request_store import RequestStore
 from broker.streams import Entry, GroupReader
+from broker.uploads import Uploads
 from workers.job_queue import JobQueue
 
 log = structlog.get_logger(__name__)
 
-BLOCK: Final = timedelta(seconds=1)
+BLOCK: Final = timedelta(milliseconds=300)
+"""How long uploads wait to be looked at, at most: whoever took a profile wants to see it."""
+ALL: Final = "all"
 LOOK_AGAIN: Final = timedelta(seconds=3)
 
 
 class Dispatcher:
     """From asked-for to done."""
 
-    def __init__(self, store: RequestStore, queue: JobQueue, reader: GroupReader) -> None:
+    def __init__(self, store: RequestStore, queue: JobQueue, reader: GroupReader, uploads: Uploads) -> None:
         self._store = store
         self._queue = queue
         self._reader = reader
+        self._uploads = uploads
 
     async def dispatch(self) -> int:
         """One pass: hand new entries to rq, look after the older ones. Gives how many jobs were made sure of.
@@ -43,7 +47,14 @@ class Dispatcher:
         for entry in waiting:
             job_id = await asyncio.to_thread(self._queue.ensure, entry.fields["job"], entry.fields["request_id"])
             log.info("job asked for", job_id=job_id, deliveries=entry.deliveries)
-        return len(waiting)
+        return len(waiting) + await self._index()
+
+    async def _index(self) -> int:
+        """Have uploads indexed, where some wait: one job takes all there are."""
+        if not (await self._uploads.lag()).behind:
+            return 0
+        await asyncio.to_thread(self._queue.ensure, "index", ALL)
+        return 1
 
     async def _is_done(self, entry: Entry) -> bool:
         record = await self._store.get(entry.fields["request_id"])

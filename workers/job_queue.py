@@ -34,6 +34,7 @@ JOBS: Final[Mapping[str, str]] = {
     "fan_out": "workers.jobs.fan_out.run",
     "cancel": "workers.jobs.cancel.run",
     "schedule": "workers.jobs.fire_schedule.run",
+    "index": "workers.jobs.index_profiles.run",
 }
 """What may be asked for, and the function that does it."""
 AWAY: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)

@@ -1,24 +1,22 @@
 """How the roles run, from the environment."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from broker.config import FiledSettings
 from broker.errors import NoQueueOnCluster
 from broker.settings import BrokerSettings, is_cluster_url
+from profiles.settings import ProfileSettings
 
 
-class WorkerSettings(FiledSettings):
+class WorkerSettings(ProfileSettings):
     """Read from the environment: `PCS_RQ_URL`, what `BrokerSettings` reads, and a few settings of the API."""
 
     model_config = SettingsConfigDict(env_prefix="PCS_", extra="ignore")
 
     rq_url: SecretStr | None = None
     """Where rq keeps its jobs; unset: the broker's server. rq does not run on a cluster."""
-    state_dir: Path = Path("/var/lib/performance-studio")
     heartbeat_interval: Annotated[int, Field(ge=1, le=3600)] = 30
     """As the API is told it: whose hosts are live depends on it."""
     fan_out_above: Annotated[int, Field(ge=0)] = 1_000

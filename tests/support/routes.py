@@ -40,6 +40,8 @@ def to_other_tenants(path: str) -> tuple[int, str, str] | None:
 
 ANOTHER_EACH_TIME: Final = "another-each-time"
 """In place of a value of which each call needs another one."""
+OTHER_SERVICE: Final = (403, "forbidden", "service")
+SOME_PROFILES: Final = {"service": "web", "start": "2026-05-04T10:00:00Z", "end": "2026-05-04T11:00:00Z"}
 HIDDEN: Final = (404, "not_found", "request_id")
 NO_SCHEDULE: Final = (404, "not_found", "schedule_id")
 A_SCHEDULE: Final = {
@@ -83,6 +85,13 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/events"): Route(TELLING, status=422, to_others=None, query={"after": "nowhere"}),
     ("GET", "/api/v1/hosts"): Route(TELLING, to_others=None),
     ("GET", "/api/v1/commands"): Route(TELLING, to_others=None),
+    ("POST", "/api/v2/profiles"): Route(
+        ("agent", "admin"), to_others=OTHER_SERVICE, query={"service": "web"},
+        body={"start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": "web-01",
+              "profile": "main;work 1"},
+    ),
+    ("GET", "/api/v1/profiles"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES),
+    ("GET", "/api/v1/flamegraph"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES),
     ("GET", HOST_STATUS): Route(TELLING, to_others=None),
     ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),

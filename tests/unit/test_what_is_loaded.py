@@ -23,8 +23,8 @@ def loaded_by(program: str) -> set[str]:
         ("from cli.main import main\nmain(['--help'], standalone_mode=False)", SERVERS | {"httpx", "pydantic"}),
         ("import agent.cli", SERVERS | {"httpx"}),
         ("import broker.embedded", {"redis", "structlog", "httpx"}),
-        ("import api.__main__", OUTSIDE | {"rq"}),
-        ("import workers.__main__", OUTSIDE | {"fastapi", "uvicorn"}),
+        ("import api.__main__", (OUTSIDE - {"fsspec"}) | {"rq", "duckdb", "pyarrow"}),
+        ("import workers.__main__", OUTSIDE | {"fastapi", "uvicorn", "duckdb", "pyarrow"}),
     ],
 )
 def test_what_a_program_does_not_use_is_not_loaded(program: str, not_needed: set[str]) -> None:

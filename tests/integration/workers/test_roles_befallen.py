@@ -36,6 +36,7 @@ from broker.settings import BrokerSettings
 from broker.standing import StandingRequests
 from broker.submission import Intake
 from broker.token_store import ANYBODY_ID, TokenStore
+from broker.uploads import Uploads
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT
 from protocol.requests import ProfileRequest
@@ -202,7 +203,7 @@ async def test_the_dispatcher_has_each_request_fanned_out_once(broker: Broker, s
             left = await redis.xlen(keys.asked_jobs())
             return not left and not (await redis.xpending(keys.asked_jobs(), DISPATCHERS))["pending"]
 
-    await make_passes(Dispatcher(RequestStore(shaky), queue, asked).dispatch, work, until=is_done)
+    await make_passes(Dispatcher(RequestStore(shaky), queue, asked, Uploads(shaky)).dispatch, work, until=is_done)
     with faults.off():
         queue.close()
     for record in records:

@@ -1,0 +1,57 @@
+"""Which uploaded profiles are stored and not indexed yet: a stream in each partition, read by a group."""
+
+from datetime import timedelta
+from typing import Final
+
+from broker import keys
+from broker.connection import Broker
+from broker.lag import Lag
+from broker.streams import Entry, GroupReader
+from protocol.names import HostKey
+
+INDEXERS: Final = "indexers"
+AT_ONCE: Final = timedelta(milliseconds=1)
+
+
+class Uploads:
+    """Between whoever stores an upload and whoever indexes it. An entry may come twice: indexing may be repeated."""
+
+    def __init__(self, broker: Broker, consumer: str = "") -> None:
+        self._broker = broker
+        streams = [keys.uploads(number) for number in range(broker.partitions)]
+        self._reader = GroupReader(broker, streams, group=INDEXERS, consumer=consumer)
+
+    async def announce(self, host: HostKey, path: str) -> None:
+        """Say that an upload of a host is stored under a path.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; the upload is to be refused, and comes again.
+        """
+        stream = keys.uploads(keys.place(host, self._broker.partitions).partition)
+        async with self._broker.guarded() as redis:
+            await redis.xadd(stream, {"path": path})
+
+    async def take(self, *, idle: timedelta, most: int) -> list[Entry]:
+        """Uploads to index: what others took and did not finish for `idle`, and new ones.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        overdue = await self._reader.claim(idle=idle, count=most)
+        return overdue or await self._reader.read(count=most, block=AT_ONCE)
+
+    async def done(self, entries: list[Entry]) -> None:
+        """Say that these are indexed.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; they will come again.
+        """
+        await self._reader.ack(entries, delete=True)
+
+    async def lag(self) -> Lag:
+        """What is not indexed yet.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        return await self._reader.lag()

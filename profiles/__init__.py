@@ -1,0 +1,1 @@
+"""Profiles as the server keeps them: read, stored as they came, indexed, asked for."""

@@ -1,0 +1,116 @@
+"""Reading collapsed stacks as they come: the good lines are kept, what is wrong with the others is counted and said."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+DEEPEST: Final = 2_048
+"""Frames of one stack: the deepest are cut to the ones nearest the root, and said."""
+MOST_STACKS: Final = 500_000
+MOST_COUNT: Final = 2**53
+"""Of one line; what is beyond is no number of samples."""
+MOST_FAULTS: Final = 20
+"""Faults that are told line by line; the others are counted."""
+CUT: Final = "[deeper frames were cut]"
+
+
+@dataclass(frozen=True)
+class LineFault:
+    """What is wrong with a line. `line` counts from 1."""
+
+    line: int
+    why: str
+
+
+@dataclass
+class Collapsed:
+    """What an upload says.
+
+    Attributes:
+        header: the JSON object of the first line; empty where there is none.
+        stacks: stack -> samples.
+        faults: the first of what was wrong.
+        bad_lines: how many lines were left out.
+        cut_stacks: how many were deeper than `DEEPEST`.
+    """
+
+    header: Mapping[str, Any] = field(default_factory=dict)
+    stacks: dict[str, int] = field(default_factory=dict)
+    faults: list[LineFault] = field(default_factory=list)
+    bad_lines: int = 0
+    cut_stacks: int = 0
+
+
+class BadHeader(ValueError):
+    """The first line begins with `#` and no JSON object follows."""
+
+
+class TooManyStacks(ValueError):
+    """More distinct stacks than one profile may have. `line` counts from 1."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"line {line}: more than {MOST_STACKS:,} distinct stacks")
+        self.line = line
+
+
+def read(text: str) -> Collapsed:
+    """Read collapsed stacks, whose first line may be `# {json}`. Blank lines and other comments are passed over.
+
+    Raises:
+        BadHeader: the first line cannot be read.
+        TooManyStacks: this is no profile any more.
+    """
+    found = Collapsed()
+    for number, line in _lines(text):
+        if line.startswith("#"):
+            if number == 1:
+                found.header = _header(line)
+            continue
+        stack, space, count = line.rpartition(" ")
+        why = _fault(stack, space, count)
+        if why:
+            found.bad_lines += 1
+            if len(found.faults) < MOST_FAULTS:
+                found.faults.append(LineFault(number, why))
+            continue
+        if stack.count(";") >= DEEPEST:
+            stack = ";".join((*stack.split(";", DEEPEST)[:DEEPEST], CUT))
+            found.cut_stacks += 1
+        found.stacks[stack] = found.stacks.get(stack, 0) + int(count)
+        if len(found.stacks) > MOST_STACKS:
+            raise TooManyStacks(number)
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Line by line without a second copy of it all."""
+    begin, number = 0, 0
+    while begin < len(text):
+        end = text.find("\n", begin)
+        end = len(text) if end < 0 else end
+        number += 1
+        line = text[begin:end].rstrip("\r")
+        if line.strip():
+            yield number, line
+        begin = end + 1
+
+
+def _fault(stack: str, space: str, count: str) -> str:
+    if not space or not stack.strip(";"):
+        return "frames, a blank and a count are needed"
+    if not (count.isascii() and count.isdigit()):
+        return "the count must be a whole number greater than 0"
+    if len(count) > len(str(MOST_COUNT)) or int(count) > MOST_COUNT:
+        return f"the count may be {MOST_COUNT} at most"
+    return "" if int(count) else "the count must be greater than 0"
+
+
+def _header(line: str) -> Mapping[str, Any]:
+    try:
+        header = json.loads(line.lstrip("#"))
+    except (ValueError, RecursionError) as error:
+        raise BadHeader(f"line 1 is no JSON object: {error}"[:200]) from None
+    if not isinstance(header, dict):
+        raise BadHeader("line 1 is no JSON object")
+    return header

@@ -1,0 +1,138 @@
+"""The engine that is always there: DuckDB over Parquet files, in memory and without a database of its own.
+
+A DuckDB file could be opened by one process only; these files by any number.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
+
+from profiles.objects import Objects
+from profiles.questions import Selection, StoredProfile
+from profiles.shelves import SAMPLES, STACKS, hours_between, path_of, place_of
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY: Final = "1GB"
+"""What one question may take; beyond, DuckDB works on disk."""
+THREADS: Final = 2
+SETTINGS: Final[dict[str, Any]] = {
+    "memory_limit": MEMORY, "threads": THREADS,
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False,  # nothing is fetched from anywhere
+}  # fmt: skip
+COLUMNS: Final = {"request_id": "request_ids"}
+"""Filter -> its column, where that has another name."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose profile it is."""
+
+    tenant: str
+    service: str
+    profile_id: str
+
+
+class Embedded:
+    """Profiles in Parquet files."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
+        """Store a profile's tables, the texts first: samples without texts would be seen.
+
+        Raises:
+            OSError: they cannot be stored; doing it again is safe.
+        """
+        for kind, data in ((STACKS, stacks), (SAMPLES, samples)):
+            with suppress(FileExistsError):
+                self._objects.write(path_of(kind, place.tenant, place.service, place.profile_id), data)
+
+    def merged(self, selection: Selection) -> dict[str, int]:
+        """Stack -> samples, over everything selected.
+
+        Raises:
+            ValueError: it spans too much time.
+        """
+        samples, stacks = self._files(SAMPLES, selection), self._files(STACKS, selection)
+        if not samples:
+            return {}
+        conditions, values = _conditions(selection)
+        query = f"""
+            WITH counted AS (
+                SELECT stack_id, sum(count)::HUGEINT AS count FROM read_parquet(?)
+                WHERE {conditions} GROUP BY stack_id
+            ), texts AS (
+                SELECT stack_id, any_value(stack) AS stack FROM read_parquet(?)
+                WHERE stack_id IN (SELECT stack_id FROM counted) GROUP BY stack_id
+            )
+            SELECT stack, count FROM counted JOIN texts USING (stack_id)
+        """  # noqa: S608 - the conditions name columns of ours alone; values are bound
+        with self._connected() as connection:
+            rows = connection.execute(query, [samples, *values, stacks]).fetchall()
+        return {stack: int(count) for stack, count in rows}
+
+    def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
+        """Up to `most` profiles, the newest first, behind the one with id `after`.
+
+        Raises:
+            ValueError: it spans too much time.
+        """
+        files = self._files(SAMPLES, selection)
+        if not files:
+            return []
+        conditions, values = _conditions(selection)
+        query = f"""
+            WITH found AS (
+                SELECT profile_id, any_value(host) AS host, any_value(started_at) AS started_at,
+                       any_value(ended_at) AS ended_at, any_value(command_id) AS command_id,
+                       any_value(request_ids) AS request_ids, any_value(capture_id) AS capture_id,
+                       any_value(mode) AS mode, sum(count)::HUGEINT AS samples
+                FROM read_parquet(?) WHERE {conditions} GROUP BY profile_id
+            )
+            SELECT * FROM found WHERE ? = '' OR profile_id < ? ORDER BY profile_id DESC LIMIT ?
+        """  # noqa: S608 - likewise
+        with self._connected() as connection:
+            rows = connection.execute(query, [files, *values, after, after, most]).fetchall()
+        return [
+            StoredProfile(
+                profile_id, host, started_at.astimezone(UTC), ended_at.astimezone(UTC), command_id, tuple(requests),
+                capture_id, mode, int(samples),
+            )
+            for profile_id, host, started_at, ended_at, command_id, requests, capture_id, mode, samples in rows
+        ]  # fmt: skip
+
+    def _files(self, kind: str, selection: Selection) -> list[str]:
+        return [
+            f"{self._objects.root}/{folder}/{name}"
+            for hour in hours_between(selection.start, selection.end)
+            for folder in [f"{kind}/{place_of(selection.tenant, selection.service, hour)}"]
+            for name in self._objects.names(folder)
+        ]
+
+    @contextmanager
+    def _connected(self) -> Iterator["DuckDBPyConnection"]:
+        import duckdb  # noqa: PLC0415 - for who asks: a process that is never asked does not load it
+
+        connection = duckdb.connect(config=SETTINGS)
+        try:
+            if self._objects.folder is None:
+                connection.register_filesystem(self._objects.fs)
+            yield connection
+        finally:
+            connection.close()
+
+
+def _conditions(selection: Selection) -> tuple[str, Sequence[Any]]:
+    """What a row must fulfil, and the values in it."""
+    parts, values = ["started_at >= ?", "started_at < ?"], [selection.start, selection.end]
+    bound: list[Any] = list(values)
+    for name, wanted in selection.where.items():
+        column = COLUMNS.get(name, name)
+        parts.append(f"list_has_any({column}, ?)" if name in COLUMNS else f"{column} IN (SELECT unnest(?))")
+        bound.append(list(wanted))
+    return " AND ".join(parts), bound

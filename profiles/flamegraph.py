@@ -1,0 +1,93 @@
+"""Stacks as a tree that a flame graph is drawn from, cut by weight where it would be too large to draw."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+MOST_NODES: Final = 20_000
+ROOT: Final = "all"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree and what is not in it.
+
+    Attributes:
+        root: `{"name", "value", "children"}`, children the heaviest first; a node's value holds its children's.
+        samples: all of them.
+        stacks: how many distinct ones.
+        cut_nodes: the lightest nodes that were left out, with all below them.
+        cut_samples: the samples in those; they still count in the frames above.
+    """
+
+    root: dict[str, Any]
+    samples: int
+    stacks: int
+    cut_nodes: int = 0
+    cut_samples: int = 0
+
+
+class _Node:
+    __slots__ = ("children", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.children: dict[str, _Node] = {}
+
+
+def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
+    """The tree of some stacks; of more than `most` nodes the lightest are left out."""
+    root, nodes = _Node(), 0
+    for stack, count in stacks.items():
+        node = root
+        node.value += count
+        for name in stack.split(";"):
+            child = node.children.get(name)
+            if child is None:
+                child = node.children[name] = _Node()
+                nodes += 1
+            child.value += count
+            node = child
+    drawn, kept, cut_samples = _drawn(root, *_threshold(root, nodes, most))
+    return Tree(drawn, root.value, len(stacks), nodes - kept, cut_samples)
+
+
+def _threshold(root: _Node, nodes: int, most: int) -> tuple[int, int]:
+    """The weight above which every node is kept, and how many of just this weight there is room for."""
+    if nodes <= most:
+        return 0, 0
+    heaviest = heapq.nlargest(most, (node.value for node in _all(root)))
+    return heaviest[-1], sum(value == heaviest[-1] for value in heaviest)
+
+
+def _all(root: _Node) -> Iterator[_Node]:
+    waiting = list(root.children.values())
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.children.values())
+
+
+def _drawn(root: _Node, least: int, room: int) -> tuple[dict[str, Any], int, int]:
+    """The tree of the kept nodes, how many those are, and the samples of the others.
+
+    Without recursion: a stack may be deeper than Python's.
+    """
+    drawn: dict[str, Any] = {"name": ROOT, "value": root.value, "children": []}
+    kept = cut_samples = 0
+    waiting = deque([(root, drawn)])
+    while waiting:
+        node, target = waiting.popleft()
+        for name, child in sorted(node.children.items(), key=lambda one: (-one[1].value, one[0])):
+            if child.value <= least:
+                if child.value < least or room == 0:
+                    cut_samples += child.value
+                    continue
+                room -= 1
+            kept += 1
+            made: dict[str, Any] = {"name": name, "value": child.value, "children": []}
+            target["children"].append(made)
+            waiting.append((child, made))
+    return drawn, kept, cut_samples

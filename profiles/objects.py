@@ -1,0 +1,131 @@
+"""Where files of the server are: a folder, or whatever else fsspec has a protocol for. Files are written once."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import uuid4
+
+import fsspec.core
+
+UNFINISHED: Final = ".unfinished-"
+FORGOTTEN_AFTER_S: Final = 3600.0
+LONGEST_PART: Final = 200
+"""Characters of one part of a path: file systems take 255 bytes."""
+
+
+def part_of(name: str) -> str:
+    """A name as one part of a path, whatever is in it; two names never become one part."""
+    part = quote(name, safe="")
+    if part.startswith("."):
+        part = f"%2E{part[1:]}"
+    if len(part) <= LONGEST_PART:
+        return part
+    return f"{part[:100]}~{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+class Objects:
+    """The files below one address. It may hold a key: `name` tells it from another without telling it."""
+
+    def __init__(self, url: str) -> None:
+        made: tuple[Any, Any] = fsspec.core.url_to_fs(url)
+        self.fs = made[0]
+        self.root = str(made[1]).rstrip("/")
+        self.folder = Path(self.root) if "file" in _protocols(self.fs) else None
+        self.name = hashlib.sha256(f"{_protocols(self.fs)[0]}://{self.root}".encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store a file for good: on disk by the time this returns, whole or not at all, never over another.
+
+        Raises:
+            FileExistsError: there is a file of that name.
+            OSError: it cannot be stored.
+        """
+        if self.folder is not None:
+            _write_durably(self.folder, self.folder / path, data)
+        else:
+            self.fs.pipe_file(f"{self.root}/{path}", data, mode="create")
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+        """
+        data: bytes = self.fs.cat_file(f"{self.root}/{path}")
+        return data
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(f"{self.root}/{path}"))
+
+    def remove(self, path: str) -> None:
+        """Remove a file; that there is none is no error."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(f"{self.root}/{path}")
+
+    def names(self, folder: str) -> Iterator[str]:
+        """The names of what is right below a folder; none where there is no such folder."""
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError):
+            for entry in self.fs.ls(f"{self.root}/{folder}".rstrip("/"), detail=False):
+                name = str(entry).rstrip("/").rpartition("/")[2]
+                if not name.startswith(UNFINISHED):
+                    yield name
+
+    def sweep(self, pattern: str) -> int:
+        """Remove what writers that died have left unfinished an hour ago and earlier. Gives how many files.
+
+        Args:
+            pattern: of the folders below the root to look into, as `*/*`.
+        """
+        if self.folder is None:
+            return 0
+        gone = 0
+        for left in self.folder.glob(f"{pattern}/{UNFINISHED}*"):
+            if time.time() - left.stat().st_mtime > FORGOTTEN_AFTER_S:
+                left.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    protocol: str | tuple[str, ...] = fs.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _write_durably(root: Path, file: Path, data: bytes) -> None:
+    """Write beside, flush to the disk, then give it its name: a link is made only where there is no file yet."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{UNFINISHED}{uuid4().hex}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(unfinished, file)
+        folder = file.parent
+        while True:
+            _flush_folder(folder)
+            if folder in {root, folder.parent}:
+                break
+            folder = folder.parent
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+"""Where a profile's files are: as it was uploaded, and as it is asked for; by tenant, service and hour."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from profiles.objects import Objects, part_of
+
+RAW: Final = "raw"
+SAMPLES: Final = "samples"
+STACKS: Final = "stacks"
+HOUR: Final = timedelta(hours=1)
+MOST_HOURS: Final = 24 * 400
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What an upload does not say itself: whose it is, in which form it came, and when."""
+
+    tenant: str
+    service: str
+    host: str
+    form: str
+    """`agent` (the JSON of agents of the field) or `collapsed`; both unzipped or not, as they came."""
+    is_zipped: bool
+    started_at: str
+    ended_at: str
+    received_at: str
+
+
+def hour_of(profile_id: str) -> datetime:
+    """The hour of a profile, by its id.
+
+    Raises:
+        ValueError: this is no such id.
+    """
+    return datetime.strptime(profile_id.partition("-")[0], "%Y%m%dT%H").replace(tzinfo=UTC)
+
+
+def place_of(tenant: str, service: str, hour: datetime) -> str:
+    """The folder of a service's profiles of one hour, below `raw`, `samples` or `stacks`."""
+    return f"{part_of(tenant)}/{part_of(service)}/{hour:%Y-%m-%d}/{hour:%H}"
+
+
+def path_of(kind: str, tenant: str, service: str, profile_id: str) -> str:
+    """A file of a profile.
+
+    Raises:
+        ValueError: this is no profile's id.
+    """
+    end = "" if kind == RAW else ".parquet"
+    return f"{kind}/{place_of(tenant, service, hour_of(profile_id))}/{profile_id}{end}"
+
+
+class RawUploads:
+    """Uploads as they came, each with its envelope as its first line."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def keep(self, profile_id: str, envelope: Envelope, content: bytes) -> str:
+        """Store an upload for good; of one that was stored before, that one stays. Gives its path.
+
+        Raises:
+            OSError: it cannot be stored.
+        """
+        path = path_of(RAW, envelope.tenant, envelope.service, profile_id)
+        line = json.dumps(asdict(envelope), separators=(",", ":")).encode()
+        try:
+            self._objects.write(path, line + b"\n" + content)
+        except FileExistsError:
+            return path
+        return path
+
+    def read(self, path: str) -> tuple[Envelope, bytes]:
+        """An upload by its path.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        line, _, content = self._objects.read(path).partition(b"\n")
+        return Envelope(**json.loads(line)), content
+
+    def paths(self, tenant: str, service: str, *, start: datetime, end: datetime) -> Iterator[str]:
+        """Every upload whose profile began in the hours of this time."""
+        for hour in hours_between(start, end):
+            folder = f"{RAW}/{place_of(tenant, service, hour)}"
+            for name in self._objects.names(folder):
+                yield f"{folder}/{name}"
+
+
+def hours_between(start: datetime, end: datetime) -> Iterator[datetime]:
+    """Every hour that has a moment in [start, end).
+
+    Raises:
+        ValueError: there are too many.
+    """
+    hour = start.replace(minute=0, second=0, microsecond=0)
+    if end - hour > MOST_HOURS * HOUR:
+        raise ValueError(f"a time of more than {MOST_HOURS // 24} days")
+    while hour < end:
+        yield hour
+        hour += HOUR

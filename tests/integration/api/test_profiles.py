@@ -1,0 +1,201 @@
+"""Profiles from upload to flame graph, against the whole system."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.api import Api
+from tests.support.processes import eventually
+
+UPLOAD = "/api/v2/profiles"
+START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
+TIMES = {"start": "2026-05-04T10:00:00Z", "end": "2026-05-04T12:00:00Z"}
+STACKS = {"web;main;work": 30, "web;main;rest": 10, "db;loop": 5}
+_services = count(1)
+
+
+@pytest.fixture
+def service() -> str:
+    """A service that no other test knows."""
+    return f"profiled-{next(_services)}"
+
+
+def agent_body(
+    hostname: str = "a", *, stacks: dict[str, int] | str = STACKS, start: datetime = START, **header: Any
+) -> dict[str, Any]:
+    """What agents of the field send."""
+    lines = stacks if isinstance(stacks, str) else "\n".join(f"{stack} {n}" for stack, n in stacks.items())
+    told = {"format": "collapsed", "metadata": {"hostname": hostname}, **header}
+    return {
+        "start_time": f"{start:%Y-%m-%dT%H:%M:%S}", "end_time": f"{start + timedelta(seconds=60):%Y-%m-%dT%H:%M:%S}",
+        "hostname": hostname, "profile": f"# {json.dumps(told)}\n{lines}", "cpu_avg": None, "mem_avg": None,
+        "spawn_time": "2026-05-04T09:00:00", "gpid": "",
+    }  # fmt: skip
+
+
+def send(
+    api: Api, service: str, body: dict[str, Any], *, token: str | None = None, params: Any = None, **said: str
+) -> httpx.Response:
+    headers = {
+        "GPROFILER-SERVICE-NAME": service, "GPROFILER-API-KEY": token or api.agent, "Content-Encoding": "gzip",
+        "Content-Type": "application/json", **said,
+    }  # fmt: skip
+    return api.http.post(UPLOAD, params=params, content=gzip.compress(json.dumps(body).encode()), headers=headers)
+
+
+def asked(api: Api, what: str, service: str, **where: Any) -> Any:
+    return api.ok("GET", f"/api/v1/{what}", token=api.admin, params={"service": service, **TIMES, **where})
+
+
+def indexed(api: Api, service: str, many: int) -> list[dict[str, Any]]:
+    """The profiles of a service, once there are so many."""
+    eventually(lambda: len(asked(api, "profiles", service)["items"]) >= many, within=30, what=f"{many} profiles")
+    items: list[dict[str, Any]] = asked(api, "profiles", service)["items"]
+    return items
+
+
+def shares(graph: dict[str, Any]) -> dict[str, int]:
+    return dict(walked(graph["root"], ()))
+
+
+def walked(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    for child in node["children"]:
+        here = (*path, child["name"])
+        yield ";".join(here), child["value"]
+        yield from walked(child, here)
+
+
+def test_what_an_agent_of_the_field_uploads_is_in_the_flame_graph(served: Api, service: str) -> None:
+    answer = send(served, service, agent_body(command_id="c-1", request_ids=["r-1"], capture_id="k-1"))
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["message"], told["samples"], told["stacks"], told["bad_lines"]) == ("ok", 45, 3, 0)
+    (item,) = indexed(served, service, 1)
+    assert item == {
+        "profile_id": told["profile_id"], "hostname": "a", "started_at": "2026-05-04T10:15:00Z",
+        "ended_at": "2026-05-04T10:16:00Z", "command_id": "c-1", "request_ids": ["r-1"], "capture_id": "k-1",
+        "profiling_mode": "cpu", "samples": 45,
+    }  # fmt: skip
+    graph = asked(served, "flamegraph", service)
+    assert graph["samples"] == 45
+    assert shares(graph) == {
+        "web": 40, "web;main": 40, "web;main;work": 30, "web;main;rest": 10, "db": 5, "db;loop": 5,
+    }  # fmt: skip
+
+
+def test_sent_again_it_is_one_profile(served: Api, service: str) -> None:
+    first, second = (send(served, service, agent_body()).json() for _ in range(2))
+    assert first == second
+    send(served, service, agent_body("b"))
+    assert len(indexed(served, service, 2)) == 2
+    assert asked(served, "flamegraph", service)["samples"] == 90
+
+
+def test_profiles_are_merged_by_what_is_chosen(served: Api, service: str) -> None:
+    send(served, service, agent_body("a", command_id="c-1", request_ids=["r-1", "r-2"]))
+    send(served, service, agent_body("b", command_id="c-1", request_ids=["r-1"], stacks={"web;main": 7}))
+    send(served, service, agent_body("a", start=START + timedelta(hours=1), stacks={"web;late": 3}))
+    indexed(served, service, 3)
+    for where, samples in (
+        ({}, 55), ({"hostname": "a"}, 48), ({"hostname": ["a", "b"]}, 55), ({"command_id": "c-1"}, 52),
+        ({"request_id": "r-2"}, 45), ({"process": "db"}, 5), ({"hostname": "nobody"}, 0),
+        ({"end": "2026-05-04T11:00:00Z"}, 52),
+        ({"start": "2026-05-04T11:00:00Z"}, 3), ({"profiling_mode": "cpu"}, 55), ({"profiling_mode": "allocation"}, 0),
+    ):  # fmt: skip
+        assert asked(served, "flamegraph", service, **where)["samples"] == samples, where
+    page = asked(served, "profiles", service, limit=2)
+    rest = asked(served, "profiles", service, limit=2, cursor=page["next_cursor"])
+    assert [len(page["items"]), len(rest["items"]), rest["next_cursor"]] == [2, 1, None]
+    ids = [each["profile_id"] for each in (*page["items"], *rest["items"])]
+    assert ids == sorted(set(ids), reverse=True)
+
+
+def test_a_plain_collapsed_file_is_taken(served: Api, service: str) -> None:
+    said = {"service": service, "hostname": "a", "start_time": START.isoformat(), "end_time": START.isoformat()}
+    answer = served.ok(
+        "POST", UPLOAD, token=served.agent, params=said, content="main;work 3\nno count\n",
+        headers={"Content-Type": "text/plain"},
+    )  # fmt: skip
+    assert (answer["samples"], answer["bad_lines"]) == (3, 1)
+    indexed(served, service, 1)
+    assert shares(asked(served, "flamegraph", service)) == {"main": 3, "main;work": 3}
+
+
+def test_a_tree_that_is_too_large_says_what_was_cut(served: Api, service: str) -> None:
+    send(served, service, agent_body())
+    indexed(served, service, 1)
+    graph = asked(served, "flamegraph", service, most_nodes=3)
+    assert (graph["cut_nodes"], graph["cut_samples"], graph["samples"]) == (3, 15, 45)
+
+
+BAD: dict[str, tuple[dict[str, Any], int, list[str]]] = {
+    "no body": ({}, 422, ["end_time", "hostname", "profile", "start_time"]),
+    "null": ({**agent_body(), "profile": None, "hostname": None}, 422, ["hostname", "profile"]),
+    "wrong types": ({**agent_body(), "profile": 3, "start_time": "soon"}, 422, ["profile", "start_time"]),
+    "an empty name": ({**agent_body(), "hostname": ""}, 422, ["hostname"]),
+    "a name that is too long": ({**agent_body(), "hostname": "x" * 257}, 422, ["hostname"]),
+    "NUL in a name": ({**agent_body(), "hostname": "a\0b"}, 422, ["hostname"]),
+    "no stack": ({**agent_body(), "profile": "# {}\n"}, 422, ["profile"]),
+    "no good line": ({**agent_body(), "profile": "# {}\nmain\nmain 0"}, 422, ["profile.2", "profile.3"]),
+    "a wrong header": ({**agent_body(), "profile": "# nothing\nmain 1"}, 422, ["profile"]),
+    "from the future": (agent_body(start=datetime(2200, 1, 1, tzinfo=UTC)), 422, ["start_time"]),
+    "ended before it began": ({**agent_body(), "end_time": "2026-05-03T00:00:00"}, 422, ["end_time"]),
+    "endless": ({**agent_body(), "end_time": "2026-06-03T00:00:00"}, 422, ["end_time"]),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "fields"), BAD.values(), ids=BAD)
+def test_bad_uploads_are_refused_and_nothing_is_stored(
+    bare_api: Api, service: str, body: dict[str, Any], status: int, fields: list[str]
+) -> None:
+    answer = send(bare_api, service, body)
+    assert answer.status_code == status, answer.text
+    assert sorted(fault["field"] for fault in answer.json()["errors"]) == fields
+    assert not (bare_api.state_dir / "profiles" / "raw" / "default" / service).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 400), (b"no gzip", 400), (gzip.compress(json.dumps(agent_body()).encode())[:-9], 400),
+        (gzip.compress(b"{}") + b"more", 400), (gzip.compress(b"[]"), 422),
+        (gzip.compress(b'{"profile": "\xff"}'), 422),
+        (gzip.compress(b" " * (97 * 1024 * 1024)), 413), (b"\0" * (17 * 1024 * 1024), 413),
+    ],
+    ids=["empty", "no gzip", "cut short", "two", "no object", "no UTF-8", "a bomb", "too large"],
+)  # fmt: skip
+def test_bodies_that_are_none_are_refused(bare_api: Api, service: str, content: bytes, status: int) -> None:
+    headers = {"GPROFILER-SERVICE-NAME": service, "Content-Encoding": "gzip", "Content-Type": "application/json"}
+    answer = bare_api.call("POST", UPLOAD, token=bare_api.agent, content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["errors"]
+
+
+def test_whoever_may_not_upload_or_look_does_not(bare_api: Api, keyring: dict[str, str | None]) -> None:
+    assert send(bare_api, "web", agent_body(), token=keyring["agent of db"]).status_code == 403
+    assert send(bare_api, "web", agent_body(), token=keyring["viewer of web"]).status_code == 403
+    assert send(bare_api, "web", agent_body(), token="pcs_nobody").status_code == 401
+    assert send(bare_api, "web", agent_body(), token=keyring["agent of web"]).status_code == 200
+    for what in ("profiles", "flamegraph"):
+        said = {"service": "web", **TIMES}
+        for who, status in (("viewer of web", 200), ("viewer of db", 403), ("agent of web", 403), ("none", 401)):
+            answer = bare_api.call("GET", f"/api/v1/{what}", token=keyring[who], params=said)
+            assert answer.status_code == status, (what, who)
+
+
+def test_a_name_is_one_folder_whatever_is_in_it(bare_api: Api) -> None:
+    for name in ("..", "../../etc", "a/b", ".hidden", "é" * 200):
+        given = {"GPROFILER-SERVICE-NAME": ""}
+        assert send(bare_api, name, agent_body(name), params={"service": name}, **given).status_code == 200, name
+    assert send(bare_api, "x" * 257, agent_body()).status_code == 422
+    root = bare_api.state_dir / "profiles"
+    assert {each.name for each in root.iterdir()} <= {"raw", "samples", "stacks"}
+    services = {each.name for each in (root / "raw" / "default").iterdir()}
+    assert {"%2E.", "..%2F..%2Fetc".replace("..", "%2E.", 1), "a%2Fb", "%2Ehidden"} <= services
+    assert max(map(len, services)) <= 200

@@ -1,0 +1,54 @@
+"""Collapsed stacks as they come: good lines are kept, the others are told by their number."""
+
+import pytest
+
+from profiles import collapsed
+from profiles.collapsed import BadHeader, TooManyStacks, read
+
+
+def test_good_lines_are_kept_and_the_same_stack_adds_up() -> None:
+    found = read('# {"format": "collapsed"}\nmain;work 3\n\nmain;work 2\r\n# a comment\nmain;rest of it 1\nmain 4')
+    assert found.stacks == {"main;work": 5, "main;rest of it": 1, "main": 4}
+    assert found.header == {"format": "collapsed"}
+    assert not found.bad_lines
+
+
+@pytest.mark.parametrize(
+    "line", ["main", "main;work", "main 0", "main -1", "main 1.5", "main 1e3", "main \u0661", " 3", ";; 3",
+             f"main {10**30}",
+             f"main {2**53 + 1}", "main NaN"],
+)  # fmt: skip
+def test_a_bad_line_is_left_out_and_told(line: str) -> None:
+    found = read(f"a 1\n{line}\nb 2")
+    assert found.stacks == {"a": 1, "b": 2}
+    assert [(fault.line, bool(fault.why)) for fault in found.faults] == [(2, True)]
+    assert found.bad_lines == 1
+
+
+def test_of_very_many_bad_lines_the_first_are_told_and_all_are_counted() -> None:
+    found = read("x\n" * 1_000)
+    assert found.bad_lines == 1_000
+    assert len(found.faults) == collapsed.MOST_FAULTS
+
+
+def test_a_stack_of_ten_thousand_frames_is_cut_at_its_deep_end() -> None:
+    found = read(";".join(f"f{number}" for number in range(10_000)) + " 7\nmain 1")
+    (deep,) = (stack for stack in found.stacks if stack != "main")
+    frames = deep.split(";")
+    assert frames[:2] == ["f0", "f1"]
+    assert frames[-1] == collapsed.CUT
+    assert len(frames) == collapsed.DEEPEST + 1
+    assert found.cut_stacks == 1
+    assert found.stacks[deep] == 7
+
+
+def test_more_distinct_stacks_than_a_profile_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapsed, "MOST_STACKS", 10)
+    with pytest.raises(TooManyStacks, match="line 11"):
+        read("\n".join(f"f{number} 1" for number in range(20)))
+
+
+@pytest.mark.parametrize("header", ["# not JSON", "# [1]", "# {", '#{"a":' + "[" * 100_000, "# 3"])
+def test_a_header_that_is_none_is_refused(header: str) -> None:
+    with pytest.raises(BadHeader, match="line 1"):
+        read(f"{header}\nmain 1")

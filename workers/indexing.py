@@ -1,0 +1,80 @@
+"""Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated."""
+
+import asyncio
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from broker.streams import Entry
+from broker.uploads import Uploads
+from profiles.embedded import Place
+from profiles.questions import Engine
+from profiles.shelves import Envelope, RawUploads
+from profiles.tables import samples_and_stacks
+from profiles.upload import BadUpload, Upload, read_collapsed, read_json
+from protocol.names import HostKey
+
+log = structlog.get_logger(__name__)
+
+AT_A_TIME: Final = 50
+TAKEN_OVER_AFTER: Final = timedelta(seconds=20)
+"""What another took and did not finish: indexing a profile takes a fraction of a second."""
+
+
+class Indexer:
+    """Indexes what was uploaded."""
+
+    def __init__(self, uploads: Uploads, raw: RawUploads, engine: Engine) -> None:
+        self._uploads = uploads
+        self._raw = raw
+        self._engine = engine
+
+    async def index(self) -> int:
+        """Index everything that waits. Gives how many profiles.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; nothing is lost by it.
+            OSError: the store cannot be read or written; likewise.
+        """
+        indexed = 0
+        while entries := await self._uploads.take(idle=TAKEN_OVER_AFTER, most=AT_A_TIME):
+            for entry in entries:
+                await asyncio.to_thread(self._index, entry)
+                await self._uploads.done([entry])
+                indexed += 1
+        return indexed
+
+    def _index(self, entry: Entry) -> None:
+        path = entry.fields["path"]
+        try:
+            envelope, content = self._raw.read(path)
+            upload = read_again(envelope, content)
+        except FileNotFoundError:
+            log.warning("an upload is gone before it was indexed", path=path)
+            return
+        except (BadUpload, ValueError, TypeError, zlib.error) as error:
+            log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
+            return
+        facts = upload.facts
+        samples, stacks = samples_and_stacks(upload)
+        self._engine.add(samples, stacks, Place(facts.host.tenant, facts.host.service, facts.profile_id))
+        log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)
+
+
+def read_again(envelope: Envelope, content: bytes) -> Upload:
+    """An upload that was stored, read as it was when it came.
+
+    Raises:
+        BadUpload: it cannot be read any more; what was stored could be.
+        ValueError: its envelope is none of ours.
+        zlib.error: it is damaged.
+    """
+    plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
+    received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
+    if envelope.form == "agent":
+        return read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
+    host = HostKey(envelope.tenant, envelope.service, envelope.host)
+    started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
+    return read_collapsed(plain, host, started_at=started_at, ended_at=ended_at, now=received_at)
