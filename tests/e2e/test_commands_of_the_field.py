@@ -4,7 +4,6 @@ They name ports (`localhost:8000`) and folders (`/opt/gprofiler`, `/tmp/profiles
 would go on for minutes are interrupted once they have shown that they work.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -188,9 +187,10 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def something_to_see() -> Iterator[None]:
-    with busy_python():
-        yield
+def hot() -> Iterator[int]:
+    """A program to see."""
+    with busy_python() as (pid,):
+        yield pid
 
 
 @pytest.fixture(scope="module")
@@ -208,13 +208,11 @@ def interrupt(process: "subprocess.Popen[bytes]") -> int:
     return process.wait(30)
 
 
-def is_sampling(host: PrivateHost) -> bool:
-    """Whether a profiler is at work on the private host."""
-    here = (host.file("/").parent / "ns" / "net").stat().st_ino
-    for process in psutil.process_iter(["name"]):
-        with contextlib.suppress(OSError):
-            if process.info["name"] in {"perf", "py-spy"} and Path(f"/proc/{process.pid}/ns/net").stat().st_ino == here:
-                return True
+def is_sampled(pid: int) -> bool:
+    """Whether py-spy is at work on a process."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "py-spy" and process.info["cmdline"][-2:] == ["-p", str(pid)]:
+            return True
     return False
 
 
@@ -268,29 +266,34 @@ def test_heartbeats_come_and_commands_are_carried_out(studio: Studio, built: Pat
 
 
 @pytest.mark.parametrize("command", [PRODUCTION, PRODUCTION_STYLE], ids=["/opt/gprofiler", "sudo"])
-def test_continuous_profiling_for_a_server_keeps_what_it_sampled(studio: Studio, built: Path, command: str) -> None:
+def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
+    studio: Studio, built: Path, hot: int, command: str
+) -> None:
     log = studio.logs / "production.log"
     profiles = "/var/lib/gprofiler/profiles"
+    before = len(studio.get("/api/v1/profiles?service_name=your-service-name")["items"])
     studio.host.run(f"rm -rf {profiles}")
     with studio.host.running(SET_VARIABLES + command, log=log) as agent:
-        eventually(lambda: is_sampling(studio.host), within=60, what=f"sampling; see {log}")
-        time.sleep(2)
+        eventually(lambda: is_sampled(hot), within=60, what=f"sampling; see {log}")
+        time.sleep(3)
         interrupt(agent)
     said = log.read_text()
     assert studio.host.file(f"{profiles}/last_profile.col").exists(), said
     assert "hot_loop" in studio.host.file(f"{profiles}/last_profile.col").read_text()
+    uploaded = studio.get("/api/v1/profiles?service_name=your-service-name")["items"]
+    assert len(uploaded) > before, said
     for flag in ("--dont-send-logs", "--disable-metrics-collection", "--java-safemode", "--java-no-version-check"):
         assert f"{flag} has no effect" in said
     assert "my_token" not in said
 
 
 @pytest.mark.parametrize(("command", "folder"), ONCE)
-def test_one_profile_is_taken(studio: Studio, built: Path, command: str, folder: str) -> None:
+def test_one_profile_is_taken(studio: Studio, built: Path, hot: int, command: str, folder: str) -> None:
     assert studio.host.run(MAKE_EXECUTABLE).returncode == 0
     log = studio.logs / "once.log"
     with studio.host.running(command, log=log) as agent:
-        eventually(lambda: is_sampling(studio.host), within=60, what=f"sampling; see {log}")
-        time.sleep(2)
+        eventually(lambda: is_sampled(hot), within=60, what=f"sampling; see {log}")
+        time.sleep(3)
         interrupt(agent)
     said = log.read_text()
     assert f"{folder}/last_flamegraph.html" in said
