@@ -175,8 +175,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         processes = [one.__enter__() for one in started]
         try:
             for port in (8000, 8080, 8001):
-                ready = f"curl -fsS http://localhost:{port}/readyz"
-                eventually(lambda ready=ready: host.run(ready).returncode == 0, within=60, what=f"a Studio at {port}")
+                wait = f"until curl -fsS http://localhost:{port}/readyz; do sleep 0.2; done"
+                assert host.run(wait).returncode == 0
             yield Studio(host, logs)
         finally:
             for process in reversed(processes):
