@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 ON_A_LEASH: Final = "--run-on-a-leash"
+ASK_A_JVM: Final = "--ask-a-jvm"
 _LIBRARIES: Final = "LD_LIBRARY_PATH"
 _ORIGINAL: Final = "LD_LIBRARY_PATH_ORIG"
 """Where the executable's loader keeps what the variable was before: PyInstaller, "LD_LIBRARY_PATH considerations"."""
@@ -62,6 +63,11 @@ def _setpriv() -> str | None:
     return found if tried.returncode == 0 else None
 
 
+def jvm_attach(script: str) -> list[str]:
+    """The command that runs `agent/profilers/jvm_attach.py`, up to its arguments."""
+    return [sys.executable, ASK_A_JVM] if is_frozen() else [sys.executable, "-I", "-S", script]
+
+
 def hold(program: Path) -> int:
     """Say that the unpacked program is in use, for as long as this process lives; gives the descriptor that holds it.
 
@@ -101,6 +107,10 @@ def main() -> None:
         os.environ.clear()
         os.environ.update(restored)
         sys.exit(program.main(sys.argv[2:]))
+    if sys.argv[1:2] == [ASK_A_JVM]:
+        from agent.profilers import jvm_attach  # noqa: PLC0415 - likewise
+
+        sys.exit(jvm_attach.main(sys.argv[2:]))
     from agent.cli import main as command_line  # noqa: PLC0415 - likewise
 
     here = Path(sys.executable).parent

@@ -137,7 +137,7 @@ def test_no_file_is_longer_than_two_files_would_be() -> None:
 INSTALLED_FOR = {
     "protocol": (),
     "cli": (),
-    "agent": ("agent",),
+    "agent": ("agent", "memory"),
     "gprofiler": ("agent",),
     "broker": ("server", "embedded", "otel"),
     "api": ("server",),

@@ -20,6 +20,8 @@ BUSY_WINDOW: Final = timedelta(milliseconds=100)
 PATIENCE: Final = timedelta(seconds=10)
 """For a tool to attach, and again for it to end once it was asked to."""
 MAX_OUTPUT: Final = 64 * 1024
+MAX_ANSWER: Final = 64 << 20
+"""For a tool whose output is the profile itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +140,9 @@ async def run_tool(
     return Ran(output.decode(errors="replace"), None if killed else child.exit_code, sampling.is_set())
 
 
-async def ask(program: Sequence[str], *, cwd: Path, patience: timedelta = PATIENCE) -> tuple[int | None, str]:
+async def ask(
+    program: Sequence[str], *, cwd: Path, patience: timedelta = PATIENCE, at_most: int = MAX_OUTPUT
+) -> tuple[int | None, str]:
     """Run a tool that answers and ends: its exit code, None if it had to be killed, and what it printed.
 
     Raises:
@@ -146,7 +150,7 @@ async def ask(program: Sequence[str], *, cwd: Path, patience: timedelta = PATIEN
     """
     output = bytearray()
     async with spawn.running(program, stdout=spawn.PIPE, stderr=spawn.STDOUT, cwd=cwd) as child:
-        reading = asyncio.create_task(_keep(child.stdout, output, asyncio.Event(), None))
+        reading = asyncio.create_task(_keep(child.stdout, output, asyncio.Event(), None, at_most))
         try:
             in_time = await child.ends_within(patience)
             if not in_time:
@@ -177,12 +181,18 @@ async def until_over(target: Process, stop: asyncio.Event, *, seconds: float) ->
             wait.cancel()
 
 
-async def _keep(stream: asyncio.StreamReader, output: bytearray, sampling: asyncio.Event, says: bytes | None) -> None:
+async def _keep(
+    stream: asyncio.StreamReader,
+    output: bytearray,
+    sampling: asyncio.Event,
+    says: bytes | None,
+    at_most: int = MAX_OUTPUT,
+) -> None:
     """Keep the beginning of what it prints and note when it says that it samples."""
     while chunk := await stream.read(4096):
-        if len(output) < MAX_OUTPUT:
+        if len(output) < at_most:
             output += chunk
         else:
-            output[MAX_OUTPUT:] = chunk  # the last words hold the counts
+            output[at_most:] = chunk  # the last words hold the counts
         if says is not None and says in output:
             sampling.set()

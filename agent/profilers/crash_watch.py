@@ -10,7 +10,7 @@ class CrashWatch:
     """Holds on to the places while the JVM lives: afterwards there is no `/proc/PID` to reach them by."""
 
     def __init__(self, pid: int) -> None:
-        self._report = f"hs_err_pid{_number_inside(pid)}.log"
+        self._report = f"hs_err_pid{number_inside(pid)}.log"
         self._places: list[int] = []
         for place in (f"/proc/{pid}/cwd", f"/proc/{pid}/root/tmp"):
             with contextlib.suppress(OSError):
@@ -36,7 +36,7 @@ def _is_there(name: str, place: int) -> bool:
     return True
 
 
-def _number_inside(pid: int) -> int:
+def number_inside(pid: int) -> int:
     """What the process's own namespace calls it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")

@@ -58,18 +58,14 @@ class Java:
     scope: Scope = "process"
     modes: frozenset[ProfilingMode] = frozenset({"cpu", "allocation"})
 
-    def __init__(self, tool: Path | None = None, *, settings: JavaSettings | None = None) -> None:
-        self._tool = tool
+    def __init__(self, *, settings: JavaSettings | None = None) -> None:
         self.settings = settings or JavaSettings()
         self._versions: dict[tuple[int, float], jvm.Version] = {}
         self._crashed: str | None = None
 
     def probe(self) -> Available | Unavailable:
-        """Whether there is a tool to attach with. What a JVM says to it shows when it is asked."""
-        if self._crashed is not None:
-            return Unavailable(self._crashed)
-        tool = self._tool or jvm.tool()
-        return Available(f"Flight Recorder through {tool}") if tool else Unavailable(jvm.INSTALL)
+        """Always, but for safe mode. What a JVM says to it shows when it is asked."""
+        return Unavailable(self._crashed) if self._crashed is not None else Available("Flight Recorder of the JVM")
 
     def match(self, process: Process) -> bool:
         """It speaks to JVMs."""
@@ -84,16 +80,13 @@ class Java:
         started: Callable[[], None],
     ) -> Result:
         """Record in each JVM; one that refuses does not disturb the others."""
-        tool = self._tool or jvm.tool()
-        if tool is None:
-            return Result(error=jvm.INSTALL)
         allocations = request.mode == "allocation"
         return await attached.each(
             self.name,
             "Java",
             targets,
             request,
-            lambda target: self._sample(tool, target, request, work_dir, stop, started),
+            lambda target: self._sample(target, request, work_dir, stop, started),
             event="allocations, sampled by the JVM" if allocations else "timer of the JVM, threads that run",
             limit=MAX_TARGETS,
             unit="bytes" if allocations else "samples",
@@ -101,7 +94,6 @@ class Java:
 
     async def _sample(
         self,
-        tool: Path,
         target: Process,
         request: RunRequest,
         work_dir: Path,
@@ -111,7 +103,7 @@ class Java:
         seen = Seen()
         if stop.is_set():
             return seen
-        recording = _Recording(tool, target, work_dir)
+        recording = _Recording(target, work_dir)
         with CrashWatch(target.pid) as watch:
             try:
                 version = await self._version(recording, target)
@@ -156,8 +148,7 @@ class Java:
 class _Recording:
     """Our recording in one JVM."""
 
-    def __init__(self, tool: Path, target: Process, work_dir: Path) -> None:
-        self._tool = tool
+    def __init__(self, target: Process, work_dir: Path) -> None:
         self._target = target
         self._work_dir = work_dir
 
@@ -167,7 +158,7 @@ class _Recording:
         Raises:
             NoAnswer: it cannot be attached to, or refuses.
         """
-        return await jvm.command(self._tool, self._target, words, cwd=self._work_dir)
+        return await jvm.command(self._target, words, cwd=self._work_dir)
 
     async def deepen(self) -> None:
         """Stacks of 256 frames instead of 64: a JVM takes that as long as it has never recorded."""
@@ -193,7 +184,7 @@ class _Recording:
                 f"maxsize={MAX_RECORDING}", "dumponexit=true",
             )  # fmt: skip
             if "started recording" not in said.lower():
-                raise jvm.NoAnswer(jvm.why(said, timed_out=False, tool=self._tool.name))
+                raise jvm.NoAnswer(jvm.why(said, timed_out=False))
             started()
             await attached.until_over(self._target, stop, seconds=duration.total_seconds())
             if is_alive(self._target):

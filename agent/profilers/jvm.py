@@ -1,27 +1,32 @@
-"""Speaks to a running JVM by its attach mechanism, through `jattach` or the JDK's `jcmd`."""
+"""Speaks to a running JVM by its attach mechanism, as `jcmd` does, but also to one with files and a user of its own.
 
+docs/decisions says why not through `jcmd` itself.
+"""
+
+import contextlib
 import os
 import re
-import shutil
-import signal
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.processes import Process
-from agent.profilers.attached import ask
+import psutil
 
-JDK_HOMES: Final = Path("/usr/lib/jvm")
-CHEAP_JVM: Final = ("-Xmx32m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
-"""For jcmd, which is a JVM itself: half the start, and no file in `/tmp/hsperfdata`."""
+from agent import frozen
+from agent.processes import Process
+from agent.profilers import jvm_attach
+from agent.profilers.attached import ask
+from agent.profilers.crash_watch import number_inside
+
+PATIENCE: Final = timedelta(seconds=30)
+"""For a command; the program that asks has bounds of its own below that."""
 OLDEST: Final = 11
 OLDEST_UPDATE_OF_8: Final = 262
 """Flight Recorder is free in JDK 11 and later, and came to JDK 8 with this update."""
 
-INSTALL: Final = (
-    "neither jcmd nor jattach is installed: apt-get install openjdk-17-jdk-headless (any JDK has jcmd), or jattach"
-)
 _VERSION: Final = re.compile(
     r"^JDK (?P<feature>\d+)(?:\.(?P<interim>\d+))?(?:\.\d+)*(?:_(?P<update>\d+))?", re.MULTILINE
 )
@@ -47,54 +52,44 @@ class Version:
         return f"{self.feature}u{self.update}" if self.update else str(self.feature)
 
 
-def tool() -> Path | None:
-    """`jattach`, which is quicker, or `jcmd`: on PATH, or in a JDK that root has put in the usual place."""
-    for name in ("jattach", "jcmd"):
-        if found := shutil.which(name):
-            return Path(found).absolute()
-    homes = sorted(JDK_HOMES.glob("*/bin/jcmd"), reverse=True)
-    return next((path for path in homes if os.access(path, os.X_OK) and path.stat().st_uid == 0), None)
-
-
-async def command(binary: Path, target: Process, words: Sequence[str], *, cwd: Path) -> str:
+async def command(target: Process, words: Sequence[str], *, cwd: Path) -> str:
     """Have the JVM carry out a diagnostic command, and give back what it says.
 
     Raises:
         NoAnswer: it cannot be attached to, or refuses.
-        OSError: the tool cannot be started.
+        OSError: no program can be started.
     """
-    if not takes_quit(target.pid):
-        # To attach is to send SIGQUIT, which ends a process that does not handle it.
-        raise NoAnswer("it does not handle SIGQUIT, by which a JVM is attached to: it is still starting, or has -Xrs")
-    line = " ".join(words)
-    if binary.name == "jattach":
-        program = [str(binary), str(target.pid), "jcmd", line]
-    else:
-        program = [str(binary), *(f"-J{option}" for option in CHEAP_JVM), str(target.pid), line]
-    code, said = await ask(program, cwd=cwd)
+    try:
+        process = psutil.Process(target.pid)
+        uid, gid = process.uids().effective, process.gids().effective
+    except psutil.Error as problem:
+        raise NoAnswer("it has ended") from problem
+    numbers = [str(number) for number in (target.pid, number_inside(target.pid), uid, gid)]
+    program = [*frozen.jvm_attach(jvm_attach.__file__), *numbers, " ".join(words)]
+    code = None
+    try:
+        code, said = await ask(program, cwd=cwd, patience=PATIENCE)
+    finally:
+        if code is None:  # it was killed, and could not clear up
+            _remove_trigger(target.pid)
     if code != 0:
-        raise NoAnswer(why(said, timed_out=code is None, tool=binary.name))
+        raise NoAnswer(why(said, timed_out=code is None))
     return said
 
 
-def why(said: str, *, timed_out: bool, tool: str) -> str:
-    """Why a JVM cannot be spoken to, by what the tool printed."""
+def why(said: str, *, timed_out: bool) -> str:
+    """Why a JVM does not do what it was asked, by what it says, or what the program says that asks it."""
     lowered = said.lower()
-    if timed_out or "not respond" in lowered or "timeout" in lowered or "unable to open socket file" in lowered:
-        return "it does not answer to attaching: it is stopped, at its limit, or has -XX:+DisableAttachMechanism"
-    if (
-        "permission" in lowered
-        or "not permitted" in lowered
-        or "not secure" in lowered
-        or "change credentials" in lowered
-    ):
+    if timed_out or "timed out" in lowered:
+        return "it does not answer to attaching in time"
+    if "permission" in lowered or "not permitted" in lowered:
         return "no permission to attach: run the agent as root, or as the user of the JVM"
-    if "no such process" in lowered or "not found" in lowered:
+    if "no such process" in lowered or "no such file" in lowered:
         return "it has ended"
     if "unknown diagnostic command" in lowered:
         return f"its JVM has no Flight Recorder: JDK {OLDEST} or newer has, or 8u{OLDEST_UPDATE_OF_8}"
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.strip().startswith("at ")]
-    return f"{tool} says: {(lines[-1] if lines else 'nothing')[:300]}"
+    return (lines[-1] if lines else "it says nothing")[:300]
 
 
 def version_of(said: str) -> Version | None:
@@ -108,11 +103,15 @@ def version_of(said: str) -> Version | None:
     return Version(feature, int(found["update"] or 0))
 
 
-def takes_quit(pid: int) -> bool:
-    """Whether a process handles SIGQUIT; False where that cannot be known."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    except OSError:
-        return False
-    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) & 1 << (signal.SIGQUIT - 1))
+def _remove_trigger(pid: int) -> None:
+    """Remove the empty file by which a JVM is told to listen; the tool removes it itself if it gets to its end."""
+    name = f".attach_pid{number_inside(pid)}"
+    for place in (f"/proc/{pid}/cwd", f"/proc/{pid}/root/tmp"):
+        with contextlib.suppress(OSError):
+            directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                about = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISREG(about.st_mode) and about.st_size == 0:
+                    os.unlink(name, dir_fd=directory)
+            finally:
+                os.close(directory)

@@ -13,13 +13,19 @@ from typing import Final
 import structlog
 
 from agent.profilers.base import PARTS, Broken, Profiler
+from agent.profilers.dotnet import DotnetTrace
 from agent.profilers.java import Java
+from agent.profilers.memray import Memray
 from agent.profilers.node import Node
 from agent.profilers.perf import Perf
+from agent.profilers.php import Phpspy
 from agent.profilers.py_spy import PySpy
+from agent.profilers.ruby import Rbspy
 
 GROUP: Final = "performance_studio.profilers"
-BUILT_IN: Final[tuple[Callable[[], Profiler], ...]] = (PySpy, Java, Node, Perf)
+BUILT_IN: Final[tuple[Callable[[], Profiler], ...]] = (
+    PySpy, Java, Node, Rbspy, Phpspy, DotnetTrace, Memray, Perf,
+)  # fmt: skip
 
 log = structlog.get_logger(__name__)
 

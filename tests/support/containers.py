@@ -2,8 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -30,16 +30,22 @@ def _can_be_made_in(hierarchy: Path) -> bool:
 
 
 @contextmanager
-def busy_container(hierarchy: Path, *, processes: int = 1) -> Iterator[tuple[str, list[int]]]:
-    """Busy Python processes in a cgroup as Docker makes them; gives the container's id and their pids."""
+def contained(hierarchy: Path, pids: Iterable[int]) -> Iterator[str]:
+    """Puts processes, which must end within the block, into a cgroup as Docker makes them; gives the container's id."""
     container_id = secrets.token_hex(32)
     group = hierarchy / f"docker-{container_id}.scope"
     group.mkdir()
     try:
-        with busy_python(processes) as pids:
-            for pid in pids:
-                (group / "cgroup.procs").write_text(str(pid))
-            yield container_id, pids
+        for pid in pids:
+            (group / "cgroup.procs").write_text(str(pid))
+        yield container_id
     finally:
         eventually(lambda: (group / "cgroup.procs").read_text() == "", what="the end of the container's processes")
         group.rmdir()
+
+
+@contextmanager
+def busy_container(hierarchy: Path, *, processes: int = 1) -> Iterator[tuple[str, list[int]]]:
+    """Busy Python processes in a cgroup as Docker makes them; gives the container's id and their pids."""
+    with ExitStack() as outer, busy_python(processes) as pids:
+        yield outer.enter_context(contained(hierarchy, pids)), pids

@@ -13,9 +13,11 @@ PROGRAM = ROOT / "tests" / "targets" / "HotJava.java"
 
 
 @contextlib.contextmanager
-def hot_java(*arguments: str, options: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+def hot_java(
+    *arguments: str, options: Sequence[str] = (), before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """The program with known shares, past its start."""
-    command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, str(PROGRAM), *arguments]
+    command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, str(PROGRAM), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert process.stdout is not None

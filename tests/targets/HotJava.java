@@ -1,20 +1,23 @@
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.concurrent.locks.LockSupport;
 
 /** A JVM with known shares: `spinMuch` has three quarters of the CPU time, `spinLittle` the rest; one thread waits in the
  *  kernel and one is parked. With the argument `allocate`, `fillMuch` allocates nine times what `fillLittle` does. It ends
  *  with the process that started it. */
 public final class HotJava {
+    static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
     static volatile long sink;
     static volatile Object kept;
 
     static void spinMuch(long until) {
-        while (System.nanoTime() < until) {
+        while (THREADS.getCurrentThreadCpuTime() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
 
     static void spinLittle(long until) {
-        while (System.nanoTime() < until) {
+        while (THREADS.getCurrentThreadCpuTime() < until) {
             for (int step = 0; step < 20_000; step++) sink = sink * 31 + step;
         }
     }
@@ -59,8 +62,8 @@ public final class HotJava {
             }
             // rounds of 15 to 45 ms: with equal ones, a sampler could keep step with them
             long round = (long) (15_000_000 + 30_000_000 * random.nextDouble());
-            spinMuch(System.nanoTime() + round * 3 / 4);
-            spinLittle(System.nanoTime() + round / 4);
+            spinMuch(THREADS.getCurrentThreadCpuTime() + round * 3 / 4);
+            spinLittle(THREADS.getCurrentThreadCpuTime() + round / 4);
         }
     }
 }

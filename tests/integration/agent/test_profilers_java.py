@@ -1,6 +1,8 @@
 """Java by Flight Recorder, on real JVMs."""
 
 import asyncio
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,10 +166,25 @@ async def test_what_flight_recorder_cannot_do_is_told(jvm: int, tmp_path: Path) 
     assert any("Flight Recorder has no wall clock" in warning for warning in profile.warnings)
 
 
-async def test_a_jvm_that_cannot_be_attached_to_is_told_and_lives(tmp_path: Path) -> None:
-    """`-Xrs` leaves SIGQUIT, by which a JVM is attached to, to end the process."""
+async def test_a_jvm_that_sigquit_would_end_is_profiled_without_it_and_lives(tmp_path: Path) -> None:
+    """With `-Xrs` SIGQUIT, by which a JVM is told to listen, would end it; but then it listens from the start."""
     with hot_java(options=["-Xrs"]) as process:
         profile = await Run(tmp_path, pids=[process.pid], seconds=1, profilers=[Java()]).profile()
-        assert profile.error is not None
-        assert "it does not handle SIGQUIT" in profile.error
+        assert profile.error is None
+        assert profile.samples
         assert process.poll() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")
+def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(tmp_path: Path) -> None:
+    """As in a container: what the JVM writes to its `/tmp` is in nobody else's."""
+    script = 'mount -t tmpfs -o mode=1777 tmpfs /tmp && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    tried = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", "true"], capture_output=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip("no mount namespace can be made here")
+    with hot_java(before=["unshare", "--mount", "sh", "-c", script, "sh"]) as process:
+        profile = profile_of(process.pid, tmp_path, seconds=2)
+        assert profile.error is None
+        assert share(profile, "HotJava.spinMuch") > 0.5
+        assert [path.name for path in Path(f"/proc/{process.pid}/root/tmp").glob("gprofiler*")] == []
+        assert not list(Path("/tmp").glob(f"gprofiler-*-{process.pid}-*"))

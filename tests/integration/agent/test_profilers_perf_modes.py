@@ -22,6 +22,7 @@ pytestmark = [
 
 MODES: tuple[PerfMode, ...] = ("fp", "dwarf", "smart")
 NOBODY = 65534
+MAPPED = ("--perf-basic-prof", "--no-logfile-per-isolate", "--logfile=/dev/null")
 SHARES = {"spin_much": 0.75, "spin_little": 0.25}
 
 
@@ -40,7 +41,7 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[PerfMode
         pids = [
             programs.enter_context(running(str(built(folder, name="pointers")))).pid,
             programs.enter_context(running(str(built(folder, name="bare", frame_pointers=False)))).pid,
-            programs.enter_context(hot_node("--perf-basic-prof", "--no-logfile-per-isolate", user=NOBODY)).pid,
+            programs.enter_context(hot_node(*MAPPED, user=NOBODY)).pid,
         ]
         yield asyncio.run(captured(folder, pids))
     Path(f"/tmp/perf-{pids[-1]}.map").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from agent.processes import Process
-from agent.profilers import jfr_settings, jvm
-from agent.profilers.base import Unavailable
+from agent.profilers import jfr_settings, jvm, jvm_attach
 from agent.profilers.crash_watch import CrashWatch
-from agent.profilers.java import Java
 from agent.profilers.jvm import NoAnswer, Version
 
 
@@ -36,36 +35,32 @@ def test_the_version_of_a_jdk_is_read(said: str, version: Version | None, *, rec
     assert (read.has_recorder if read else None) == recorder
 
 
-NO_SOCKET = (
-    "com.sun.tools.attach.AttachNotSupportedException: Unable to open socket file /proc/7/root/tmp/.java_pid7: target"
-    " process 7 doesn't respond within 10500ms or HotSpot VM not loaded"
-)
-
-
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (NO_SOCKET, "does not answer to attaching"),
-        ("java.io.IOException: Permission denied\n\tat x.Y(Z.java:1)", "run the agent as root, or as the user of the"),
-        ("Failed to change credentials to match the target process: Operation not permitted", "run the agent as root"),
-        ("java.io.IOException: No such process", "it has ended"),
-        ("java.lang.IllegalArgumentException: Unknown diagnostic command", "JDK 11 or newer has, or 8u262"),
-        ("Could not start recording, not able to write to file\n", "jcmd says: Could not start recording"),
-        ("", "jcmd says: nothing"),
+        ("[Errno 13] Permission denied: '/proc/7/root'\n", "run the agent as root, or as the user of the JVM"),
+        ("[Errno 3] No such process", "it has ended"),
+        ("[Errno 2] No such file or directory: '/proc/7/root'", "it has ended"),
+        ("timed out\n", "does not answer to attaching in time"),
+        ("java.lang.IllegalArgumentException: Unknown diagnostic command\n\tat x.Y(Z.java)", "JDK 11 or newer has"),
+        ("Could not start recording, not able to write to file\n", "Could not start recording"),
+        ("", "it says nothing"),
     ],
 )
-def test_why_a_jvm_cannot_be_spoken_to_is_told_in_words_to_act_on(said: str, reason: str) -> None:
-    assert reason in jvm.why(said, timed_out=False, tool="jcmd")
+def test_why_a_jvm_does_not_do_as_it_is_asked_is_told_in_words_to_act_on(said: str, reason: str) -> None:
+    assert reason in jvm.why(said, timed_out=False)
+    assert jvm.why(said, timed_out=True) == "it does not answer to attaching in time"
 
 
 def test_a_process_that_does_not_handle_sigquit_is_not_attached_to(tmp_path: Path) -> None:
-    child = subprocess.Popen(["sleep", "60"])
+    child = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
     try:
         target = Process(child.pid, 0.0, "sleep", "java")
         with pytest.raises(NoAnswer, match="does not handle SIGQUIT"):
-            asyncio.run(jvm.command(Path("/bin/false"), target, ["VM.version"], cwd=tmp_path))
+            asyncio.run(jvm.command(target, ["VM.version"], cwd=tmp_path))
         assert child.poll() is None
-        assert not jvm.takes_quit(2**22 + 1)
+        assert list(tmp_path.iterdir()) == []
+        assert not jvm_attach.takes_quit(2**22 + 1)
     finally:
         child.kill()
         child.wait()
@@ -90,12 +85,6 @@ def test_the_jvms_timer_is_told_in_whole_milliseconds(hz: int, period: int) -> N
     assert jfr_settings.period_ms(hz) == period
 
 
-def test_without_a_tool_to_attach_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(jvm, "JDK_HOMES", tmp_path)
-    assert Java().probe() == Unavailable(jvm.INSTALL)
-
-
 def test_the_report_of_a_crash_is_found_after_the_jvm_has_gone(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE)
     with CrashWatch(child.pid) as watch:
@@ -104,3 +93,47 @@ def test_the_report_of_a_crash_is_found_after_the_jvm_has_gone(tmp_path: Path) -
         (tmp_path / f"hs_err_pid{child.pid}.log").write_text("# A fatal error")
         assert watch.crashed()
     assert os.listdir(tmp_path) == [f"hs_err_pid{child.pid}.log"]  # noqa: PTH208 -- names alone
+
+
+DEAF = "import signal; signal.signal(signal.SIGQUIT, lambda *_: None); print('ready', flush=True); input()"
+
+
+def test_asking_that_is_broken_off_leaves_no_file_in_the_jvms_directory(tmp_path: Path) -> None:
+    """The process takes SIGQUIT as a JVM does, and never listens."""
+    (there := tmp_path / "there").mkdir()
+    command = [sys.executable, "-c", DEAF]
+    child = subprocess.Popen(command, cwd=there, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    async def cancelled() -> None:
+        target = Process(child.pid, 0.0, "python", "java")
+        asking = asyncio.create_task(jvm.command(target, ["VM.version"], cwd=tmp_path))
+        async with asyncio.timeout(30):
+            while not list(there.iterdir()):  # noqa: ASYNC110 -- another process makes the file
+                await asyncio.sleep(0.02)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        asyncio.run(cancelled())
+        assert list(there.iterdir()) == []
+        assert child.poll() is None
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_socket_that_is_not_the_jvms_own_is_not_spoken_to(tmp_path: Path) -> None:
+    tmp = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX) as theirs:
+            theirs.bind(str(tmp_path / ".java_pid7"))
+            assert jvm_attach._listens(tmp, ".java_pid7", os.geteuid())
+            assert not jvm_attach._listens(tmp, ".java_pid7", os.geteuid() + 1)
+        (tmp_path / ".java_pid8").symlink_to(tmp_path / ".java_pid7")
+        (tmp_path / ".java_pid9").write_text("")
+        assert not jvm_attach._listens(tmp, ".java_pid8", os.geteuid())
+        assert not jvm_attach._listens(tmp, ".java_pid9", os.geteuid())
+    finally:
+        os.close(tmp)

@@ -1,0 +1,207 @@
+"""Memory of Python by memray, which is let into a running process by gdb: on demand only.
+
+It sees every allocation, so the process runs slower meanwhile, and gdb stops it for a moment at both ends. That is why
+it attaches only to processes that are named, or where a command asks for memray. What it counts is what of the memory
+that was allocated during the run was in use at its peak; docs/decisions says why not the sum of all.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import math
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.processes import Process, is_alive
+from agent.profilers import attached, memray_read
+from agent.profilers.attached import PATIENCE, Seen
+from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.target_dir import TargetDir, left_behind
+from agent.stacks import memray
+from protocol.commands import ProfilingMode
+
+MAX_TARGETS: Final = 4
+GRACE: Final = timedelta(seconds=30)
+"""So long after its time memray ends by itself, should the agent not have ended it."""
+ATTACHING: Final = timedelta(seconds=30)
+"""gdb reads the symbols of the process first."""
+FILE: Final = "memory.bin"
+POLL: Final = timedelta(milliseconds=100)
+
+NO_MEMRAY: Final = "memray is not installed beside the agent: pip install 'performance-studio[memory]'"
+NO_GDB: Final = "gdb is not installed, by which memray gets into a process: apt-get install gdb"
+NOT_ASKED: Final = (
+    'memray attached to no Python process: name processes by pid, or ask by profiler_configs: {"memray": "enabled"}'
+)
+
+log = structlog.get_logger(__name__)
+
+
+class NotTracked(Exception):
+    """memray could not be let into the process; the text says why."""
+
+
+class Memray:
+    """One memray in each named process."""
+
+    name = "memray"
+    scope: Scope = "process"
+    modes: frozenset[ProfilingMode] = frozenset({"allocation"})
+
+    def probe(self) -> Available | Unavailable:
+        """Whether memray and gdb are here. Whether the target has memray too shows when it is attached to."""
+        if importlib.util.find_spec("memray") is None:
+            return Unavailable(NO_MEMRAY)
+        gdb = shutil.which("gdb")
+        return Available(f"through {gdb}; the target needs memray too") if gdb else Unavailable(NO_GDB)
+
+    def match(self, process: Process) -> bool:
+        """It reads Python, nothing else."""
+        return process.runtime == "python"
+
+    async def run(
+        self,
+        targets: Sequence[Process],
+        request: RunRequest,
+        work_dir: Path,
+        stop: asyncio.Event,
+        started: Callable[[], None],
+    ) -> Result:
+        """Track each target; one that cannot be does not disturb the others."""
+        if request.pids is None and self.name not in request.configs.enabled:
+            return Result(skipped=frozenset(target.pid for target in targets), warnings=[NOT_ASKED])
+        return await attached.each(
+            self.name,
+            "Python",
+            targets,
+            request,
+            lambda target: _sample(target, request, work_dir, stop, started),
+            event="memory in use at its peak, of what was allocated meanwhile",
+            limit=MAX_TARGETS,
+            unit="bytes",
+        )
+
+
+async def _sample(
+    target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
+) -> Seen:
+    seen = Seen()
+    if stop.is_set():
+        return seen
+    try:
+        content = await _track(target, request.duration, work_dir, stop, started)
+        seen.stacks = await _read(content, work_dir / f"memray-{target.pid}")
+        seen.warnings.append(
+            "memray follows every allocation: the process ran slower by a third or more while it was profiled"
+        )
+    except (NotTracked, OSError, ValueError) as problem:
+        ended = "" if is_alive(target) else "; it has ended"
+        seen.failure = f"memory of process {target.pid} ({target.name}) could not be profiled: {problem}{ended}"
+    return seen
+
+
+async def _track(
+    target: Process, duration: timedelta, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
+) -> bytes:
+    """What memray wrote in the target, where nothing of it is left.
+
+    Raises:
+        NotTracked: it did not get in, or wrote nothing.
+        OSError: the target's `/tmp` cannot be used.
+    """
+    if not _same_files(target.pid):
+        raise NotTracked("it runs in a container, whose files are not the agent's: memray cannot be loaded there")
+    for old in await asyncio.to_thread(lambda: list(left_behind(target))):
+        await _detach(target, work_dir)  # an agent that was killed left it at work
+        old.remove()
+    place = await asyncio.to_thread(TargetDir.make, target, {})
+    tracking = False
+    try:
+        bound = math.ceil((duration + GRACE).total_seconds())
+        words = ["attach", "--aggregate", "--duration", str(bound), "-o", f"{place.path}/{FILE}", "--method", "gdb"]
+        code, said = await attached.ask(_memray(*words, str(target.pid)), cwd=work_dir, patience=ATTACHING)
+        if code != 0:
+            raise NotTracked(why(said, timed_out=code is None))
+        tracking = True  # not before: else we would end what somebody else's memray does there
+        started()
+        await attached.until_over(target, stop, seconds=duration.total_seconds())
+        if is_alive(target):
+            await _detach(target, work_dir)
+        tracking = False
+        return await _written(place)
+    finally:
+        try:
+            if tracking and is_alive(target):
+                await _detach(target, work_dir)
+        finally:
+            place.remove()
+
+
+async def _detach(target: Process, work_dir: Path) -> None:
+    code, said = await attached.ask(
+        _memray("detach", "--method", "gdb", str(target.pid)), cwd=work_dir, patience=ATTACHING
+    )
+    if code != 0:  # it ends by itself when its time is over
+        log.debug("memray not detached", pid=target.pid, said=said[-300:])
+
+
+async def _written(place: TargetDir) -> bytes:
+    """The file, once memray has finished it: it writes all of it when it ends."""
+    size = -1
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                content = await asyncio.to_thread(place.read, FILE)
+                if content and len(content) == size:
+                    return content
+                size = len(content)
+                await asyncio.sleep(POLL.total_seconds())
+    raise NotTracked("memray wrote nothing")
+
+
+async def _read(content: bytes, file: Path) -> dict[str, int]:
+    """Stacks out of a file of memray's.
+
+    Raises:
+        NotTracked: it cannot be read.
+        ValueError: what is read from it is no stack.
+    """
+    await asyncio.to_thread(file.write_bytes, content)
+    program = [sys.executable, "-I", memray_read.__file__, str(file)]
+    code, said = await attached.ask(program, cwd=file.parent, patience=ATTACHING, at_most=attached.MAX_ANSWER)
+    if code != 0:
+        raise NotTracked(f"its file cannot be read: {(said.strip().splitlines() or ['no reason'])[-1][:300]}")
+    return memray.read(said.splitlines())
+
+
+def why(said: str, *, timed_out: bool) -> str:
+    """Why memray did not get into a process, by what it printed."""
+    lowered = said.lower()
+    if timed_out:
+        return "gdb did not get into it in time"
+    if "no module named" in lowered:
+        return "memray is not installed in it: pip install memray, in the target's own environment"
+    if "already" in lowered and "track" in lowered:
+        return "another memray follows it already"
+    if "ptrace" in lowered or "not permitted" in lowered or "permission denied" in lowered:
+        return "no permission to attach: run the agent as root, or with CAP_SYS_PTRACE"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"memray says: {(lines[-1] if lines else 'nothing')[:300]}"
+
+
+def _memray(*words: str) -> list[str]:
+    return [sys.executable, "-m", "memray", *words]
+
+
+def _same_files(pid: int) -> bool:
+    """Whether the process sees the files that the agent sees."""
+    try:
+        return Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except OSError:
+        return False

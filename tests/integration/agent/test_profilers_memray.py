@@ -1,0 +1,84 @@
+"""Memory of Python by memray, in a real process."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.capture import Profile
+from agent.profilers.memray import Memray
+from tests.support.jvms import left_in_tmp
+from tests.support.targets import TARGETS, Run, sampling, share_of
+from tests.support.tools import needs
+
+pytestmark = [
+    needs("gdb"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="gdb attaches to what is no child only as root"),
+]
+
+
+@contextlib.contextmanager
+def holding(*python: str) -> Iterator[int]:
+    """The program that holds memory."""
+    command = [*(python or (sys.executable,)), str(TARGETS / "hot_memory.py")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Profile]]:
+    """A process, and what memray saw of it."""
+    folder = tmp_path_factory.mktemp("memray")
+
+    async def run(pid: int) -> Profile:
+        return await Run(folder, pids=[pid], seconds=2, mode="allocation", profilers=[Memray()]).profile()
+
+    with holding() as pid:
+        yield pid, asyncio.run(run(pid))
+
+
+def test_the_shares_of_who_holds_memory_are_the_true_ones(profiled: tuple[int, Profile]) -> None:
+    _, profile = profiled
+    assert (profile.error, profile.unit) == (None, "bytes")
+    assert share_of(profile, "hold_much") == pytest.approx(0.9, abs=0.1)
+    assert share_of(profile, "hold_little") == pytest.approx(0.1, abs=0.1)
+    assert profile.samples > 1_000_000
+
+
+def test_its_cost_is_said_and_nothing_is_left(profiled: tuple[int, Profile]) -> None:
+    pid, profile = profiled
+    assert any("slower by a third or more" in warning for warning in profile.warnings)
+    assert left_in_tmp(pid) == []
+    os.kill(pid, 0)
+
+
+async def test_a_run_that_is_cancelled_ends_the_tracking_and_another_one_may_begin(
+    profiled: tuple[int, Profile], tmp_path: Path
+) -> None:
+    pid, _ = profiled
+    async with sampling(Run(tmp_path, pids=[pid], seconds=60, mode="allocation", profilers=[Memray()])):
+        assert len(left_in_tmp(pid)) == 1
+    assert left_in_tmp(pid) == []
+    again = await Run(tmp_path, pids=[pid], seconds=1, mode="allocation", profilers=[Memray()]).profile()
+    assert again.error is None
+    assert again.samples
+
+
+async def test_a_target_without_memray_says_where_to_install_it_and_lives(tmp_path: Path) -> None:
+    with holding(sys.executable, "-I", "-S") as pid:  # without its site-packages
+        run = Run(tmp_path, pids=[pid], seconds=1, mode="allocation", profilers=[Memray()])
+        profile = await run.profile()
+        os.kill(pid, 0)
+    assert profile.error is not None
+    assert "memray is not installed in it" in profile.error
