@@ -108,6 +108,10 @@ async def capture(
     able = [profiler for profiler in known if request.mode in profiler.modes]
     if able and not (able := [profiler for profiler in able if profiler.name not in request.configs.disabled]):
         return run.profile(error=f"every profiler that does mode {request.mode!r} is disabled by the command")
+    only = request.configs.only
+    if able and only is not None and not (able := [profiler for profiler in able if profiler.name in only]):
+        allowed = ", ".join(sorted(only)) or "none"
+        return run.profile(error=f"no profiler that this host allows ({allowed}) does mode {request.mode!r}")
     able = [profiler for profiler in able if profiler.name in request.configs.enabled or not on_demand(profiler)]
     if not able:
         has = ", ".join(f"{profiler.name}: {'/'.join(sorted(profiler.modes))}" for profiler in known) or "none"

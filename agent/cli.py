@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from agent.credentials import forget_token, hide_token
-from agent.flags import config, logs, on_host, output, profilers, profiling, server, tls, upload, without_effect
+from agent.flags import config, guards, logs, on_host, output, profilers, profiling, server, tls, upload, without_effect
 from agent.flags.doctor import doctor
 from agent.flags.options import Given, Grouped
 from agent.host import agent_version
@@ -26,7 +26,7 @@ GPROFILER_SERVICE and GPROFILER_SERVER are read too. A config file has the long 
 The command line wins over the environment, and both over the file.
 Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted."""
 
-_GROUPS: Final = (profiling, profilers, output, server, upload, tls, on_host, logs, config, without_effect)
+_GROUPS: Final = (profiling, profilers, output, server, upload, guards, tls, on_host, logs, config, without_effect)
 
 
 @click.pass_context
@@ -92,6 +92,7 @@ def _agent_settings(given: Given, notices: tuple[str, ...]) -> AgentSettings:
         profiling=profiling.read(given),
         profilers=profilers.read(given),
         upload=upload.read(given),
+        guards=guards.read(given),
         tls=tls.read(given),
         logs=logs.read(given),
         notices=notices,

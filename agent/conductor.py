@@ -6,7 +6,7 @@ through a queue to `work`, so that heartbeats go on while a run winds up.
 
 import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -29,6 +29,7 @@ from agent.planner import (
 from agent.replies import Defaults, Reply
 from agent.reports import Reporter
 from agent.runner import Run, Tools
+from protocol.commands import StartConfig
 
 log: FilteringBoundLogger = structlog.get_logger()
 
@@ -37,10 +38,40 @@ _SHUT_DOWN_BEFORE: Final = "the agent was shut down before it began"
 _SHUT_DOWN_TOO_SOON: Final = "no sample had been taken yet"
 
 
+class Gate(Protocol):
+    """`agent.guards.Guards`, or what takes its place in a test."""
+
+    async def refusal(self, config: StartConfig) -> str | None:
+        """Why a command may not start now; None when it may."""
+
+    def begin(self, command_id: str, config: StartConfig) -> None:
+        """A command is about to run."""
+
+    def finish(self, command_id: str) -> None:
+        """It has ended, whatever became of it."""
+
+
+class OpenGate:
+    """Lets everything through."""
+
+    async def refusal(self, config: StartConfig) -> str | None:  # noqa: ARG002 - the gate's
+        """Nothing is refused."""
+        return None
+
+    def begin(self, command_id: str, config: StartConfig) -> None:
+        """Nobody counts."""
+
+    def finish(self, command_id: str) -> None:
+        """Nobody counts."""
+
+
 class Conductor:
     """What the agent does about its commands: at most one run at a time."""
 
-    def __init__(self, books: Books, *, tools: Tools, reporter: Reporter, defaults: Defaults) -> None:
+    def __init__(
+        self, books: Books, *, tools: Tools, reporter: Reporter, defaults: Defaults, gate: Gate | None = None
+    ) -> None:
+        self._gate = gate or OpenGate()
         self._books = books
         self._tools = tools
         self._reporter = reporter
@@ -124,8 +155,12 @@ class Conductor:
         match action:
             case StartRun(command_id) if self._draining:
                 self._books.fail(command_id, _SHUT_DOWN_BEFORE)
-            case StartRun():
-                self._start(action)
+            case StartRun(command_id, config):
+                if (reason := await self._gate.refusal(config)) is not None:
+                    self._forget(command_id)
+                    self._books.fail(command_id, reason)
+                else:
+                    self._start(action)
             case StopRun(command_id, superseded_by):
                 await self._stop(command_id, told=f"superseded by {superseded_by}" if superseded_by else None)
             case NarrowRun(command_id, pids, exclude_pids):
@@ -136,7 +171,18 @@ class Conductor:
             case Fail(command_id, reason):
                 self._books.fail(command_id, reason)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run is on."""
+        return self._run is not None
+
+    def end_runs(self, why: str) -> None:
+        """End what runs, for the host's sake; it is reported failed with the reason."""
+        if self._run is not None:
+            self._run.end(why)
+
     def _start(self, action: StartRun) -> None:
+        self._gate.begin(action.command_id, action.config)
         self._run = Run(
             action.command_id,
             action.config,
@@ -152,9 +198,13 @@ class Conductor:
         if self._draining and ending.error is None and ending.samples == 0:
             ending = replace(ending, error=_SHUT_DOWN_TOO_SOON)
         self._run, self.begun = None, None
+        self._forget(command_id)
+        self._books.finish_run(command_id, ending)
+        self._gate.finish(command_id)
+
+    def _forget(self, command_id: str) -> None:
         if self._intended is not None and self._intended.command_id == command_id:
             self._intended = None
-        self._books.finish_run(command_id, ending)
 
     async def _stop(self, command_id: str, *, told: str | None) -> None:
         if self._run is None or self._running is None or self._run.view.command_id != command_id:

@@ -21,7 +21,9 @@ from agent.capture import installed
 from agent.conductor import Conductor
 from agent.courier import Courier
 from agent.credentials import BadToken, Secret, is_exposed
+from agent.deaths import Deaths
 from agent.enrolment import OwnCredential, enrol
+from agent.guards import Guards
 from agent.heartbeater import Heartbeater, Identity, Pace
 from agent.host import agent_version, host_id, ip_address
 from agent.host_capture import HostCapture
@@ -131,6 +133,15 @@ class _Daemon:
         self._upload_transport, self._uploader = self._uploader_into(state)
         reporter = Reporter(hostname=settings.on_host.hostname, service_name=settings.server.service_name)
         self._books = Books(ledger, reporter, announce=self._changed.set, report=self._wake_courier)
+        self._guards = Guards(
+            settings.guards,
+            Deaths(state.deaths, most=settings.guards.max_deaths),
+            directories=tuple(dict.fromkeys((settings.output.directory, state.path))),
+            running=lambda: self._conductor.is_busy,
+            end=self._end_runs,
+            announce=self._guards_have_news,
+            stopping=self._stopping,
+        )
         self._conductor = Conductor(
             self._books,
             tools=Tools(
@@ -140,7 +151,9 @@ class _Daemon:
                 state.work,
                 keep=settings.output.keep,
                 upload=self._uploader,
+                narrow=self._guards.narrowed,
             ),
+            gate=self._guards,
             reporter=reporter,
             defaults=Defaults(
                 duration_seconds=int(settings.profiling.duration.total_seconds()),
@@ -159,14 +172,14 @@ class _Daemon:
             self._lookout,
             pace=Pace(interval=settings.server.interval, wait=settings.server.wait),
             identify=self._identify,
-            probe=_probe,
+            probe=self._probe,
             on_recovery=self._retry_now,
             changed=self._changed,
             stopping=self._stopping,
         )
 
     async def run(self) -> int:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         async with contextlib.aclosing(self._transport), contextlib.aclosing(self._upload_transport):
@@ -179,6 +192,7 @@ class _Daemon:
                     ("courier", self._courier.run()),
                     ("conductor", self._conductor.work()),
                     ("lookout", self._lookout.run()),
+                    ("guards", self._guards.watch()),
                     *((("uploader", self._uploader.run()),) if self._uploader is not None else ()),
                 )
             ]
@@ -252,6 +266,18 @@ class _Daemon:
             log.info("asked to stop", signal=name)
             self._stopping.set()
 
+    async def _probe(self) -> dict[str, Any]:
+        offered = await asyncio.to_thread(lambda: capabilities(installed()))
+        spool = {"spool": self._uploader.facts()} if self._uploader is not None and self._uploader.facts() else {}
+        return {**offered, **self._guards.facts(), **spool}
+
+    def _end_runs(self, why: str) -> None:
+        self._conductor.end_runs(why)
+
+    def _guards_have_news(self) -> None:
+        """Called from a thread."""
+        self._loop.call_soon_threadsafe(self._heartbeater.look_again)
+
     def _wake_courier(self) -> None:
         self._courier.wake()
 
@@ -287,7 +313,3 @@ class _Daemon:
             ip_address=await asyncio.to_thread(ip_address, self._settings.server.address),
             host_id=host_id(self._settings.on_host.state_dir) if self._own_secret is not None else None,
         )
-
-
-async def _probe() -> dict[str, Any]:
-    return await asyncio.to_thread(lambda: capabilities(installed()))

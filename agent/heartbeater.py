@@ -157,6 +157,11 @@ class Heartbeater:
         self._offered_again = self._offered_again + 1 if reply.command_id is not None and not fresh else 0
         return reply
 
+    def look_again(self) -> None:
+        """The host's capabilities are others than they were: tell them with the next beat, which goes out at once."""
+        self._probed = None
+        self._changed.set()
+
     async def last_beat(self) -> None:
         """Say once, without waiting, how things stand at the end.
 

@@ -20,6 +20,8 @@ class HostCapture:
             perf_mode=host.perf_mode,
             dwarf_stack_size=host.dwarf_stack_size,
             java_clock=host.java_clock,
+            java_safemode=host.java_safemode,
+            java_version_check=host.java_version_check,
             alloc_interval=host.alloc_interval,
             max_targets=host.max_targets,
             perf_up_to=host.perf_up_to,

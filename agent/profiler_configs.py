@@ -44,10 +44,13 @@ class ProfilerConfigs:
         perf_bound: how much perf may be given to do; None where nothing is said.
         perf_events: what perf counts, in order; none is its own choice.
         java_clock: what makes a sample of Java.
+        java_safemode: the host's word alone: attach to no JVM any more once one crashed while it was profiled.
+        java_version_check: the host's word alone: attach only to JVMs whose version is known to have Flight Recorder.
         java_alloc_interval: bytes between two samples of Java's allocations.
         perf_up_to: with more processes than that perf is not run on the whole host; None is no bound.
         options: per profiler, keys that are its own affair, for plug-ins.
         not_understood: what could not be followed, in words for the profile's warnings.
+        only: names of the profilers that the host's owner allows; None is all. No command can set it.
     """
 
     enabled: frozenset[str] = frozenset()
@@ -57,10 +60,13 @@ class ProfilerConfigs:
     perf_bound: PerfBound | None = None
     perf_events: tuple[str, ...] = ()
     java_clock: JavaClock = "cpu"
+    java_safemode: bool = True
+    java_version_check: bool = True
     java_alloc_interval: int | None = None
     perf_up_to: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     not_understood: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
 
     def unknown(self, installed: frozenset[str]) -> list[str]:
         """A sentence for each profiler that is named here and is not among those installed.

@@ -30,6 +30,7 @@ class Ending:
         results_path: the flame graph; of a continuous run, the newest.
         error: why there is no profile, or not the whole one.
         interrupted: why it ended before its time, when the operator should read that.
+        ended_by_guard: why the host did not let it go on; it has failed then, and keeps what it sampled.
     """
 
     samples: int = 0
@@ -40,12 +41,17 @@ class Ending:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     interrupted: str | None = None
+    ended_by_guard: str | None = None
 
 
 def of_run(command_id: str, ending: Ending, reporter: Reporter) -> Completion:
-    """A run's completion: failed when trouble left it without a profile; otherwise trouble is told as a warning."""
-    failed = ending.error is not None and (ending.samples == 0 or ending.results_path is None)
-    told = [text for text in (ending.interrupted, ending.error) if text]
+    """A run's completion.
+
+    Failed when trouble left it without a profile, or the host did not let it go on; other trouble is told as a warning.
+    """
+    no_profile = ending.error is not None and (ending.samples == 0 or ending.results_path is None)
+    failed = no_profile or ending.ended_by_guard is not None
+    told = [text for text in (ending.ended_by_guard, ending.interrupted, ending.error) if text]
     return Completion(
         command_id=command_id,
         hostname=reporter.hostname,

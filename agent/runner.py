@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from agent.capture import Profile, ProfiledProcess
 from agent.inventory import Label
 from agent.output import SavedProfile
 from agent.planner import RunView
-from agent.profiler_configs import run_request_extras
+from agent.profiler_configs import ProfilerConfigs, run_request_extras
 from agent.profilers.base import RunRequest
 from agent.reports import Ending
 from agent.waiting import pause
@@ -31,9 +31,13 @@ _SHORTEST: Final = timedelta(seconds=1)
 _REST: Final = timedelta(minutes=1)
 """The longest pause of a continuous run after a window that failed."""
 
-_PATIENCE: Final = timedelta(seconds=2)
+GRACE: Final = timedelta(seconds=25)
+"""A server of ours waits 30 s for the completion of a run whose time is over: it is to hear why there is none."""
+PATIENCE: Final = timedelta(seconds=40)
+
+_WORD: Final = timedelta(seconds=2)
 """How long a completion waits for the server's word on where the profile is. A stop is to be over within a second."""
-_PATIENCE_OF_A_STOP: Final = timedelta(seconds=0.4)
+_WORD_OF_A_STOP: Final = timedelta(seconds=0.4)
 
 
 class Capture(Protocol):
@@ -70,6 +74,8 @@ class Tools:
     """With what to sample and save, and where.
 
     `keep` is how many profiles stay in the output directory; 0 is all. Without `upload` none is uploaded.
+    `narrow` holds what a command says of profilers to what the host allows. `grace` is how much longer than asked for a
+    capture may take, `patience` how long it may then take to end.
     """
 
     capture: Capture
@@ -78,6 +84,9 @@ class Tools:
     work_dir: Path
     keep: int = 0
     upload: Upload | None = None
+    narrow: Callable[[ProfilerConfigs], ProfilerConfigs] = lambda configs: configs
+    grace: timedelta = GRACE
+    patience: timedelta = PATIENCE
 
 
 class Run:
@@ -95,6 +104,7 @@ class Run:
         self._interrupt = asyncio.Event()
         self._stopped = False
         self._told: str | None = None
+        self._ended: str | None = None
         self._deadline: float | None = None
         self._ending = Ending()
         self._windows = 0
@@ -106,6 +116,11 @@ class Run:
         self._stopped = True
         self._told = self._told or told
         self._interrupt.set()
+
+    def end(self, why: str) -> None:
+        """End the run for the host's sake: it keeps what was sampled, and has failed."""
+        self._ended = self._ended or why
+        self.stop()
 
     def narrow(self, *, pids: frozenset[int] | None, exclude_pids: frozenset[int]) -> None:
         """Go on without some processes, for the time that is left."""
@@ -125,7 +140,7 @@ class Run:
         except Exception as error:  # a defect of ours must not cost the windows that are saved already
             log.exception("the run broke off", command_id=self.view.command_id)
             self._ending = replace(self._ending, error=f"the run broke off: {type(error).__name__}: {error}")
-        return replace(await self._with_place(self._ending), interrupted=self._told)
+        return replace(await self._with_place(self._ending), interrupted=self._told, ended_by_guard=self._ended)
 
     async def _sample_window(self) -> Profile | None:
         """One window. Narrowing ends a capture, and another one samples the rest of the same window."""
@@ -140,16 +155,40 @@ class Run:
                 mode=self._config.profiling_mode,
                 pids=self.view.pids,
                 exclude_pids=self.view.exclude_pids,
-                configs=run_request_extras(self._config),
+                configs=self._tools.narrow(run_request_extras(self._config)),
             )
-            profile = await self._tools.capture(
-                request, work_dir=self._tools.work_dir, stop=self._interrupt, on_start=self._begin
-            )
-            parts.append(profile)
+            parts.append(await self._captured(request))
             left = self._time_left() if self._interrupt.is_set() else None
         if not parts:
             return None
         return replace(joined(parts), capture_id=self._config.capture_id, command_id=self.view.command_id)
+
+    async def _captured(self, request: RunRequest) -> Profile:
+        """One capture, which is ended when it outlives its time, and given up on when it does not heed that."""
+        asked = datetime.now(UTC)
+        capture = self._tools.capture(
+            request, work_dir=self._tools.work_dir, stop=self._interrupt, on_start=self._begin
+        )
+        task = asyncio.create_task(capture, name=f"capture {self.view.command_id}")
+        interrupted = asyncio.create_task(self._interrupt.wait())
+        try:
+            await asyncio.wait(
+                {task, interrupted},
+                timeout=(request.duration + self._tools.grace).total_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not task.done() and not self._interrupt.is_set():
+                seconds = request.duration.total_seconds()
+                self.end(f"it outlived its {seconds:.0f} s by {self._tools.grace.total_seconds():.0f} s and was ended")
+            if not task.done():
+                await asyncio.wait({task}, timeout=self._tools.patience.total_seconds())
+            if not task.done():
+                return _given_up_on(request, asked)
+            return task.result()
+        finally:
+            for one in (task, interrupted):
+                one.cancel()
+            await asyncio.gather(task, interrupted, return_exceptions=True)
 
     def _begin(self) -> None:
         if self._deadline is not None:
@@ -205,7 +244,7 @@ class Run:
         upload = self._tools.upload
         if upload is None:
             return ending
-        within = _PATIENCE_OF_A_STOP if self._stopped else _PATIENCE
+        within = _WORD_OF_A_STOP if self._stopped else _WORD
         place = await upload.place_of(self._spooled, within=within) if self._spooled else None
         return replace(
             ending,
@@ -228,6 +267,14 @@ class Run:
         window = timedelta(seconds=self._config.duration)
         await pause(min(window, _REST), self._interrupt)
         return not self._stopped
+
+
+def _given_up_on(request: RunRequest, asked: datetime) -> Profile:
+    """What is left of a capture that would not end."""
+    return Profile(
+        stacks={}, started_at=asked, finished_at=max(datetime.now(UTC), asked), elapsed_seconds=0.0, warnings=[],
+        error="the profilers did not end when they were told to, and were killed", frequency_hz=request.frequency_hz,
+    )  # fmt: skip
 
 
 def joined(parts: Sequence[Profile]) -> Profile:

@@ -10,6 +10,7 @@ from agent.flags.profiling import Profiling
 from agent.flags.server import Server
 from agent.flags.tls import Tls
 from agent.flags.upload import Upload
+from agent.guard_settings import GuardSettings
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class AgentSettings:
     profiling: Profiling = field(default_factory=Profiling)
     profilers: Profilers = field(default_factory=Profilers)
     upload: Upload = field(default_factory=Upload)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     tls: Tls = field(default_factory=Tls)
     logs: Logs = field(default_factory=Logs)
     notices: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ class StateDir:
         self.profiles = path / "profiles"
         self.spool = path / "spool"
         self.spool_local = path / "spool-local"
+        self.deaths = path / "deaths.json"
         self.lock = path / "lock"
         self.heartbeat_log = path / "gprofiler-heartbeat.log"
 

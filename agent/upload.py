@@ -103,8 +103,8 @@ class Uploader:
         return None if count == 0 else "1 profile is" if count == 1 else f"{count} profiles are"
 
     def facts(self) -> dict[str, Any]:
-        """What the server is told of the spool with the capabilities."""
-        return {"dropped": self._spool.dropped}
+        """What the server is told of the spool with the capabilities; nothing, as long as nothing was lost."""
+        return {"dropped": self._spool.dropped} if self._spool.dropped and not self._unwanted else {}
 
     def retry_now(self) -> None:
         """The server is back: try again before the pause is over."""

@@ -82,13 +82,14 @@ def profile_sample(system: System, screen: Screen, *, service: str, duration: in
         submitted_at = datetime.now(UTC)
         accepted = client.submit(request)
         host = _follow(system, client, screen, accepted.request_id, duration)
+    page = _page(system, host)
     return Report(
         request_id=accepted.request_id,
         command_id=accepted.command_id,
         status=host.status,
         samples=host.samples,
-        hot_functions=_hot_functions(host),
-        flamegraph=host.results_path,
+        hot_functions=_hot_functions(page),
+        flamegraph=str(page) if page is not None else host.results_path,
         submit_to_running_ms=_since(submitted_at, host, State.RUNNING),
         submit_to_completed_ms=_since(submitted_at, host, State.COMPLETED),
         reason=host.reason,
@@ -146,11 +147,21 @@ def _unless_busy(ask: Callable[[], Found]) -> Found | None:
         raise
 
 
-def _hot_functions(host: HostProgress) -> dict[str, float]:
-    """From the collapsed stacks, which lie beside the flame graph under the same name."""
+def _page(system: System, host: HostProgress) -> Path | None:
+    """The flame graph on this host, where the agent has kept it; what it has uploaded is named by the server's path."""
     if host.results_path is None:
+        return None
+    if Path(host.results_path).is_file():
+        return Path(host.results_path)
+    kept = sorted(system.state.profiles.glob(f"*Z-{host.command_id}.html"))
+    return kept[-1] if kept else None
+
+
+def _hot_functions(page: Path | None) -> dict[str, float]:
+    """From the collapsed stacks, which lie beside the flame graph under the same name."""
+    if page is None:
         return {}
-    collapsed = Path(host.results_path).with_suffix(".col")
+    collapsed = page.with_suffix(".col")
     try:
         return shares(read_collapsed(collapsed.read_text()), SHARES)
     except (OSError, ValueError) as error:

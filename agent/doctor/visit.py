@@ -29,6 +29,7 @@ class Patient:
     certificates: Certificates
     state_dir: Path
     output_dir: Path
+    kill_switch: Path
 
 
 def visit(patient: Patient) -> list[Finding]:
@@ -79,5 +80,5 @@ def _of_host(patient: Patient) -> list[Finding]:
         machine.namespace(os.readlink("/proc/self/ns/pid")),  # noqa: PTH115 - what it says, not a path
         machine.disk(patient.output_dir),
         machine.state_dir(patient.state_dir, user=user),
-        machine.kill_switch(),
+        machine.kill_switch(patient.kill_switch),
     ]

@@ -1,23 +1,25 @@
 """The command `gprofiler doctor`: the options of heartbeat mode that say where and as whom, and how to answer."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from agent.credentials import forget_token
-from agent.flags import config, on_host, output, server, tls
+from agent.flags import config, guards, on_host, output, server, tls
 from agent.flags.options import Flag, Given, under, write_by_heading
+from agent.guard_settings import KILL_SWITCH
 from agent.host import hostname
 
 _NAMES: Final = frozenset({
     "api_server", "server_host", "service_name", "token", "token_file", "enrolment_token_file", "server_upload_timeout",
-    "ca_bundle", "client_cert", "client_key", "hostname", "state_dir", "output_dir", "config",
+    "ca_bundle", "client_cert", "client_key", "hostname", "state_dir", "output_dir", "config", "kill_switch",
 })  # fmt: skip
 _flag = under("Answer")
 
 FLAGS: Final[tuple[Flag, ...]] = (
-    *(flag for group in (server, tls, on_host, output, config) for flag in group.FLAGS if flag.name in _NAMES),
+    *(flag for group in (server, tls, on_host, output, guards, config) for flag in group.FLAGS if flag.name in _NAMES),
     _flag("--json", is_flag=True, help="Answer in JSON."),
 )
 
@@ -58,6 +60,7 @@ def _patient(given: Given, before: Mapping[str, Any]) -> Any:
         certificates=Certificates(said["ca_bundle"], said["client_cert"], said["client_key"]),
         state_dir=state,
         output_dir=said["output_dir"] or state / "profiles",
+        kill_switch=Path(said["kill_switch"] or KILL_SWITCH),
     )
 
 

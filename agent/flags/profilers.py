@@ -25,6 +25,8 @@ class Profilers:
         disabled: names of profilers that never run here.
         perf_mode: how perf follows stacks; None is its own choice; likewise `dwarf_stack_size`, bytes of each stack.
         java_clock: what makes a sample of Java; None is its own choice.
+        java_safemode: attach to no JVM any more once one crashed while it was profiled.
+        java_version_check: attach only to JVMs whose version is known to have Flight Recorder.
         alloc_interval: bytes between two samples of allocations.
         max_targets: how many processes each profiler of a runtime may attach to.
         perf_up_to: with more processes on the host perf does not run on all of them.
@@ -36,6 +38,8 @@ class Profilers:
     perf_mode: str | None = None
     dwarf_stack_size: int | None = None
     java_clock: str | None = None
+    java_safemode: bool = True
+    java_version_check: bool = True
     alloc_interval: int | None = None
     max_targets: int | None = None
     perf_up_to: int | None = None
@@ -100,6 +104,10 @@ FLAGS: Final = (
     *_mode("Java", "JFR or async-profiler", "ap", "jfr"),
     _flag("--java-async-profiler-mode", type=click.Choice(["cpu", "itimer", "auto", "wall", "alloc"]), metavar="MODE",
           help="What makes a sample of Java: cpu, itimer, auto, wall or alloc."),
+    _flag("--java-safemode", is_flag=False, flag_value="all", default="all", metavar="WORDS",
+          help="Attach to no JVM any more once one crashed while it was profiled: the default. Empty turns it off."),
+    _flag("--java-no-version-check", is_flag=True,
+          help="Attach to JVMs also where their version is not known to have Flight Recorder."),
     *_mode("Node.js", "its inspector or perf maps", "attach-maps", "perf", "inspector"),
     *_mode("Ruby", "rbspy", "rbspy"),
     *_mode("PHP", "phpspy", "phpspy"),
@@ -135,6 +143,8 @@ def read(given: Given) -> Profilers:
         perf_mode=given["perf_mode"] if given["perf_mode"] not in _OFF else None,
         dwarf_stack_size=given["perf_dwarf_stack_size"],
         java_clock=given["java_async_profiler_mode"] if not allocates else None,
+        java_safemode=bool(given["java_safemode"].strip()),
+        java_version_check=not given["java_no_version_check"],
         alloc_interval=given["alloc_interval"],
         max_targets=given["max_processes_runtime_profiler"] or None,
         perf_up_to=given["skip_system_profilers_above"] or None,

@@ -34,8 +34,6 @@ class _Word:
 _HARMLESS: Final[Sequence[_Word]] = (
     _Word("--dont-send-logs", "no logs are sent anywhere"),
     _Word("--disable-metrics-collection", "no metrics of the host are sent; a profile's file says how busy it was"),
-    _Word("--java-safemode", "Java is profiled by JFR, which needs no such guard", "MODE"),
-    _Word("--java-no-version-check", "no version of Java is refused: what a JVM cannot do is told by its name"),
     _Word("--java-async-profiler-safemode", "it is one of async-profiler's own settings", "BITS"),
     _Word("--java-async-profiler-mcache", "it is one of async-profiler's own settings", "COUNT"),
     _Word("--java-async-profiler-buildids", "frames of libraries have names, no build ids"),

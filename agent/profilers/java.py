@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -38,19 +37,6 @@ SETTINGS: Final = "settings.jfc"
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class JavaSettings:
-    """How careful to be with JVMs.
-
-    Attributes:
-        version_check: attach only to a JDK that is known to have Flight Recorder.
-        safemode: leave every JVM alone, until the agent is started again, after one died that was being profiled.
-    """
-
-    version_check: bool = True
-    safemode: bool = True
-
-
 class Java:
     """One recording for each JVM."""
 
@@ -58,8 +44,7 @@ class Java:
     scope: Scope = "process"
     modes: frozenset[ProfilingMode] = frozenset({"cpu", "allocation"})
 
-    def __init__(self, *, settings: JavaSettings | None = None) -> None:
-        self.settings = settings or JavaSettings()
+    def __init__(self) -> None:
         self._versions: dict[tuple[int, float], jvm.Version] = {}
         self._crashed: str | None = None
 
@@ -106,14 +91,14 @@ class Java:
         recording = _Recording(target, work_dir)
         with CrashWatch(target.pid) as watch:
             try:
-                version = await self._version(recording, target)
+                version = await self._version(recording, target, request)
                 content = await recording.take(_settings(request, version), stop, started, duration=request.duration)
                 seen.stacks = await asyncio.to_thread(_read, content, request, seen.warnings)
             except (jvm.NoAnswer, BadRecording, OSError) as problem:
                 who = f"process {target.pid} ({target.name})"
                 ended = "" if is_alive(target) else "; it has ended"
                 seen.failure = f"Java could not be profiled in {who}: {problem}{ended}"
-            if self.settings.safemode and not is_alive(target) and watch.crashed():
+            if request.configs.java_safemode and not is_alive(target) and watch.crashed():
                 self._crashed = (
                     f"JVM {target.pid} ({target.name}) crashed while it was profiled: no JVM is attached to until the"
                     " agent is started again (its safe mode; --java-safemode= turns that off)"
@@ -122,7 +107,7 @@ class Java:
         seen.warnings += _unheeded(request)
         return seen
 
-    async def _version(self, recording: "_Recording", target: Process) -> jvm.Version:
+    async def _version(self, recording: "_Recording", target: Process, request: RunRequest) -> jvm.Version:
         """The JVM's version, asked once; at the same time it is told to record deep stacks, while it still can be.
 
         Raises:
@@ -134,7 +119,7 @@ class Java:
         version = jvm.version_of(await recording.tell("VM.version"))
         if version is None:
             raise jvm.NoAnswer("it is no HotSpot JVM, and has no Flight Recorder")
-        if self.settings.version_check and not version.has_recorder:
+        if request.configs.java_version_check and not version.has_recorder:
             raise jvm.NoAnswer(
                 f"JDK {version} has no Flight Recorder: JDK {jvm.OLDEST} or newer has, or 8u{jvm.OLDEST_UPDATE_OF_8}"
             )
@@ -172,6 +157,7 @@ class _Recording:
 
         Raises:
             NoAnswer: the JVM does not record.
+            BadRecording: it recorded, and wrote nothing.
             OSError: its `/tmp` cannot be used, or the recording is not there.
         """
         await self._clear_the_past()
@@ -190,7 +176,9 @@ class _Recording:
             if is_alive(self._target):
                 await self.tell("JFR.stop", f"name={place.name}")
             running = False
-            return await asyncio.to_thread(place.read, RECORDING)
+            if not (content := await asyncio.to_thread(place.read, RECORDING)):
+                raise BadRecording("the JVM wrote nothing")
+            return content
         finally:
             try:
                 if running and is_alive(self._target):

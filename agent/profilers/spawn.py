@@ -94,6 +94,11 @@ def own_pids(since: float) -> frozenset[int]:
     return frozenset({os.getpid(), *(pid for pid, ended in _lifetimes.items() if ended >= since)})
 
 
+def alive_pids() -> list[int]:
+    """The children that have not ended."""
+    return [pid for pid, ended in _lifetimes.items() if ended == float("inf")]
+
+
 @contextlib.asynccontextmanager
 async def running(
     program: Sequence[str], *, stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL, cwd: Path

@@ -46,7 +46,7 @@ def test_an_agent_killed_at_any_moment_leaves_no_orphan_loses_no_profile_and_run
 ) -> None:
     dice = random.Random(SEED)
     with FakeServer() as server, busy_python() as python, hashing() as native:
-        process = agent(server, tmp_path)
+        process = agent(server, tmp_path, "--max-deaths", "0")
         try:
             for number in range(ROUNDS):
                 command_id = f"c{number}"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,6 +140,12 @@ class Studio:
     def is_online(self, service: str) -> bool:
         items = self.get(f"/api/v1/hosts?service_name={service}")["items"]
         return any(item["hostname"] == socket.gethostname() and item["status"] == "online" for item in items)
+
+    def uploaded(self, service: str) -> int:
+        """How many profiles of a service the Studio has, of this hour."""
+        now = datetime.now(UTC)
+        start, end = (f"{now + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}" for hours in (-1, 1))
+        return len(self.get(f"/api/v1/profiles?service={service}\\&start={start}\\&end={end}")["items"])
 
     def profile(self, service: str, **asked: Any) -> dict[str, Any]:
         """Ask for a profile of this host and wait for its end."""
@@ -271,7 +278,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
 ) -> None:
     log = studio.logs / "production.log"
     profiles = "/var/lib/gprofiler/profiles"
-    before = len(studio.get("/api/v1/profiles?service_name=your-service-name")["items"])
+    before = studio.uploaded("your-service-name")
     studio.host.run(f"rm -rf {profiles}")
     with studio.host.running(SET_VARIABLES + command, log=log) as agent:
         eventually(lambda: is_sampled(hot), within=60, what=f"sampling; see {log}")
@@ -280,8 +287,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
     said = log.read_text()
     assert studio.host.file(f"{profiles}/last_profile.col").exists(), said
     assert "hot_loop" in studio.host.file(f"{profiles}/last_profile.col").read_text()
-    uploaded = studio.get("/api/v1/profiles?service_name=your-service-name")["items"]
-    assert len(uploaded) > before, said
+    eventually(lambda: studio.uploaded("your-service-name") > before, within=30, what=f"the upload; it said {said}")
     for flag in ("--dont-send-logs", "--disable-metrics-collection", "--java-safemode", "--java-no-version-check"):
         assert f"{flag} has no effect" in said
     assert "my_token" not in said

@@ -47,7 +47,7 @@ def test_a_request_becomes_a_flame_graph_of_the_process(system: System) -> None:
     assert done["status"] == "completed", done
     assert done["samples"] > 200
     assert 3.5 < done["execution_time"] < 8
-    flamegraph = Path(done["results_path"])
+    flamegraph = system.page(done)
     assert "<html" in flamegraph.read_text().lower()
     shares = shares_in(flamegraph)
     assert pids_in(flamegraph) == {system.sample_pid}
@@ -68,7 +68,7 @@ def test_a_host_stop_ends_a_run_within_a_second_or_so_and_keeps_what_was_sampled
     assert time.monotonic() - asked_at < 5
     kept = system.wait_for_samples(answer["request_id"])
     assert kept["samples"] > 20
-    assert Path(kept["results_path"]).exists()
+    assert system.page(kept).exists()
 
 
 def test_a_process_stop_leaves_the_other_process_running(system: System) -> None:
@@ -81,7 +81,7 @@ def test_a_process_stop_leaves_the_other_process_running(system: System) -> None
     assert system.on_host(answer["request_id"])["status"] == "running"
     done = system.wait_for(answer["request_id"])
     assert done["status"] == "completed", done
-    assert pids_in(Path(done["results_path"])) == {other}
+    assert pids_in(system.page(done)) == {other}
 
 
 def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
@@ -96,7 +96,7 @@ def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
     assert {one["command_id"] for one in done} == {second["command_id"]}
     assert done[0]["results_path"] == done[1]["results_path"]
     assert done[0]["execution_time"] > 2.5
-    assert pids_in(Path(done[0]["results_path"])) == {system.sample_pid, other}
+    assert pids_in(system.page(done[0])) == {system.sample_pid, other}
 
 
 def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(system: System) -> None:

@@ -39,6 +39,9 @@ class FakeCapture:
     requests: list[RunRequest] = field(default_factory=list)
     sampling: asyncio.Event = field(default_factory=asyncio.Event)
     hold_start: asyncio.Event | None = None
+    deaf_to_time: bool = False
+    deaf_to_stop: bool = False
+    cancelled: int = 0
 
     async def __call__(
         self, request: RunRequest, *, work_dir: Path, stop: asyncio.Event, on_start: Callable[[], None]
@@ -57,8 +60,13 @@ class FakeCapture:
         if scripted is not None:
             return scripted
         began = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), request.duration.total_seconds())
+        heard = asyncio.Event() if self.deaf_to_stop else stop
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(heard.wait(), None if self.deaf_to_time else request.duration.total_seconds())
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         self.sampling.clear()
         elapsed = time.monotonic() - began
         profile = a_profile()

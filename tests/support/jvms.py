@@ -14,11 +14,11 @@ PROGRAM = ROOT / "tests" / "targets" / "HotJava.java"
 
 @contextlib.contextmanager
 def hot_java(
-    *arguments: str, options: Sequence[str] = (), before: Sequence[str] = ()
+    *arguments: str, options: Sequence[str] = (), before: Sequence[str] = (), cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The program with known shares, past its start."""
     command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, str(PROGRAM), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the JVM did not start"

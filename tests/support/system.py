@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import redis
 
+from agent.shelf import profiles_of
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
 from tests.support.processes import ROOT, Role, api_role, broker_role, eventually, free_port, started, worker_role
@@ -87,6 +88,12 @@ class System:
 
         eventually(there, within=within, what=f"{request_id} in {sorted(wanted)}")
         return self.on_host(request_id)
+
+    def page(self, done: dict[str, Any]) -> Path:
+        """The flame graph that stays on the host; the completion names what the server has."""
+        assert done["results_path"].startswith("/api/v1/profiles/"), done
+        files = profiles_of(self.state_dir / "profiles", done["command_id"])
+        return max(path for path in files if path.suffix == ".html")
 
     def outcomes(self) -> dict[str, list[str]]:
         """Request id -> every outcome that the results streams tell of it, in order."""

@@ -96,7 +96,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path, small_disk: Path) 
     with (
         FakeServer() as server,
         busy_python() as pids,
-        running_agent(server, tmp_path / "home", "--output-dir", str(small_disk)) as process,
+        running_agent(server, tmp_path / "home", "--output-dir", str(small_disk), "--min-free", "0") as process,
     ):
         (small_disk / "others").write_bytes(b"x" * (small_disk.stat().st_blksize * 15))
         server.names_profiles = True

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from agent.capture import Profile
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import jfr_settings
+from agent.profilers.base import Unavailable
 from agent.profilers.java import Java
 from agent.stacks import java
 from protocol.commands import ProfilingMode
@@ -173,6 +175,25 @@ async def test_a_jvm_that_sigquit_would_end_is_profiled_without_it_and_lives(tmp
         assert profile.error is None
         assert profile.samples
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("safemode", [True, False])
+async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_host_wants_that(
+    tmp_path: Path, *, safemode: bool
+) -> None:
+    profiler, configs = Java(), ProfilerConfigs(java_safemode=safemode)
+    (there := tmp_path / "there").mkdir()
+    with hot_java(options=["-XX:-CreateCoredumpOnCrash"], cwd=there) as process:
+        run = Run(tmp_path / "work", pids=[process.pid], seconds=60, configs=configs, profilers=[profiler])
+        async with sampling(run):
+            process.send_signal(signal.SIGSEGV)
+            profile = await run.profile()
+    assert profile.error is not None
+    assert "it has ended" in profile.error
+    answer = profiler.probe()
+    assert isinstance(answer, Unavailable) is safemode
+    if isinstance(answer, Unavailable):
+        assert "crashed while it was profiled: no JVM is attached to until the agent is started again" in answer.reason
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")

@@ -62,14 +62,13 @@ def test_the_heartbeat_example_with_every_flag(taken: list[Any]) -> None:
     assert settings.server.address == "http://a:1"
     assert settings.server.send_timeout == timedelta(seconds=10)
     assert settings.upload.address == "http://b:2"
-    assert len(settings.notices) == 4
+    assert len(settings.notices) == 2
+    assert (settings.profilers.java_safemode, settings.profilers.java_version_check) == (False, False)
     assert all(
         any(flag in note for note in settings.notices)
         for flag in (
             "--dont-send-logs",
             "--disable-metrics",
-            "--java-safemode",
-            "--java-no-version",
         )
     )
 

@@ -1,4 +1,6 @@
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,11 @@ class Case:
             tools=tools(self.capture, self.save),
             on_start=self._count,
         )
+
+    def hurry(self, *, grace: float, patience: float) -> None:
+        """The same run, whose patience is shorter."""
+        tools = replace(self.run._tools, grace=timedelta(seconds=grace), patience=timedelta(seconds=patience))
+        self.run._tools = tools
 
     def _count(self) -> None:
         self.starts += 1
@@ -199,3 +206,36 @@ async def test_a_profile_carries_the_capture_id_of_its_command() -> None:
     case = Case(a_profile(7), capture_id="r-1")
     await case.run.execute()
     assert [profile.capture_id for _, profile in case.save.saved] == ["r-1"]
+
+
+async def test_a_run_that_outlives_its_time_is_ended_keeps_what_it_has_and_has_failed() -> None:
+    case = Case(duration=1)
+    case.hurry(grace=0.1, patience=5)
+    case.capture.deaf_to_time = True
+    ending = await asyncio.wait_for(case.run.execute(), 10)
+    assert ending.samples == 3
+    completion = of_run("c", ending, REPORTER)
+    assert (completion.status, completion.samples) == ("failed", 3)
+    assert completion.error_message == "it outlived its 1 s by 0 s and was ended"
+    assert completion.results_path is not None
+
+
+async def test_profilers_that_will_not_end_are_given_up_on() -> None:
+    case = Case(duration=60)
+    case.hurry(grace=60, patience=0.1)
+    case.capture.deaf_to_time = case.capture.deaf_to_stop = True
+    task = await case.begun()
+    case.run.stop()
+    ending = await asyncio.wait_for(task, 5)
+    assert ending.error == "the profilers did not end when they were told to, and were killed"
+    assert case.capture.cancelled == 1
+
+
+async def test_a_run_that_the_host_ends_has_failed_and_keeps_its_samples() -> None:
+    case = Case()
+    task = await case.begun()
+    case.run.end("over this host's budget: too much")
+    completion = of_run("c", await asyncio.wait_for(task, 5), REPORTER)
+    assert (completion.status, completion.samples) == ("failed", 3)
+    assert completion.error_message == "over this host's budget: too much"
+    assert completion.results_path is not None
