@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.stacks import jfr
-from agent.stacks.collapsed import SEPARATOR, frame, parse
+from agent.stacks.collapsed import frame, parse
+from formats.frames import SEPARATOR
 
 TRUNCATED: Final = "[truncated]"
 """Stands at the root of a stack that was deeper than the JVM records."""
