@@ -105,8 +105,8 @@ FLAGS: Final = (
     _flag("--perf-dwarf-stack-size", type=click.IntRange(8, _MAX_STACK), callback=_multiple_of_eight, metavar="BYTES",
           help="How much of each stack is copied, for smart and dwarf: a multiple of 8; 8192 if not given."),
     *_mode("Python", "py-spy", "auto", "pyspy", "py-spy", "pyperf"),
-    *_mode("Java", "Flight Recorder and async-profiler", "ap", "jfr", note="ap: by async-profiler where the host has it, "
-           "else by Flight Recorder, as without this option; jfr: by Flight Recorder."),
+    *_mode("Java", "Flight Recorder and async-profiler", "ap", "jfr", note="ap: by async-profiler where the host "
+           "has it, else by Flight Recorder, as without this option; jfr: by Flight Recorder."),
     _flag("--java-async-profiler-mode", type=click.Choice(["cpu", "itimer", "auto", "wall", "alloc"]), metavar="MODE",
           help="What makes a sample of Java: cpu, itimer, auto, wall or alloc."),
     _flag("--java-safemode", is_flag=False, flag_value="all", default="all", metavar="WORDS",
