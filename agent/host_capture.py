@@ -17,6 +17,7 @@ class HostCapture:
     def __init__(self, host: Profilers) -> None:
         self._host = configs_of(
             disabled=host.disabled,
+            enabled=host.enabled,
             perf_mode=host.perf_mode,
             dwarf_stack_size=host.dwarf_stack_size,
             java_clock=host.java_clock,

@@ -12,6 +12,7 @@ ProfilingMode = Literal["cpu", "allocation", "wall", "none"]
 _MAX_STACK: Final = 65_528
 _MOST_TARGETS: Final = 1_000
 _OFF: Final = frozenset({"disabled", "none"})
+_BY_INSPECTOR: Final = frozenset({"inspector", "attach-maps"})
 
 _flag = under("Profilers")
 
@@ -23,6 +24,7 @@ class Profilers:
     Attributes:
         mode: what is sampled where no command says it.
         disabled: names of profilers that never run here.
+        enabled: names of those that run here also where no command asks for them by name.
         perf_mode: how perf follows stacks; None is its own choice; likewise `dwarf_stack_size`, bytes of each stack.
         java_clock: what makes a sample of Java; None is its own choice.
         java_safemode: attach to no JVM any more once one crashed while it was profiled.
@@ -35,6 +37,7 @@ class Profilers:
 
     mode: ProfilingMode = "cpu"
     disabled: frozenset[str] = frozenset()
+    enabled: frozenset[str] = frozenset()
     perf_mode: str | None = None
     dwarf_stack_size: int | None = None
     java_clock: str | None = None
@@ -108,7 +111,9 @@ FLAGS: Final = (
           help="Attach to no JVM any more once one crashed while it was profiled: the default. Empty turns it off."),
     _flag("--java-no-version-check", is_flag=True,
           help="Attach to JVMs also where their version is not known to have Flight Recorder."),
-    *_mode("Node.js", "its inspector or perf maps", "attach-maps", "perf", "inspector"),
+    *_mode("Node.js", "its inspector", "perf", "inspector", "attach-maps", note="How Node.js is profiled: perf, by the "
+           "perf map of a program started with --perf-basic-prof; inspector (or attach-maps), by V8's own profiler: a "
+           "port of the program's is open on the loopback while the run lasts."),
     *_mode("Ruby", "rbspy", "rbspy"),
     *_mode("PHP", "phpspy", "phpspy"),
     *_mode(".NET", "dotnet-trace", "dotnet-trace"),
@@ -140,6 +145,7 @@ def read(given: Given) -> Profilers:
     return Profilers(
         mode=mode,
         disabled=frozenset(profiler for runtime in off for profiler in RUNTIMES[runtime]),
+        enabled=frozenset({"node"} if given["nodejs_mode"] in _BY_INSPECTOR else ()),
         perf_mode=given["perf_mode"] if given["perf_mode"] not in _OFF else None,
         dwarf_stack_size=given["perf_dwarf_stack_size"],
         java_clock=given["java_async_profiler_mode"] if not allocates else None,

@@ -152,6 +152,18 @@ def test_a_command_is_held_to_what_the_host_says() -> None:
     assert within.options == {"perf": {"call_graph": "fp"}}
 
 
+@pytest.mark.parametrize(("mode", "enabled"), [("inspector", {"node"}), ("attach-maps", {"node"}), ("perf", set())])
+def test_the_inspector_of_node_is_opened_where_the_host_says_so(taken: list[Any], mode: str, enabled: set[str]) -> None:
+    assert run("-o", "/out", "--nodejs-mode", mode).exit_code == 0
+    assert taken[0].profilers.enabled == enabled
+
+
+def test_what_the_host_enables_a_command_may_disable() -> None:
+    host = configs_of(disabled=frozenset(), enabled=frozenset({"node"}))
+    assert ruled(ProfilerConfigs(), host).enabled == {"node"}
+    assert ruled(ProfilerConfigs(disabled=frozenset({"node"})), host).enabled == frozenset()
+
+
 def test_a_host_that_says_nothing_changes_nothing() -> None:
     asked = ProfilerConfigs(enabled=frozenset({"perf"}), max_targets=2, options={"perf": {"call_graph": "dwarf"}})
     assert ruled(asked, configs_of(disabled=frozenset())) == asked
