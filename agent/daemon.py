@@ -36,7 +36,7 @@ from agent.runner import Tools
 from agent.sending import sender, token_source, transport_to
 from agent.settings import AgentSettings
 from agent.spool import Spool
-from agent.state_dir import StateDir, StateDirUnusable
+from agent.state_dir import StateDir, StateDirUnusable, sole
 from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
 from agent.upload import Uploader
@@ -60,7 +60,8 @@ def serve(settings: AgentSettings) -> int:
         StateDirUnusable: the agent cannot keep its books, or another agent does; likewise for the output directory.
     """
     state = StateDir(settings.on_host.state_dir)
-    with state.held():
+    identity = f"{settings.server.address}\0{settings.server.service_name}\0{settings.on_host.hostname}"
+    with state.held(), sole(identity):
         wanted = [settings.logs.heartbeat_log, state.heartbeat_log] if settings.logs.heartbeat_log else []
         file, refused = logs.open_heartbeat_log(wanted)
         also = _log_file(settings)

@@ -1,8 +1,10 @@
 """The agent's own directory, and the lock that keeps a second agent out of it."""
 
 import fcntl
+import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +61,63 @@ class StateDir:
             os.close(lock)
 
     def _take(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(lock, _MAX_LOCK_BYTES, 0).decode(errors="replace").strip() or "unknown"
+        owner = _taken_by(lock)
+        if owner is not None:
             raise StateDirUnusable(
                 f"another gprofiler (pid {owner}) already uses the state directory {self.path}. "
                 "Stop it, or give this one its own with --state-dir."
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            )
+
+
+@contextmanager
+def sole(identity: str, *, run: Path | None = None) -> Iterator[None]:
+    """Be the one agent of this identity on the host, whatever its state directory: two would take turns at commands.
+
+    The lock is a file in a directory of this user's own, so that nobody else can keep the agent from starting. Where
+    there is no such directory (a container without /run), nothing is held: then the state directory has to do.
+
+    Raises:
+        StateDirUnusable: another agent is it.
+    """
+    lock = _open_own(run or _run_directory(), hashlib.sha256(identity.encode()).hexdigest()[:16])
+    if lock is None:
+        yield
+        return
+    try:
+        owner = _taken_by(lock)
+        if owner is not None:
+            raise StateDirUnusable(
+                f"another gprofiler (pid {owner}) already speaks for this host and service to this server."
+                " Stop it first."
+            )
+        yield
+    finally:
+        os.close(lock)
+
+
+def _run_directory() -> Path:
+    return Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+
+
+def _open_own(run: Path, name: str) -> int | None:
+    """A lock file in a directory that nobody else may write to; None where there cannot be one."""
+    directory = run / "gprofiler"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        facts = directory.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+            return None
+        return os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+
+
+def _taken_by(lock: int) -> str | None:
+    """Take a lock and leave our pid in it; whose it is, when it is another's."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(lock, _MAX_LOCK_BYTES, 0).decode(errors="replace").strip() or "unknown"
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return None

@@ -1,6 +1,7 @@
 """The agent's calls to the server, and the only module that knows how they travel."""
 
 import hashlib
+import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -118,12 +119,12 @@ class Transport:
             Refused: an error status.
         """
         try:
-            await self._post(COMPLETION_PATH, completion, {}, read_timeout=self._send_timeout)
+            await self._post(COMPLETION_PATH, _completion(completion), {}, read_timeout=self._send_timeout)
         except Refused as error:
             exact = completion.execution_time
             if error.status != httpx.codes.UNPROCESSABLE_ENTITY or exact is None or exact.is_integer():
                 raise
-            rounded = completion.model_copy(update={"execution_time": max(1, round(exact))})
+            rounded = _completion(completion, seconds=max(1, round(exact)))
             await self._post(COMPLETION_PATH, rounded, {}, read_timeout=self._send_timeout)
 
     async def enrol(self, wish: EnrolmentWish, token: Secret) -> None:
@@ -162,7 +163,7 @@ class Transport:
     async def _post(
         self,
         path: str,
-        body: Heartbeat | Completion | EnrolmentWish | bytes,
+        body: Heartbeat | EnrolmentWish | bytes,
         headers: Mapping[str, str | bytes],
         *,
         read_timeout: float,
@@ -205,6 +206,15 @@ class Transport:
         return httpx.Response(
             arriving.status_code, headers=headers, content=bytes(content), extensions=arriving.extensions
         )
+
+
+def _completion(completion: Completion, *, seconds: int | None = None) -> bytes:
+    """The body; whole seconds are a whole number, `2` and not `2.0`, as some servers take no other."""
+    said = completion.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    exact = said.get("execution_time")
+    if seconds is not None or (isinstance(exact, float) and exact.is_integer()):
+        said["execution_time"] = seconds if seconds is not None else int(exact or 0)
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
 
 def _told(error: Exception) -> str:

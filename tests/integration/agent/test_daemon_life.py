@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from agent.transport import HEARTBEAT_PATH
 from tests.support.agents import agent, alive, busy_python, command_line, log_lines, offspring, running_agent
 from tests.support.fake_server import TOKEN, FakeServer, start
@@ -184,6 +186,17 @@ def test_two_agents_do_not_share_a_state_directory(tmp_path: Path) -> None:
         assert second.process.wait(30) == 1
         assert first.process.poll() is None
     assert f"another gprofiler (pid {first.pid})" in second.log.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's /run, to which every agent of the host may write")
+def test_two_agents_of_one_host_and_service_refuse_each_other_with_state_directories_of_their_own(
+    tmp_path: Path,
+) -> None:
+    with FakeServer() as server, running_agent(server, tmp_path / "one") as first:
+        second = agent(server, tmp_path / "two")
+        assert second.process.wait(30) == 1
+        assert first.process.poll() is None
+    assert f"another gprofiler (pid {first.pid}) already speaks for this host" in second.log.read_text()
 
 
 def test_the_heartbeat_log_holds_every_beat(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from agent.state_dir import StateDir, StateDirUnusable
+from agent.state_dir import StateDir, StateDirUnusable, sole
 from tests.support.processes import ROOT
 
 
@@ -50,4 +51,24 @@ def test_the_directory_is_for_its_owner_only(tmp_path: Path) -> None:
 def test_a_place_that_is_no_directory_is_refused_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateDirUnusable, match="--state-dir"), StateDir(tmp_path / "file" / "x").held():
+        pass
+
+
+def test_two_agents_of_one_identity_refuse_each_other_whatever_their_state_directories(tmp_path: Path) -> None:
+    with (
+        sole("server web host", run=tmp_path),
+        pytest.raises(StateDirUnusable, match=f"pid {os.getpid()}"),
+        sole("server web host", run=tmp_path),
+    ):
+        pass
+    with sole("server web host", run=tmp_path), sole("server db host", run=tmp_path):
+        pass
+
+
+def test_a_place_that_others_may_write_to_holds_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "gprofiler").mkdir()
+    (tmp_path / "gprofiler").chmod(0o777)
+    with sole("a", run=tmp_path), sole("a", run=tmp_path):
+        assert list((tmp_path / "gprofiler").iterdir()) == []
+    with sole("a", run=tmp_path / "nowhere"):
         pass
