@@ -9,6 +9,7 @@ ARG EXTRA=server
 RUN uv sync --frozen --no-install-project --extra ${EXTRA}
 COPY README.md LICENSE ./
 COPY protocol protocol
+COPY formats formats
 COPY broker broker
 COPY profiles profiles
 COPY api api

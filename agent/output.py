@@ -8,12 +8,13 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from agent import flamegraph, shelf
+from agent import shelf
 from agent.capture import Profile
 from agent.folder import Folder
 from agent.host import agent_version
 from agent.profile_facts import metadata
-from agent.stacks import collapsed, pprof, speedscope
+from agent.stacks import collapsed
+from formats import flamegraph, pprof, speedscope
 
 Format = Literal["collapsed", "flamegraph", "pprof", "speedscope"]
 

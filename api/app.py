@@ -30,6 +30,7 @@ from api.routes import (
     docs,
     enrolment,
     events,
+    flamegraphs,
     fleet_status,
     health,
     heartbeats,
@@ -106,7 +107,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
-        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, docs,
+        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, flamegraphs, docs,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

@@ -77,7 +77,7 @@ class Studio:
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         objects = Objects(settings.profiles_at)
         self.profiles = Embedded(objects)
-        self.profile_intake = UploadIntake(RawUploads(objects), Uploads(broker))
+        self.profile_intake = UploadIntake(RawUploads(objects), Uploads(broker), self.command_store)
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.lookups = BoundedLookups(broker, self.limits)
         self.authenticator = Authenticator(

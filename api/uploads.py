@@ -10,6 +10,7 @@ import structlog
 
 from api.body_limit import too_large
 from api.problems import Refusal, invalid
+from broker.command_store import CommandStore
 from broker.uploads import Uploads
 from profiles.shelves import Envelope, RawUploads
 from profiles.upload import BadUpload, Upload, read_collapsed, read_json
@@ -60,9 +61,10 @@ class Sent:
 class Intake:
     """Where uploads go."""
 
-    def __init__(self, raw: RawUploads, uploads: Uploads) -> None:
+    def __init__(self, raw: RawUploads, uploads: Uploads, commands: CommandStore) -> None:
         self._raw = raw
         self._uploads = uploads
+        self._commands = commands
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def take(self, sent: Sent) -> Upload:
@@ -70,21 +72,22 @@ class Intake:
 
         Raises:
             Refusal: it cannot be read, or not be stored; nothing is.
-            BrokerUnavailable: nobody could be told that it is stored.
+            BrokerUnavailable: nobody could be told of it, or asked.
         """
         now = datetime.now(UTC)
         async with self._room:
             upload = await asyncio.to_thread(_read, sent, now)
-            path = await asyncio.to_thread(self._keep, sent, upload, now)
+            requests = await self._commands.requests_of(upload.facts.host, upload.facts.command_id)
+            path = await asyncio.to_thread(self._keep, sent, upload, now, requests)
         await self._uploads.announce(upload.facts.host, path)
         return upload
 
-    def _keep(self, sent: Sent, upload: Upload, now: datetime) -> str:
+    def _keep(self, sent: Sent, upload: Upload, now: datetime, requests: list[str]) -> str:
         facts = upload.facts
         envelope = Envelope(
             tenant=facts.host.tenant, service=facts.host.service, host=facts.host.host, form=sent.form,
             is_zipped=sent.is_zipped, started_at=facts.started_at.isoformat(), ended_at=facts.ended_at.isoformat(),
-            received_at=now.isoformat(),
+            received_at=now.isoformat(), request_ids=requests,
         )  # fmt: skip
         try:
             return self._raw.keep(facts.profile_id, envelope, sent.content)

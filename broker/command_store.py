@@ -113,6 +113,22 @@ class CommandStore:
             found: list[str | None] = await redis.hmget(keys.command(self._broker.place(host)), ["id", "reply"])
         return codec.origin_of(found[1]).traceparent if found[0] == command_id and found[1] else ""
 
+    async def requests_of(self, host: HostKey, command_id: str) -> list[str]:
+        """The ids of the requests that a command of a host works for, or worked for when it ended; none: unknown.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        at = self._broker.place(host)
+        async with self._broker.guarded() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(keys.command(at), ["id", "request_ids"])
+            pipe.xrevrange(keys.history(at), count=HISTORY)
+            (current, open_ids), history = await pipe.execute()
+        if current == command_id and open_ids:
+            return str(open_ids).split()
+        ended = (past for _, past in history if past["command_id"] == command_id)
+        return next((past.get("served", "").split() for past in ended), [])
+
     async def load_all(self, places: Sequence[Place]) -> dict[Place, Loaded]:
         """What compaction needs of these hosts, in their order. One that cannot be read is logged and left out.
 

@@ -91,20 +91,14 @@ class Embedded:
                 SELECT profile_id, any_value(host) AS host, any_value(started_at) AS started_at,
                        any_value(ended_at) AS ended_at, any_value(command_id) AS command_id,
                        any_value(request_ids) AS request_ids, any_value(capture_id) AS capture_id,
-                       any_value(mode) AS mode, sum(count)::HUGEINT AS samples
+                       any_value(mode) AS mode, any_value(frequency_hz) AS frequency_hz, sum(count)::HUGEINT AS samples
                 FROM read_parquet(?) WHERE {conditions} GROUP BY profile_id
             )
             SELECT * FROM found WHERE ? = '' OR profile_id < ? ORDER BY profile_id DESC LIMIT ?
         """  # noqa: S608 - likewise
         with self._connected() as connection:
             rows = connection.execute(query, [files, *values, after, after, most]).fetchall()
-        return [
-            StoredProfile(
-                profile_id, host, started_at.astimezone(UTC), ended_at.astimezone(UTC), command_id, tuple(requests),
-                capture_id, mode, int(samples),
-            )
-            for profile_id, host, started_at, ended_at, command_id, requests, capture_id, mode, samples in rows
-        ]  # fmt: skip
+        return [_stored(row) for row in rows]
 
     def _files(self, kind: str, selection: Selection) -> list[str]:
         return [
@@ -136,3 +130,11 @@ def _conditions(selection: Selection) -> tuple[str, Sequence[Any]]:
         parts.append(f"list_has_any({column}, ?)" if name in COLUMNS else f"{column} IN (SELECT unnest(?))")
         bound.append(list(wanted))
     return " AND ".join(parts), bound
+
+
+def _stored(row: Sequence[Any]) -> StoredProfile:
+    profile_id, host, started_at, ended_at, command_id, requests, capture_id, mode, frequency_hz, samples = row
+    return StoredProfile(
+        profile_id, host, started_at.astimezone(UTC), ended_at.astimezone(UTC), command_id, tuple(requests), capture_id,
+        mode, frequency_hz, int(samples),
+    )  # fmt: skip

@@ -42,6 +42,7 @@ class StoredProfile:
     request_ids: Sequence[str]
     capture_id: str
     mode: str
+    frequency_hz: int
     samples: int
 
 

@@ -15,11 +15,11 @@ class ProfileSettings(FiledSettings):
 
     state_dir: Path = Path("/var/lib/performance-studio")
     profiles_url: SecretStr | None = None
-    """Where profiles are kept, for fsspec (`s3://bucket/folder`); unset: `profiles` in the state directory."""
+    """Where profiles are kept, for fsspec (`s3://bucket/folder`); unset: `profile-store` in the state directory."""
 
     @property
     def profiles_at(self) -> str:
         """Their address; may carry a key, so it is never logged."""
         if self.profiles_url is not None:
             return self.profiles_url.get_secret_value()
-        return str((self.state_dir / "profiles").absolute())
+        return str((self.state_dir / "profile-store").absolute())

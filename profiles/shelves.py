@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -28,6 +28,8 @@ class Envelope:
     started_at: str
     ended_at: str
     received_at: str
+    request_ids: list[str] = field(default_factory=list)
+    """Of the requests that its command worked for, as the broker knew when it came."""
 
 
 def hour_of(profile_id: str) -> datetime:

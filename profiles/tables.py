@@ -20,8 +20,8 @@ _NAME: Final = pa.dictionary(pa.int32(), pa.string())
 SAMPLES_SCHEMA: Final = pa.schema([
     ("profile_id", _NAME), ("host", _NAME), ("started_at", pa.timestamp("ms", "UTC")),
     ("ended_at", pa.timestamp("ms", "UTC")), ("command_id", _NAME), ("request_ids", pa.list_(pa.string())),
-    ("capture_id", _NAME), ("mode", _NAME), ("process", _NAME), ("container", _NAME), ("pod", _NAME),
-    ("runtime", _NAME), ("stack_id", pa.uint64()), ("count", pa.int64()),
+    ("capture_id", _NAME), ("mode", _NAME), ("frequency_hz", pa.int32()), ("process", _NAME), ("container", _NAME),
+    ("pod", _NAME), ("runtime", _NAME), ("stack_id", pa.uint64()), ("count", pa.int64()),
 ])  # fmt: skip
 STACKS_SCHEMA: Final = pa.schema([("stack_id", pa.uint64()), ("stack", pa.string())])
 MOST_TOTAL: Final = 2**62
@@ -51,7 +51,7 @@ def _samples(upload: Upload, counts: Mapping[tuple[Labels, int], int]) -> bytes:
     of_all = {
         "profile_id": facts.profile_id, "host": facts.host.host, "started_at": facts.started_at,
         "ended_at": facts.ended_at, "command_id": facts.command_id, "request_ids": list(facts.request_ids),
-        "capture_id": facts.capture_id, "mode": facts.mode,
+        "capture_id": facts.capture_id, "mode": facts.mode, "frequency_hz": facts.frequency_hz,
     }  # fmt: skip
     of_each = {
         "process": [labels.process for labels, _ in counts], "container": [labels.container for labels, _ in counts],

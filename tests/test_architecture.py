@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("protocol", "broker", "profiles", "api", "workers", "agent", "gprofiler", "cli")
+PACKAGES = ("protocol", "formats", "broker", "profiles", "api", "workers", "agent", "gprofiler", "cli")
 CONTRACTS = {
     contract["id"]: contract
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -53,6 +53,8 @@ def planted_in(module: str) -> str:
 PLANTS: Sequence[Plant] = (
     Plant("direction", "protocol.planted", "broker"),
     Plant("direction", "broker.planted", "api"),
+    Plant("direction", "protocol.planted", "formats"),
+    Plant("direction", "formats.planted", "broker"),
     Plant("direction", "broker.planted", "profiles"),
     Plant("direction", "profiles.planted", "api"),
     Plant("direction", "api.planted", "workers"),
@@ -141,6 +143,7 @@ INSTALLED_FOR = {
     "gprofiler": ("agent",),
     "broker": ("server", "embedded", "otel"),
     "api": ("server",),
+    "formats": (),
     "profiles": ("server",),
     "workers": ("server",),
 }

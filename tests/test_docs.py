@@ -297,13 +297,15 @@ def test_the_readmes_first_profile_works_as_written(tmp_path: Path) -> None:
     section = (ROOT / "README.md").read_text().partition("## Your first profile")[2].partition("\n## ")[0]
     starts, *commands = [text for _, text in BLOCK.findall(section)]
     assert starts == "python3 studio.py up\n"
-    assert len(commands) == 3
+    assert len(commands) == 4
     with studio_up(tmp_path) as up, StudioClient(up.url, up.state.token("admin")) as client:
         eventually(client.hosts, within=30, what="the agent's first heartbeat")
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PCS_STATE_DIR": str(up.state)}
         said = []
         for text in commands:
-            script = text.replace("http://127.0.0.1:8000", up.url)
+            script = text.replace("http://127.0.0.1:8000", up.url).replace(
+                "-o flamegraph.html", f"-o {tmp_path}/merged.html"
+            )
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True,
                 check=False, timeout=60,
@@ -318,6 +320,7 @@ def test_the_readmes_first_profile_works_as_written(tmp_path: Path) -> None:
         eventually(lambda: status in _get(request, up.state.token("admin")), within=60, what="the stop of the run")
         newest = up.state.profiles / "last_flamegraph.html"
         eventually(newest.exists, within=30, what="the flame graph of what was sampled")
+        assert "<html" in (tmp_path / "merged.html").read_text()
 
 
 def _get(url: str, token: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -74,7 +75,9 @@ def read_again(envelope: Envelope, content: bytes) -> Upload:
     plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
     received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
     if envelope.form == "agent":
-        return read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
+        upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
+        requests = tuple(envelope.request_ids) or upload.facts.request_ids
+        return replace(upload, facts=replace(upload.facts, request_ids=requests))
     host = HostKey(envelope.tenant, envelope.service, envelope.host)
     started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
     return read_collapsed(plain, host, started_at=started_at, ended_at=ended_at, now=received_at)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-SEPARATOR: Final = ";"
+from formats.frames import SEPARATOR
+
 _UNPRINTABLE: Final = dict.fromkeys((*range(32), 0x7F, 0x85, 0x2028, 0x2029), " ")
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from agent.stacks.collapsed import SEPARATOR, scale
+from agent.stacks.collapsed import scale
+from formats.frames import SEPARATOR
 
 Stacks = Mapping[str, int]
 

@@ -1,12 +1,13 @@
 """A JVM's recording as collapsed stacks: what it ran, or what it allocated. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.stacks import jfr
-from agent.stacks.collapsed import SEPARATOR, frame
+from agent.stacks.collapsed import frame, parse
+from formats.frames import SEPARATOR
 
 TRUNCATED: Final = "[truncated]"
 """Stands at the root of a stack that was deeper than the JVM records."""
@@ -38,6 +39,8 @@ WAITING: Final = frozenset(
 )  # fmt: skip
 """Native methods in which a thread waits. The JVM takes it for runnable there, as it does not look into native code."""
 
+_INTERNAL: Final = re.compile(r"(?:[\w$]+/)+[\w$]+(?:\[\])*")
+"""A class that was allocated, as async-profiler writes it."""
 _GENERATED: Final = re.compile(r"(?<=\$\$Lambda)\W.*|(?<=Accessor)\d+$|[+/.]0x[0-9a-f]+.*")
 """Numbers that the JVM makes up anew at each start would keep two profiles from being merged."""
 
@@ -66,6 +69,27 @@ def allocated(recording: bytes | memoryview) -> JavaSamples:
         BadRecording: it is no recording.
     """
     return _collapse(recording, ALLOCATIONS)
+
+
+def async_profiler(lines: Iterable[str]) -> dict[str, int]:
+    """async-profiler's collapsed stacks, whose classes are written with slashes, in our frames.
+
+    Raises:
+        BadLine: it is no such file.
+    """
+    stacks: dict[str, int] = {}
+    for raw, count in parse(lines).items():
+        stack = SEPARATOR.join(frame(_plain(one)) for one in raw.split(SEPARATOR))
+        stacks[stack] = stacks.get(stack, 0) + count
+    return stacks
+
+
+def _plain(name: str) -> str:
+    """`java/util/HashMap.get` as `java.util.HashMap.get`; a native frame as it is."""
+    kind, dot, method = name.rpartition(".")
+    if not dot or " " in name or "::" in name:
+        return name.replace("/", ".") if _INTERNAL.fullmatch(name) else name
+    return f"{_GENERATED.sub('', kind.replace('/', '.'))}.{method}"
 
 
 def _collapse(recording: bytes | memoryview, weights: Mapping[str, str | None]) -> JavaSamples:

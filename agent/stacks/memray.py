@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterable
 
-from agent.stacks.collapsed import SEPARATOR, frame
+from agent.stacks.collapsed import frame
 from agent.stacks.py_spy import short_path
+from formats.frames import SEPARATOR
 
 
 def read(lines: Iterable[str]) -> dict[str, int]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.stacks import jit
-from agent.stacks.collapsed import SEPARATOR, frame
+from agent.stacks.collapsed import frame
+from formats.frames import SEPARATOR
 
 IDLE: Final = 0
 """The pid of the kernel's idle task: a sample of it is a CPU with nothing to do."""

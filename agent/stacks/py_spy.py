@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from agent.stacks.collapsed import SEPARATOR, frame, parse
+from agent.stacks.collapsed import frame, parse
+from formats.frames import SEPARATOR
 
 _FRAME: Final = re.compile(r"(?P<function>.*?) \((?P<file>.*?)(?P<line>:\d+)?\)")
 _LIBRARY: Final = re.compile(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*(?:/lib-dynload)?|python\d+\.zip)/")

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent.stacks.collapsed import SEPARATOR, frame
+from agent.stacks.collapsed import frame
 from agent.stacks.py_spy import short_path
+from formats.frames import SEPARATOR
 
 NOT_BUSY: Final = frozenset({"(root)", "(idle)"})
 """The tree's own root, and the time in which the program waited for something to do."""

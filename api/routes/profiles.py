@@ -1,22 +1,18 @@
 """Profiles: uploaded by agents, listed, and merged into one flame graph."""
 
-import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
-from api.dependencies import CallerDep, StudioDep, UploaderDep
+from api.dependencies import StudioDep, UploaderDep
 from api.documented import problems
-from api.paging import Paging, paged
 from api.problems import Refusal, invalid
 from api.rights import require, require_service
-from api.uploads import OfFile, Sent, unavailable
+from api.uploads import OfFile, Sent
 from broker.token_store import TokenKind
-from profiles.flamegraph import MOST_NODES, tree_of
-from profiles.questions import Selection, StoredProfile
 from profiles.upload import AgentUpload, utc
 from protocol.names import Name
 from protocol.problems import FieldFault
@@ -48,40 +44,6 @@ class Uploaded(BaseModel):
     samples: int
     bad_lines: int = 0
     """Lines that were left out; the others are kept."""
-
-
-class ProfileSummary(BaseModel):
-    """One stored profile. `samples` are those that were selected."""
-
-    profile_id: str
-    hostname: str
-    started_at: datetime
-    ended_at: datetime
-    command_id: str
-    request_ids: list[str]
-    capture_id: str
-    profiling_mode: str
-    samples: int
-
-
-class ProfilePage(BaseModel):
-    """Profiles, the newest first."""
-
-    items: list[ProfileSummary]
-    next_cursor: str | None = None
-
-
-class FlameGraph(BaseModel):
-    """Stacks merged into a tree: `{"name", "value", "children"}`, children the heaviest first.
-
-    Of a tree that is too large to draw the lightest nodes are left out: `cut_nodes` of them, with `cut_samples`.
-    """
-
-    root: dict[str, Any]
-    samples: int
-    stacks: int
-    cut_nodes: int
-    cut_samples: int
 
 
 @router.post(
@@ -127,7 +89,7 @@ async def upload(
     taken = await parts.profile_intake.take(sent)
     return Uploaded(
         profile_id=taken.facts.profile_id,
-        results_path=f"/api/v1/profiles/{taken.facts.profile_id}",
+        results_path=f"/api/v1/profiles/{taken.facts.profile_id}.html?service={quote(named, safe='')}",
         stacks=len(taken.collapsed.stacks),
         samples=sum(taken.collapsed.stacks.values()),
         bad_lines=taken.collapsed.bad_lines,
@@ -163,90 +125,3 @@ def _is_zipped(call: Request) -> bool:
 def _unsupported(header: str, why: str) -> Refusal:
     fault = FieldFault(field=header, message=why, code="unsupported_media_type")
     return Refusal("unsupported_media_type", why, errors=[fault])
-
-
-def _selection(
-    caller: CallerDep,
-    service: Annotated[Name, Query(description="The service whose profiles are meant")],
-    start: Annotated[datetime, Query(description="Profiles that began then or later (UTC where no offset is said)")],
-    end: Annotated[datetime, Query(description="And before then")],
-    profile_id: Chosen = None,
-    hostname: Chosen = None,
-    command_id: Chosen = None,
-    request_id: Chosen = None,
-    capture_id: Chosen = None,
-    profiling_mode: Chosen = None,
-    process: Chosen = None,
-    container: Chosen = None,
-    pod: Chosen = None,
-    runtime: Chosen = None,
-) -> Selection:
-    """What is asked for.
-
-    Raises:
-        Refusal: it is not the caller's, or no time.
-    """
-    require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
-    require_service(caller, service, field="service")
-    begin, finish = utc(start), utc(end)
-    if not timedelta(0) < finish - begin <= LONGEST:
-        why = f"must be later than start, by {LONGEST.days} days at most"
-        raise invalid(more=[FieldFault(field="end", message=why, code="bad_time")])
-    given = {
-        "profile_id": profile_id, "host": hostname, "command_id": command_id, "request_id": request_id,
-        "capture_id": capture_id, "mode": profiling_mode, "process": process, "container": container, "pod": pod,
-        "runtime": runtime,
-    }  # fmt: skip
-    where = {name: values for name, values in given.items() if values is not None}
-    return Selection(caller.tenant, service, begin, finish, where)
-
-
-SelectionDep = Annotated[Selection, Depends(_selection)]
-
-
-@router.get("/api/v1/profiles", responses=problems(401, 403, 422, 503), summary="Stored profiles, the newest first")
-async def index(
-    parts: StudioDep, selection: SelectionDep, paging: Annotated[Paging, Depends(paged(SORTS, limit=100, most=1_000))]
-) -> ProfilePage:
-    """Profiles of one service that have samples of what is selected, a page at a time."""
-    after = str(paging.after[0]) if paging.after is not None else ""
-    found = await _asked(lambda: parts.profiles.profiles(selection, after=after, most=paging.limit + 1))
-    page = found[: paging.limit]
-    return ProfilePage(
-        items=[_summary(each) for each in page],
-        next_cursor=paging.cursor((page[-1].profile_id,)) if len(found) > len(page) else None,
-    )
-
-
-@router.get("/api/v1/flamegraph", responses=problems(401, 403, 422, 503), summary="Profiles, merged into one")
-async def flamegraph(
-    parts: StudioDep,
-    selection: SelectionDep,
-    most_nodes: Annotated[int, Query(ge=1, le=200_000, description="The lightest beyond are left out")] = MOST_NODES,
-) -> FlameGraph:
-    """Everything selected, as the tree that a flame graph is drawn from."""
-    tree = await _asked(lambda: tree_of(parts.profiles.merged(selection), most=most_nodes))
-    return FlameGraph(
-        root=tree.root, samples=tree.samples, stacks=tree.stacks, cut_nodes=tree.cut_nodes,
-        cut_samples=tree.cut_samples,
-    )  # fmt: skip
-
-
-async def _asked(question: Callable[[], Answer]) -> Answer:
-    """Ask the engine, off the loop.
-
-    Raises:
-        Refusal: the store does not answer.
-    """
-    try:
-        return await asyncio.to_thread(question)
-    except OSError as error:
-        raise unavailable(error) from error
-
-
-def _summary(stored: StoredProfile) -> ProfileSummary:
-    return ProfileSummary(
-        profile_id=stored.profile_id, hostname=stored.host, started_at=stored.started_at, ended_at=stored.ended_at,
-        command_id=stored.command_id, request_ids=list(stored.request_ids), capture_id=stored.capture_id,
-        profiling_mode=stored.mode, samples=stored.samples,
-    )  # fmt: skip

@@ -3,13 +3,18 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.sample import SHARES
+from tests.support.processes import eventually
 from tests.support.system import System, agent_role, running_system
 
+SEEN_WITHIN = 3
+"""Seconds after the completion, which comes after the run's end: nobody waits longer for what they asked for."""
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
@@ -117,3 +122,25 @@ def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(sy
             agent.stop()
     system.roles["agent"].restart()
     system.wait_until_online()
+
+
+def test_a_run_is_in_the_servers_flame_graph_seconds_after_its_end(system: System) -> None:
+    answer = system.submit(pids=[system.sample_pid], duration=3, frequency=99)
+    done = system.wait_for(answer["request_id"])
+    assert done["status"] == "completed", done
+    began = datetime.fromisoformat(done["timeline"]["running"])
+    chosen = {
+        "service": system.service, "start": (began - timedelta(minutes=1)).isoformat(),
+        "end": (began + timedelta(minutes=1)).isoformat(), "request_id": answer["request_id"],
+    }  # fmt: skip
+    eventually(
+        lambda: system.get("/api/v1/flamegraph", chosen)["samples"] == done["samples"], within=SEEN_WITHIN,
+        what="the run in the merged flame graph",
+    )  # fmt: skip
+    (item,) = system.get("/api/v1/profiles", chosen)["items"]
+    assert (item["hostname"], item["command_id"]) == (system.host, answer["command_id"])
+    assert item["profile_id"] in done["results_path"]
+    page = httpx.get(f"{system.url}{done['results_path']}", headers=system.as_admin, timeout=30)
+    assert page.status_code == 200, page.text
+    assert "crunch_numbers" in page.text
+    assert page.headers["content-type"].startswith("text/html")

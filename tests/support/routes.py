@@ -91,7 +91,13 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
               "profile": "main;work 1"},
     ),
     ("GET", "/api/v1/profiles"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES),
-    ("GET", "/api/v1/flamegraph"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES),
+    ("GET", "/api/v1/profiles/{name}"): Route(
+        TELLING, to_others=OTHER_SERVICE, query={"service": "web"}
+    ),
+    **{
+        ("GET", f"/api/v1/flamegraph{ending}"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES)
+        for ending in ("", ".json", ".col", ".html", ".pb.gz", ".speedscope.json")
+    },
     ("GET", HOST_STATUS): Route(TELLING, to_others=None),
     ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),

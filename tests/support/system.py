@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +110,13 @@ class System:
         """Wait until the late word of a stopped run's samples has reached the request's status."""
         eventually(lambda: self.on_host(request_id)["samples"] is not None, within=within, what="the kept samples")
         return self.on_host(request_id)
+
+    def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a route shows."""
+        answer = httpx.get(f"{self.url}{path}", headers=self.as_admin, params=params, timeout=30)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
 
     def runs_begun(self) -> Counter[str]:
         """How often each command was begun, by the agent's own log, over all its lives."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from agent.flamegraph import render
+from formats.flamegraph import render
 
 BROWSER: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS: Final = (

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +19,10 @@ from broker import keys
 from broker.connection import Broker
 from broker.settings import BrokerSettings
 from broker.token_store import TokenKind, TokenStore, new_secret
+from profiles.embedded import Embedded, Place
+from profiles.objects import Objects
+from profiles.tables import samples_and_stacks
+from profiles.upload import read_json
 from protocol.names import DEFAULT_TENANT, HostKey
 from tests.support.api import SCHEDULES, Api, PlayedAgent
 from tests.support.refusals import check_problem, check_tells_no_secret
@@ -77,9 +83,21 @@ def places(bare_api: Api) -> Iterator[dict[str, str]]:
     _, token_id = bare_api.make_token("viewer", "web")
     yield {
         "request_id": request_id, "letter_id": letter_id, "service_name": "web", "hostname": "web-ours",
-        "token_id": token_id, "schedule_id": a_schedule(bare_api),
+        "token_id": token_id, "schedule_id": a_schedule(bare_api), "name": a_profile(bare_api),
     }  # fmt: skip
     bare_api.check_log()
+
+
+def a_profile(api: Api) -> str:
+    """A profile of ours, indexed as the job would: there are no workers here."""
+    body = {
+        "start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": "web-ours",
+        "profile": "main;work 1",
+    }  # fmt: skip
+    upload = read_json(json.dumps(body).encode(), tenant=DEFAULT_TENANT, service="web", now=datetime.now(UTC))
+    place = Place(DEFAULT_TENANT, "web", upload.facts.profile_id)
+    Embedded(Objects(str(api.state_dir / "profile-store"))).add(*samples_and_stacks(upload), place)
+    return place.profile_id
 
 
 def a_schedule(api: Api) -> str:

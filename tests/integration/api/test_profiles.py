@@ -157,7 +157,7 @@ def test_bad_uploads_are_refused_and_nothing_is_stored(
     answer = send(bare_api, service, body)
     assert answer.status_code == status, answer.text
     assert sorted(fault["field"] for fault in answer.json()["errors"]) == fields
-    assert not (bare_api.state_dir / "profiles" / "raw" / "default" / service).exists()
+    assert not (bare_api.state_dir / "profile-store" / "raw" / "default" / service).exists()
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,55 @@ def test_a_name_is_one_folder_whatever_is_in_it(bare_api: Api) -> None:
         given = {"GPROFILER-SERVICE-NAME": ""}
         assert send(bare_api, name, agent_body(name), params={"service": name}, **given).status_code == 200, name
     assert send(bare_api, "x" * 257, agent_body()).status_code == 422
-    root = bare_api.state_dir / "profiles"
+    root = bare_api.state_dir / "profile-store"
     assert {each.name for each in root.iterdir()} <= {"raw", "samples", "stacks"}
     services = {each.name for each in (root / "raw" / "default").iterdir()}
     assert {"%2E.", "..%2F..%2Fetc".replace("..", "%2E.", 1), "a%2Fb", "%2Ehidden"} <= services
     assert max(map(len, services)) <= 200
+
+
+FORMATS: dict[str, tuple[str, bytes]] = {
+    ".json": ("application/json", b'{"root":'),
+    ".col": ("text/plain; charset=utf-8", b"db;loop 5\nweb;main;rest 10\nweb;main;work 30\n"),
+    ".html": ("text/html; charset=utf-8", b"<!"),
+    ".pb.gz": ("application/vnd.google.protobuf+gzip", b"\x1f\x8b"),
+    ".speedscope.json": ("application/speedscope+json", b'{"$schema"'),
+}
+
+
+def test_one_profile_and_a_merge_come_in_each_format_by_ending_and_by_accept(served: Api, service: str) -> None:
+    told = send(served, service, agent_body(frequency_hz=11)).json()
+    indexed(served, service, 1)
+    assert told["results_path"] == f"/api/v1/profiles/{told['profile_id']}.html?service={service}"
+    one = f"profiles/{told['profile_id']}"
+    for where, params in (("flamegraph", {"service": service, **TIMES}), (one, {"service": service})):
+        plain = served.call("GET", f"/api/v1/{where}", token=served.admin, params=params)
+        assert plain.json()["samples"] == 45
+        for ending, (media_type, begins) in FORMATS.items():
+            by_ending = served.call("GET", f"/api/v1/{where}{ending}", token=served.admin, params=params)
+            accepted = {"Accept": f"image/png, {media_type.partition(';')[0]};q=0.9, text/plain;q=0.1"}
+            by_accept = served.call("GET", f"/api/v1/{where}", token=served.admin, params=params, headers=accepted)
+            assert by_ending.status_code == 200, by_ending.text
+            assert by_ending.content == by_accept.content
+            assert by_ending.content.startswith(begins), ending
+            assert by_ending.headers["content-type"] == by_accept.headers["content-type"] == media_type
+            assert "sandbox" in by_ending.headers["content-security-policy"]
+
+
+def test_a_profile_that_is_not_there_is_not_found(served: Api, service: str) -> None:
+    for name in ("20260504T10-0000", "nothing", "..", "20260504T10-0000.html", "20269904T10-0"):
+        answer = served.call("GET", f"/api/v1/profiles/{name}", token=served.admin, params={"service": service})
+        assert answer.status_code in {404, 422}, name
+
+
+def test_cpu_and_allocation_are_not_added_up(served: Api, service: str) -> None:
+    send(served, service, agent_body("a"))
+    send(served, service, agent_body("b", profiling_mode="allocation", stacks={"web;new": 4096}))
+    indexed(served, service, 2)
+    assert asked(served, "flamegraph", service)["samples"] == 45
+    graph = asked(served, "flamegraph", service, profiling_mode="allocation")
+    assert (graph["samples"], graph["unit"]) == (4096, "bytes")
+    both = {"service": service, **TIMES, "profiling_mode": ["cpu", "allocation"]}
+    answer = served.call("GET", "/api/v1/flamegraph", token=served.admin, params=both)
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["profiling_mode"]

@@ -81,7 +81,11 @@ NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "no command releases a host",
     ("POST", "/api/v2/profiles"): "agents upload",
     ("GET", "/api/v1/profiles"): "no command lists profiles",
-    ("GET", "/api/v1/flamegraph"): "no command draws one",
+    ("GET", "/api/v1/profiles/{name}"): "no command shows a profile",
+    **{
+        ("GET", f"/api/v1/flamegraph{ending}"): "no command draws one"
+        for ending in ("", ".json", ".col", ".html", ".pb.gz", ".speedscope.json")
+    },
     ("GET", "/api/v1/dead_letters"): "no command lists dead letters",
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "no command replays",
     ("GET", "/api/v1/tokens/{token_id}"): "`tokens list` shows all of each",

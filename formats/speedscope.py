@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent.stacks.collapsed import SEPARATOR
-from agent.stacks.frames import split
+from formats.frames import SEPARATOR, split
 
 SCHEMA: Final = "https://www.speedscope.app/file-format-schema.json"
 

@@ -1,4 +1,4 @@
-from agent.stacks import frames, speedscope
+from formats import frames, speedscope
 
 STACKS = {"b;main (app.py:3)": 2, "a;main (app.py:3);read_[k]": 5, "b": 1}
 

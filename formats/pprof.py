@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from agent.stacks.collapsed import SEPARATOR
-from agent.stacks.frames import split
+from formats.frames import SEPARATOR, split
 
 _VARINT: Final = 0
 _BYTES: Final = 2

@@ -5,6 +5,6 @@ into it, and the profile as JSON. A Content-Security-Policy with the hashes of e
 and nothing to be loaded.
 """
 
-from agent.flamegraph.page import render
+from formats.flamegraph.page import render
 
 __all__ = ["render"]

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+SEPARATOR: Final = ";"
+"""Between the frames of a collapsed stack."""
 _FRAME: Final = re.compile(r"(?P<function>.+) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)")
 
 

@@ -8,8 +8,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.stacks import pprof
 from agent.stacks.collapsed import frame
+from formats import pprof
 
 INT, UINT, TEXT, MESSAGE = 3, 4, 9, 11
 ONE, MANY = 1, 3

@@ -11,7 +11,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from agent.stacks.collapsed import SEPARATOR
+from formats.frames import SEPARATOR
 
 
 def render(stacks: Mapping[str, int], *, title: str, facts: Mapping[str, str], notices: Sequence[str] = ()) -> str:
@@ -77,7 +77,7 @@ def _hash(text: str) -> str:
 
 @cache
 def _viewer() -> tuple[Template, str, str]:
-    folder = resources.files("agent.flamegraph")
+    folder = resources.files("formats.flamegraph")
     page, style, tree, view = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", "tree.js", "view.js")
     )

@@ -6,8 +6,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.flamegraph import render
-from agent.flamegraph.page import encode
+from formats.flamegraph import render
+from formats.flamegraph.page import encode
 
 STACKS = st.dictionaries(
     st.lists(

@@ -1,0 +1,131 @@
+"""Java by async-profiler, where the host has it: it needs no safepoint to see a stack, and knows a wall clock."""
+
+import asyncio
+import contextlib
+import math
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from agent.processes import Process, is_alive
+from agent.profilers import attached
+from agent.profilers.attached import Seen, ask
+from agent.profilers.base import RunRequest
+from agent.profilers.jvm import NoAnswer
+from agent.profilers.target_dir import TargetDir, left_behind
+from agent.stacks import java
+
+NAMES: Final = ("asprof", "profiler.sh")
+"""Since version 3, and before."""
+PATIENCE: Final = timedelta(seconds=30)
+GRACE: Final = timedelta(seconds=30)
+"""So long after its time it ends by itself, should the agent not have ended it."""
+FILE: Final = "stacks.collapsed"
+DEFAULT_ALLOC_INTERVAL: Final = 2 * 1000 * 1000
+
+
+def find() -> Path | None:
+    """async-profiler's own command on PATH."""
+    for name in NAMES:
+        if found := shutil.which(name):
+            return Path(found).absolute()
+    return None
+
+
+def reaches(target: Process) -> bool:
+    """Whether the JVM sees the host's files: it has to load async-profiler's library itself."""
+    try:
+        return Path(f"/proc/{target.pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except OSError:
+        return False
+
+
+async def sample(
+    binary: Path,
+    target: Process,
+    request: RunRequest,
+    work_dir: Path,
+    stop: asyncio.Event,
+    started: Callable[[], None],
+) -> Seen:
+    """What one JVM ran or allocated; nothing of it is left in the JVM.
+
+    Raises:
+        NoAnswer: it does not begin or end, or somebody else's session goes on in the JVM.
+        ValueError: what it wrote is not what it writes.
+        OSError: the JVM's `/tmp` cannot be used.
+    """
+    session = _Session(binary, target, request, work_dir)
+    for old in await asyncio.to_thread(lambda: list(left_behind(target))):
+        with contextlib.suppress(NoAnswer):  # an agent that was killed left it, and its time may be over
+            await session.stop(f"{old.path}/{FILE}")
+        old.remove()
+    place = await asyncio.to_thread(TargetDir.make, target, {})
+    file = f"{place.path}/{FILE}"
+    running = False
+    try:
+        await session.start(file)
+        running = True  # not before: else we would end somebody else's
+        started()
+        await attached.until_over(target, stop, seconds=request.duration.total_seconds())
+        if is_alive(target):
+            await session.stop(file)
+        running = False
+        text = (await asyncio.to_thread(place.read, FILE)).decode(errors="replace")
+    finally:
+        try:
+            if running and is_alive(target):
+                with contextlib.suppress(NoAnswer):  # it ends by itself when its time is over
+                    await session.stop(file)
+        finally:
+            place.remove()
+    return Seen(await asyncio.to_thread(java.async_profiler, text.splitlines()))
+
+
+class _Session:
+    """async-profiler in one JVM."""
+
+    def __init__(self, binary: Path, target: Process, request: RunRequest, work_dir: Path) -> None:
+        self._binary = binary
+        self._target = target
+        self._request = request
+        self._work_dir = work_dir
+
+    async def start(self, file: str) -> None:
+        """Have it begin; it ends by itself some time after the run's, should nobody end it."""
+        bound = math.ceil((self._request.duration + GRACE).total_seconds())
+        await self._tell("start", *_event(self._request), "--timeout", str(bound), "-o", "collapsed", "-f", file)
+
+    async def stop(self, file: str) -> None:
+        """Have it write its file and leave the JVM alone."""
+        total = ["--total"] if self._request.mode == "allocation" else []  # bytes instead of samples
+        await self._tell("stop", *total, "-o", "collapsed", "-f", file)
+
+    async def _tell(self, *words: str) -> None:
+        program = [str(self._binary), *words, str(self._target.pid)]
+        code, said = await ask(program, cwd=self._work_dir, patience=PATIENCE)
+        if code != 0:
+            raise NoAnswer(why(said, timed_out=code is None))
+
+
+def why(said: str, *, timed_out: bool) -> str:
+    """Why async-profiler did not do as it was told, by what it printed."""
+    lowered = said.lower()
+    if timed_out:
+        return "async-profiler did not answer in time"
+    if "already started" in lowered or "already running" in lowered:
+        return "somebody else's async-profiler is at work in it"
+    if "permission" in lowered or "not permitted" in lowered:
+        return "no permission to attach: run the agent as root, or as the user of the JVM"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"async-profiler says: {(lines[-1] if lines else 'nothing')[:300]}"
+
+
+def _event(request: RunRequest) -> list[str]:
+    """What makes a sample. Its intervals are nanoseconds, of allocations bytes."""
+    if request.mode == "allocation":
+        return ["-e", "alloc", "--alloc", str(request.configs.java_alloc_interval or DEFAULT_ALLOC_INTERVAL)]
+    clock = "wall" if request.mode == "wall" else request.configs.java_clock
+    return ["-e", clock, "-i", str(max(1, round(1_000_000_000 / request.frequency_hz)))]

@@ -1,0 +1,135 @@
+"""Stored stacks in the formats that others read."""
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from formats import flamegraph, pprof, speedscope
+from profiles.flamegraph import MOST_NODES, tree_of
+
+Format = Literal["json", "collapsed", "html", "pprof", "speedscope"]
+ALLOCATION: Final = "allocation"
+EXPORTER: Final = "Performance Studio"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What is to be shown.
+
+    Attributes:
+        stacks: stack -> count.
+        title: of the page, or the file.
+        mode: what a count is: of `allocation` bytes, of others samples.
+        frequency_hz: samples a second; 0: several, or not known.
+        started_at: of the first profile in it.
+        duration: from there to the end of the last.
+        facts: what else to say, label -> value.
+    """
+
+    stacks: Mapping[str, int]
+    title: str
+    mode: str
+    frequency_hz: int
+    started_at: datetime
+    duration: timedelta
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A format: how it is asked for, what it is called, and how it is made."""
+
+    ending: str
+    media_type: str
+    write: Callable[[Merged, int], bytes]
+
+
+def tree_told(merged: Merged, most: int) -> dict[str, Any]:
+    """The tree as the API tells it."""
+    tree = tree_of(merged.stacks, most=most)
+    return {
+        "root": tree.root, "samples": tree.samples, "stacks": tree.stacks, "unit": _unit(merged),
+        "cut_nodes": tree.cut_nodes, "cut_samples": tree.cut_samples,
+    }  # fmt: skip
+
+
+def _unit(merged: Merged) -> str:
+    return "bytes" if merged.mode == ALLOCATION else "samples"
+
+
+def _json(merged: Merged, most: int) -> bytes:
+    return json.dumps(tree_told(merged, most), separators=(",", ":")).encode()
+
+
+def _collapsed(merged: Merged, _most: int) -> bytes:
+    return "".join(f"{stack} {count}\n" for stack, count in sorted(merged.stacks.items())).encode(errors="replace")
+
+
+def _html(merged: Merged, _most: int) -> bytes:
+    began = merged.started_at.astimezone(UTC)
+    facts = {
+        "started": f"{began:%Y-%m-%d %H:%M:%S} UTC", "span": f"{merged.duration.total_seconds():.0f} s",
+        _unit(merged): f"{sum(merged.stacks.values()):,}", "stacks": f"{len(merged.stacks):,}", **merged.facts,
+    }  # fmt: skip
+    return flamegraph.render(merged.stacks, title=merged.title, facts=facts).encode(errors="backslashreplace")
+
+
+def _pprof(merged: Merged, _most: int) -> bytes:
+    values: tuple[pprof.Value, ...]
+    if merged.mode == ALLOCATION:
+        values = pprof.ALLOCATED
+    elif merged.frequency_hz:
+        values = pprof.cpu(merged.frequency_hz)
+    else:
+        values = (pprof.Value("samples", "count"),)
+    content = pprof.encode(
+        merged.stacks, values, started_at=merged.started_at, duration=merged.duration, comments=[merged.title]
+    )
+    return gzip.compress(content, mtime=0)
+
+
+def _speedscope(merged: Merged, _most: int) -> bytes:
+    unit = "bytes" if merged.mode == ALLOCATION else "none"
+    document = speedscope.document(merged.stacks, title=merged.title, unit=unit, exporter=EXPORTER)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+RENDERINGS: Final[Mapping[Format, Rendering]] = {
+    "json": Rendering(".json", "application/json", _json),
+    "collapsed": Rendering(".col", "text/plain", _collapsed),
+    "html": Rendering(".html", "text/html", _html),
+    "pprof": Rendering(".pb.gz", "application/vnd.google.protobuf+gzip", _pprof),
+    "speedscope": Rendering(".speedscope.json", "application/speedscope+json", _speedscope),
+}
+"""The first is what who does not say gets."""
+MOST: Final = MOST_NODES
+
+
+def by_ending(name: str) -> tuple[str, Format | None]:
+    """A name without the ending of a format, and the format; None: it has none of them."""
+    for kind, rendering in sorted(RENDERINGS.items(), key=lambda one: -len(one[1].ending)):
+        if name.endswith(rendering.ending):
+            return name[: -len(rendering.ending)], kind
+    return name, None
+
+
+def by_accept(accept: str) -> Format | None:
+    """The format that an Accept header names first among ours, by its weights; None: it names none, or everything."""
+    wanted: list[tuple[float, int, Format]] = []
+    for number, part in enumerate(accept.split(",")):
+        media, *parameters = (each.strip() for each in part.split(";"))
+        weight = next((_weight(each[2:]) for each in parameters if each.startswith("q=")), 1.0)
+        for kind, rendering in RENDERINGS.items():
+            if media.lower() == rendering.media_type and weight > 0:
+                wanted.append((-weight, number, kind))
+    return min(wanted)[2] if wanted else None
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
