@@ -44,6 +44,7 @@ LONGEST: Final = (
     "integration/broker/test_any_order_on_the_server.py",
     "integration/api/test_workers.py",
     "integration/agent/test_profilers_java.py",
+    "integration/agent/test_targets.py",
     "integration/agent/test_profilers_perf.py",
     "integration/api/test_people.py",
     "integration/workers/test_recovery.py",
