@@ -21,6 +21,7 @@ class HostCapture:
             perf_mode=host.perf_mode,
             dwarf_stack_size=host.dwarf_stack_size,
             java_clock=host.java_clock,
+            java_mode=host.java_mode,
             java_safemode=host.java_safemode,
             java_version_check=host.java_version_check,
             alloc_interval=host.alloc_interval,

@@ -14,6 +14,7 @@ def configs_of(
     perf_mode: str | None = None,
     dwarf_stack_size: int | None = None,
     java_clock: str | None = None,
+    java_mode: str | None = None,
     java_safemode: bool = True,
     java_version_check: bool = True,
     alloc_interval: int | None = None,
@@ -34,7 +35,10 @@ def configs_of(
         java_safemode=java_safemode,
         java_version_check=java_version_check,
         java_alloc_interval=alloc_interval,
-        options={"perf": perf} if perf else {},
+        options={
+            **({"perf": perf} if perf else {}),
+            **({"java": {"mode": java_mode}} if java_mode is not None else {}),
+        },
         perf_up_to=perf_up_to,
     )
 

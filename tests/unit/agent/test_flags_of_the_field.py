@@ -152,15 +152,12 @@ def test_a_command_is_held_to_what_the_host_says() -> None:
     assert within.options == {"perf": {"call_graph": "fp"}}
 
 
-@pytest.mark.parametrize(("mode", "enabled"), [("inspector", {"node"}), ("attach-maps", {"node"}), ("perf", set())])
-def test_the_inspector_of_node_is_opened_where_the_host_says_so(taken: list[Any], mode: str, enabled: set[str]) -> None:
-    assert run("-o", "/out", "--nodejs-mode", mode).exit_code == 0
-    assert taken[0].profilers.enabled == enabled
-
-
-def test_what_the_host_enables_a_command_may_disable() -> None:
-    host = configs_of(disabled=frozenset(), enabled=frozenset({"node"}))
+def test_a_host_may_want_a_profiler_that_a_command_must_ask_for_else(taken: list[Any]) -> None:
+    assert run("-o", "/out", "--nodejs-mode", "attach-maps").exit_code == 0
+    assert taken[0].profilers.enabled == {"node"}
+    host = configs_of(disabled=frozenset(), enabled=taken[0].profilers.enabled)
     assert ruled(ProfilerConfigs(), host).enabled == {"node"}
+    assert configs_of(disabled=frozenset(), java_mode="jfr").options == {"java": {"mode": "jfr"}}
     assert ruled(ProfilerConfigs(disabled=frozenset({"node"})), host).enabled == frozenset()
 
 
