@@ -32,10 +32,10 @@ def _structlog_as_it_was() -> Iterator[None]:
 
 
 LONGEST: Final = (
-    "e2e/test_commands_of_the_field.py",
     "integration/agent/test_executable.py",
     "properties/test_compaction_laws.py",
     "e2e/test_studio.py",
+    "e2e/test_commands_of_the_field.py",
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",

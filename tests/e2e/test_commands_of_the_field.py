@@ -288,7 +288,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
     assert studio.host.file(f"{profiles}/last_profile.col").exists(), said
     assert "hot_loop" in studio.host.file(f"{profiles}/last_profile.col").read_text()
     eventually(lambda: studio.uploaded("your-service-name") > before, within=30, what=f"the upload; it said {said}")
-    for flag in ("--dont-send-logs", "--disable-metrics-collection", "--java-no-version-check"):
+    for flag in ("--dont-send-logs", "--disable-metrics-collection"):
         assert f"{flag} has no effect" in said
     assert "my_token" not in said
 
