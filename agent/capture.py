@@ -217,7 +217,9 @@ class _Run:
         if self._request.pids is None:
             self._reasons.extend(reasons)
             if not has_host and not any(result.error is None for _, result in self._results):
-                self._reasons.insert(0, "nothing here that the installed profilers can sample")
+                self._reasons.insert(
+                    0, f"nothing here that the installed profilers can sample in mode {self._request.mode}"
+                )
         elif not has_host:
             self._reasons.extend(
                 f"process {pid} ({process.name}) cannot be profiled: {why}"

@@ -7,7 +7,9 @@ import click
 
 from agent.credentials import forget_token, hide_token
 from agent.flags import config, guards, logs, on_host, output, profilers, profiling, server, tls, upload, without_effect
+from agent.flags.doctor import doctor
 from agent.flags.options import Given, Grouped
+from agent.host import agent_version
 from agent.settings import AgentSettings, LocalSettings
 from agent.state_dir import StateDir, StateDirUnusable
 
@@ -15,6 +17,7 @@ _EPILOG: Final = """\b
 Examples:
   gprofiler -o /tmp/profiles -d 30                  profile this host now
   gprofiler -o /tmp/profiles -d 10 --pids 12,345    profile two processes
+  gprofiler doctor --api-server https://studio:8000 what keeps this host from being profiled
   GPROFILER_TOKEN=... gprofiler --enable-heartbeat-server -u --service-name web \\
       --api-server https://studio:8000 -o /tmp/profiles
 
@@ -29,6 +32,8 @@ _GROUPS: Final = (profiling, profilers, output, server, upload, guards, tls, on_
 @click.pass_context
 def _run(context: click.Context, /, **given: Any) -> None:
     """Profile the processes of this host: once, or whenever a Performance Studio asks for it."""
+    if context.invoked_subcommand is not None:
+        return
     notices = (*config.notices(context, os.environ), *without_effect.read(given))
     if given["enable_heartbeat_server"]:
         agent = _agent_settings(given, notices)
@@ -38,7 +43,7 @@ def _run(context: click.Context, /, **given: Any) -> None:
     context.exit(_profile(_local_settings(given, notices)))
 
 
-gprofiler: Final = click.version_option(package_name="performance-studio", prog_name="gprofiler")(
+gprofiler: Final = click.version_option(agent_version(), prog_name="gprofiler")(
     Grouped(
         "gprofiler",
         params=[flag for group in _GROUPS for flag in group.FLAGS],
@@ -49,6 +54,9 @@ gprofiler: Final = click.version_option(package_name="performance-studio", prog_
         context_settings={"max_content_width": 110},
     )
 )
+
+
+gprofiler.add_command(doctor)
 
 
 def _local_settings(given: Given, notices: tuple[str, ...]) -> LocalSettings:

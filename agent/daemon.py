@@ -30,6 +30,7 @@ from agent.host_capture import HostCapture
 from agent.ledger import Ledger
 from agent.lookout import Lookout
 from agent.output import OutputSettings, save
+from agent.profiler_configs import run_request_extras
 from agent.replies import Defaults
 from agent.reports import Reporter
 from agent.runner import Tools
@@ -41,6 +42,7 @@ from agent.surroundings import Surroundings, own_pod
 from agent.transport import Transport, TransportError
 from agent.upload import Uploader
 from agent.waiting import unless
+from protocol.commands import StartConfig
 from protocol.enrolment import EnrolmentWish
 
 log: FilteringBoundLogger = structlog.get_logger()
@@ -155,6 +157,7 @@ class _Daemon:
                 narrow=self._guards.narrowed,
             ),
             gate=self._guards,
+            profilers_of=_profilers_of,
             reporter=reporter,
             defaults=Defaults(
                 duration_seconds=int(settings.profiling.duration.total_seconds()),
@@ -314,3 +317,12 @@ class _Daemon:
             ip_address=await asyncio.to_thread(ip_address, self._settings.server.address),
             host_id=host_id(self._settings.on_host.state_dir) if self._own_secret is not None else None,
         )
+
+
+def _profilers_of(config: StartConfig) -> frozenset[str]:
+    """The profilers that a start may use: two runs that share one do not go on together."""
+    configs = run_request_extras(config)
+    mode = configs.mode or config.profiling_mode
+    return frozenset(
+        profiler.name for profiler in installed() if mode in profiler.modes and profiler.name not in configs.disabled
+    )

@@ -8,8 +8,10 @@ LD_LIBRARY_PATH: programs of the host that are started from here must not.
 import fcntl
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ _LIBRARIES: Final = "LD_LIBRARY_PATH"
 _ORIGINAL: Final = "LD_LIBRARY_PATH_ORIG"
 """Where the executable's loader keeps what the variable was before: PyInstaller, "LD_LIBRARY_PATH considerations"."""
 _OF_THE_LOADER: Final = "_PYI_"
+_LEASH: Final = '[ "$PPID" = "$0" ] || exit 125; exec "$@"'
+"""As in leash.py: a parent that died before the flag was set sends no signal."""
 IN_USE: Final = ".in-use"
 
 
@@ -36,8 +40,27 @@ def environment_of_the_host(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def leash(script: str) -> list[str]:
-    """The command that runs `agent/profilers/leash.py`, up to its arguments."""
-    return [sys.executable, ON_A_LEASH] if is_frozen() else [sys.executable, "-I", "-S", script]
+    """The command that runs `agent/profilers/leash.py`, or does what that does, up to its arguments.
+
+    The executable takes a third of a second of CPU to start, and a run starts many profilers: where the host has
+    setpriv of util-linux, that and a shell take their place.
+    """
+    if not is_frozen():
+        return [sys.executable, "-I", "-S", script]
+    setpriv = _setpriv()
+    return (
+        [sys.executable, ON_A_LEASH] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", _LEASH]
+    )
+
+
+@cache
+def _setpriv() -> str | None:
+    """The program, if it is one that knows the flag: busybox's does not."""
+    found = shutil.which("setpriv")
+    if found is None:
+        return None
+    tried = subprocess.run([found, "--pdeathsig", "KILL", "/bin/sh", "-c", "exit 0"], capture_output=True, check=False)
+    return found if tried.returncode == 0 else None
 
 
 def jvm_attach(script: str) -> list[str]:

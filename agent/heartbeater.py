@@ -198,7 +198,7 @@ class Heartbeater:
             service_name=self._identity.service_name,
             agent_version=self._identity.agent_version,
             last_command_id=last,
-            status=RUNNING if last is not None and self._conductor.begun == last else _ACTIVE,
+            status=RUNNING if last is not None and self._conductor.has_begun(last) else _ACTIVE,
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             received_command_ids=list(acks.received),
             executed_command_ids=list(acks.executed),

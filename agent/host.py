@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import tomllib
 import uuid
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,10 +20,17 @@ def hostname() -> str:
 
 
 def agent_version() -> str:
-    """The installed version, or `0` when run from a tree that is not installed."""
+    """The installed version; of a source tree that is not installed, what its project file says."""
     try:
         return version(_DISTRIBUTION)
     except PackageNotFoundError:
+        return _version_of_the_tree(Path(__file__).resolve().parents[1] / "pyproject.toml")
+
+
+def _version_of_the_tree(project: Path) -> str:
+    try:
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+    except (OSError, ValueError, KeyError):
         return "0"
 
 

@@ -17,9 +17,11 @@ class HostCapture:
     def __init__(self, host: Profilers) -> None:
         self._host = configs_of(
             disabled=host.disabled,
+            enabled=host.enabled,
             perf_mode=host.perf_mode,
             dwarf_stack_size=host.dwarf_stack_size,
             java_clock=host.java_clock,
+            java_mode=host.java_mode,
             java_safemode=host.java_safemode,
             java_version_check=host.java_version_check,
             alloc_interval=host.alloc_interval,

@@ -10,9 +10,11 @@ from agent.profiler_configs import JAVA_CLOCKS, NO_CONFIGS, ProfilerConfigs
 def configs_of(
     *,
     disabled: frozenset[str],
+    enabled: frozenset[str] = frozenset(),
     perf_mode: str | None = None,
     dwarf_stack_size: int | None = None,
     java_clock: str | None = None,
+    java_mode: str | None = None,
     java_safemode: bool = True,
     java_version_check: bool = True,
     alloc_interval: int | None = None,
@@ -26,13 +28,17 @@ def configs_of(
     if dwarf_stack_size is not None:
         perf["stack_size"] = dwarf_stack_size
     return ProfilerConfigs(
+        enabled=enabled,
         disabled=disabled,
         max_targets=max_targets,
         java_clock=JAVA_CLOCKS[java_clock] if java_clock is not None else NO_CONFIGS.java_clock,
         java_safemode=java_safemode,
         java_version_check=java_version_check,
         java_alloc_interval=alloc_interval,
-        options={"perf": perf} if perf else {},
+        options={
+            **({"perf": perf} if perf else {}),
+            **({"java": {"mode": java_mode}} if java_mode is not None else {}),
+        },
         perf_up_to=perf_up_to,
     )
 
@@ -43,7 +49,7 @@ def ruled(asked: ProfilerConfigs, host: ProfilerConfigs) -> ProfilerConfigs:
     told = (f"this host never runs {', '.join(refused)}: its own settings say so",) if refused else ()
     return replace(
         asked,
-        enabled=asked.enabled - host.disabled,
+        enabled=(asked.enabled | (host.enabled - asked.disabled)) - host.disabled,
         disabled=asked.disabled | host.disabled,
         max_targets=_least(asked.max_targets, host.max_targets),
         perf_up_to=_least(asked.perf_up_to, host.perf_up_to),

@@ -1,5 +1,6 @@
 """What to do about an answer. Pure: the ledger's history, the current run and the answer in, actions out."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.history import History, Kind, Stage
@@ -9,11 +10,27 @@ from protocol.commands import StartCommand, StartConfig, StopCommand
 
 @dataclass(frozen=True)
 class RunView:
-    """The run under way, or about to be: whose it is and what it samples (`pids` None: the whole host)."""
+    """A run under way, or about to be: whose it is, what it samples (`pids` None: the whole host), and by what.
+
+    `continuous` is its slot: there is at most one run of each kind.
+    """
 
     command_id: str
     pids: frozenset[int] | None
     exclude_pids: frozenset[int] = frozenset()
+    continuous: bool = False
+    profilers: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, command_id: str, config: StartConfig, profilers: frozenset[str] = frozenset()) -> "RunView":
+        """What a start asks for."""
+        return cls(
+            command_id,
+            pids=frozenset(config.pids) if config.pids is not None else None,
+            exclude_pids=frozenset(config.exclude_pids or ()),
+            continuous=config.continuous,
+            profilers=profilers,
+        )
 
 
 @dataclass(frozen=True)
@@ -40,10 +57,18 @@ class ReportAgain:
 
 @dataclass(frozen=True)
 class StartRun:
-    """Sample."""
+    """Sample; with `waits`, once the one-off run that uses the same profilers has ended."""
 
     command_id: str
     config: StartConfig
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class PauseRun:
+    """Let the continuous run rest until the one-off run that follows has ended; it goes on with what remained."""
+
+    command_id: str
 
 
 @dataclass(frozen=True)
@@ -85,11 +110,17 @@ class Ignore:
     reason: str
 
 
-Action = Receive | Acknowledge | ReportAgain | StartRun | StopRun | NarrowRun | Finish | Fail | Ignore
+Action = Receive | Acknowledge | ReportAgain | StartRun | PauseRun | StopRun | NarrowRun | Finish | Fail | Ignore
 
 
 def plan(
-    reply: Reply, *, history: History, run: RunView | None, hostname: str, defaults: Defaults
+    reply: Reply,
+    *,
+    history: History,
+    runs: Sequence[RunView],
+    hostname: str,
+    defaults: Defaults,
+    profilers_of: Callable[[StartConfig], frozenset[str]],
 ) -> tuple[Action, ...]:
     """The actions an answer asks for, in order. A command the ledger holds is never acted on again.
 
@@ -108,22 +139,35 @@ def plan(
         return Receive(reply.command_id, "unreadable"), Fail(reply.command_id, str(error))
     match command:
         case StartCommand():
-            return (
-                Receive(reply.command_id, "start"),
-                *((StopRun(run.command_id, superseded_by=reply.command_id),) if run else ()),
-                StartRun(reply.command_id, command.combined_config),
-            )
+            config = command.combined_config
+            return Receive(reply.command_id, "start"), *_start(reply, config, runs, profilers_of(config))
         case StopCommand():
             return (
                 Receive(reply.command_id, "stop"),
-                *_stop(command, run),
+                *(action for run in runs for action in _stop(command, run)),
                 Finish(reply.command_id),
             )
 
 
-def _stop(command: StopCommand, run: RunView | None) -> tuple[Action, ...]:
-    if run is None:
-        return ()
+def _start(reply: Reply, config: StartConfig, runs: Sequence[RunView], profilers: frozenset[str]) -> tuple[Action, ...]:
+    """Make room for a run, and begin it.
+
+    A server that counts generations folds all that is asked of the host into one command: what it sends takes the
+    place of everything before it, and what that interrupts comes back as a command of its own. Other servers send each
+    request as it is: a one-off run lets the continuous one rest, or goes beside it where they share no profiler.
+    """
+    command_id = reply.command_id or ""
+    if reply.generation is not None:
+        return *(StopRun(run.command_id, superseded_by=command_id) for run in runs), StartRun(command_id, config)
+    replaced = [run for run in runs if run.continuous == config.continuous]
+    in_the_way = [run for run in runs if run not in replaced and run.profilers & profilers]
+    stops = (StopRun(run.command_id, superseded_by=command_id) for run in replaced)
+    if config.continuous:
+        return *stops, StartRun(command_id, config, waits=bool(in_the_way))
+    return *stops, *(PauseRun(run.command_id) for run in in_the_way), StartRun(command_id, config)
+
+
+def _stop(command: StopCommand, run: RunView) -> tuple[Action, ...]:
     if command.combined_config.stop_level == "host":
         return (StopRun(run.command_id),)
     named = frozenset(command.combined_config.pids or ())

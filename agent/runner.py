@@ -95,13 +95,15 @@ class Run:
     def __init__(
         self, command_id: str, config: StartConfig, *, title: str, tools: Tools, on_start: Callable[[], None]
     ) -> None:
-        pids = frozenset(config.pids) if config.pids is not None else None
-        self.view = RunView(command_id, pids=pids, exclude_pids=frozenset(config.exclude_pids or ()))
+        self.view = RunView.of(command_id, config)
         self._config = config
         self._title = title
         self._tools = tools
         self._on_start = on_start
         self._interrupt = asyncio.Event()
+        self._go = asyncio.Event()
+        self._go.set()
+        self._rests = asyncio.Event()
         self._stopped = False
         self._told: str | None = None
         self._ended: str | None = None
@@ -116,6 +118,20 @@ class Run:
         self._stopped = True
         self._told = self._told or told
         self._interrupt.set()
+        self._go.set()
+
+    def pause(self) -> None:
+        """Rest until `resume`: what is left of the window is sampled then."""
+        self._go.clear()
+        self._interrupt.set()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._go.set()
+
+    async def rests(self) -> None:
+        """Wait until nothing of it samples after a `pause`."""
+        await self._rests.wait()
 
     def end(self, why: str) -> None:
         """End the run for the host's sake: it keeps what was sampled, and has failed."""
@@ -140,6 +156,7 @@ class Run:
         except Exception as error:  # a defect of ours must not cost the windows that are saved already
             log.exception("the run broke off", command_id=self.view.command_id)
             self._ending = replace(self._ending, error=f"the run broke off: {type(error).__name__}: {error}")
+        self._rests.set()
         return replace(await self._with_place(self._ending), interrupted=self._told, ended_by_guard=self._ended)
 
     async def _sample_window(self) -> Profile | None:
@@ -148,6 +165,9 @@ class Run:
         parts: list[Profile] = []
         left: timedelta | None = timedelta(seconds=self._config.duration)
         while left is not None and not self._stopped:
+            await self._rest()
+            if self._stopped:
+                break
             self._interrupt.clear()
             request = RunRequest(
                 frequency_hz=self._config.frequency,
@@ -162,6 +182,18 @@ class Run:
         if not parts:
             return None
         return replace(joined(parts), capture_id=self._config.capture_id, command_id=self.view.command_id)
+
+    async def _rest(self) -> None:
+        """As long as it is paused; that time is none of the window's."""
+        if self._go.is_set():
+            return
+        began = time.monotonic()
+        self._rests.set()
+        while not self._go.is_set():  # it may be told to rest again before it has got up
+            await self._go.wait()
+        self._rests.clear()
+        if self._deadline is not None:
+            self._deadline += time.monotonic() - began
 
     async def _captured(self, request: RunRequest) -> Profile:
         """One capture, which is ended when it outlives its time, and given up on when it does not heed that."""

@@ -1,10 +1,12 @@
 """The agent's calls to the server, and the only module that knows how they travel."""
 
+import contextlib
 import hashlib
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -12,7 +14,10 @@ from typing import Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
+import structlog
+from structlog.typing import FilteringBoundLogger
 
+from agent.certificates import Certificates
 from agent.credentials import Secret
 from agent.parcel import Sender
 from agent.replies import NotAReply, Reply, read_reply
@@ -20,6 +25,8 @@ from protocol.completions import Completion
 from protocol.enrolment import EnrolmentWish
 from protocol.heartbeats import Heartbeat
 from protocol.pacing import MAX_INTERVAL
+
+log: FilteringBoundLogger = structlog.get_logger()
 
 HEARTBEAT_PATH: Final = "/api/metrics/heartbeat"
 COMPLETION_PATH: Final = "/api/metrics/command_completion"
@@ -59,6 +66,36 @@ class Refused(TransportError):
         self.detail = detail
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a server said: `body` is None for what is no JSON, `date` its clock, `detail` its own word on an error."""
+
+    status: int
+    body: Any
+    date: str | None
+    detail: str
+
+
+@dataclass(eq=False)
+class _Line:
+    """Connections by one set of certificates, and how many calls use them just now."""
+
+    client: httpx.AsyncClient
+    calls: int = 0
+
+
+def ssl_context(certificates: Certificates) -> ssl.SSLContext:
+    """What the certificates make of a connection; without a CA bundle the built-in authorities are trusted.
+
+    Raises:
+        OSError: a file cannot be read or used.
+    """
+    bundle = certificates.ca_bundle
+    return certificates.applied(
+        ssl.create_default_context(cafile=str(bundle)) if bundle else httpx.create_ssl_context()
+    )
+
+
 class Transport:
     """A connection to one server. `token` is asked before each call, so that it can be renewed."""
 
@@ -81,17 +118,74 @@ class Transport:
         self._server = server
         self._token = token
         self._send_timeout = send_timeout.total_seconds()
-        verify: ssl.SSLContext | bool = False  # an http:// address needs no certificates, whose loading costs memory
-        if urlsplit(server).scheme == "https":
-            verify = ssl.create_default_context(cafile=str(ca_bundle)) if ca_bundle else True
-            if client_cert is not None:
-                verify = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context()
-                verify.load_cert_chain(client_cert, client_key)
-        self._client = httpx.AsyncClient(verify=verify, headers={"User-Agent": user_agent})
+        self._user_agent = user_agent
+        self._certificates = Certificates(ca_bundle, client_cert, client_key)
+        self._stamps = self._certificates.stamps()
+        self._line = self._connect()
+        self._retired: set[_Line] = set()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for line in (self._line, *self._retired):
+            await line.client.aclose()
+
+    def _connect(self) -> "_Line":
+        """Connections to be, by the certificates as they are now."""
+        verify: ssl.SSLContext | bool = False  # an http:// address needs no certificates, whose loading costs memory
+        if urlsplit(self._server).scheme == "https":
+            verify = ssl_context(self._certificates)
+        return _Line(httpx.AsyncClient(verify=verify, headers={"User-Agent": self._user_agent}))
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The connections for one call. Once a certificate's file has changed it is another set.
+
+        While a new certificate lies there without its key, the old set serves on. One that is no longer used is closed
+        when its last call has ended: a held heartbeat goes on.
+        """
+        if (stamps := self._certificates.stamps()) != self._stamps:
+            try:
+                fresh = self._connect()
+            except OSError as error:
+                log.warning("the certificates cannot be used; the old ones serve on", reason=str(error))
+            else:
+                self._retired.add(self._line)
+                self._line, self._stamps = fresh, stamps
+                log.info("certificates read anew")
+        line = self._line
+        line.calls += 1
+        try:
+            yield line.client
+        finally:
+            line.calls -= 1
+            for old in [old for old in self._retired if not old.calls]:
+                self._retired.discard(old)
+                await old.client.aclose()
+
+    async def ask(self, path: str, *, token: Secret | None) -> Answer:
+        """One `GET`, whatever the status of its answer.
+
+        Raises:
+            Unreachable: no answer.
+        """
+        headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+        try:
+            async with (
+                self._connected() as client,
+                client.stream(
+                    "GET", self._server + path, headers=headers,
+                    timeout=httpx.Timeout(self._send_timeout, connect=_CONNECT_SECONDS),
+                ) as arriving,
+            ):  # fmt: skip
+                response = await self._whole(arriving)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
+            raise Unreachable(f"{self._server} cannot be reached: {told}") from None
+        try:
+            body: Any = response.json()
+        except (ValueError, RecursionError):
+            body = None
+        return Answer(response.status_code, body, response.headers.get("date"), _detail(response))
 
     async def heartbeat(self, beat: Heartbeat, *, wait: timedelta) -> Reply:
         """Beat, and let the server hold the call for as long as `wait` (whole seconds; zero: not at all).
@@ -176,15 +270,19 @@ class Transport:
             sent["Authorization"] = f"Bearer {token.reveal()}"
         began = time.monotonic()
         try:
-            async with self._client.stream(
-                "POST",
-                self._server + path,
-                content=content,
-                headers=[
-                    (key.encode(), value if isinstance(value, bytes) else value.encode()) for key, value in sent.items()
-                ],
-                timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
-            ) as arriving:
+            async with (
+                self._connected() as client,
+                client.stream(
+                    "POST",
+                    self._server + path,
+                    content=content,
+                    headers=[
+                        (key.encode(), value if isinstance(value, bytes) else value.encode())
+                        for key, value in sent.items()
+                    ],
+                    timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
+                ) as arriving,
+            ):
                 response = await self._whole(arriving)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # Not `str(error)` of a protocol error on our side: that may quote a header.

@@ -39,7 +39,8 @@ GPROFILER: Final = Path(sys.executable).with_name("gprofiler")
 PY_SPY: Final = Path(sys.executable).with_name("py-spy")
 SETTLE_SECONDS: Final = 8.0
 ASKED: Final = "asked: idle at most 0.3 % ({cpu:.2f} %) and 60 MiB ({memory:.1f} MiB); profiling slows by at most 2 %"
-TABLE: Final = "{way:<19}{p50:>11.2f}%{least:>7.2f}%{most:>7.2f}%{cpu:>11.2f}{share:>13.2f}%"
+HEADS: Final = "slower p50   least    most  by its own CPU  CPU s p50  of the cores"
+TABLE: Final = "{way:<19}{p50:>11.2f}%{least:>7.2f}%{most:>7.2f}%{inside:>15.2f}%{cpu:>11.2f}{share:>13.2f}%"
 
 
 class Server(ThreadingHTTPServer):
@@ -210,6 +211,9 @@ class Workload:
     def done(self) -> int:
         return sum(counter.value for counter in self._counters)
 
+    def used(self) -> float:
+        return sum(cpu_of(psutil.Process(pid)) for pid in self.pids)
+
 
 def py_spy(seconds: float, pids: Sequence[int], home: Path) -> list[list[str]]:
     options = ["record", "--nonblocking", "-f", "raw", "-r", "11", "-d", str(int(seconds))]
@@ -240,6 +244,7 @@ class Stage:
     def profiled(self, way: str, seconds: float) -> dict[str, float]:
         """How fast the workload went from the profiler's start to its end, and what CPU time that took."""
         began, before, spent = time.monotonic(), self._workload.done(), self._spent()
+        used = self._workload.used()
         if way == "gprofiler":
             self._server.submit(seconds)
             completion = self._server.completions.get(timeout=seconds + PATIENCE_SECONDS)
@@ -250,6 +255,7 @@ class Stage:
         took = time.monotonic() - began
         return {
             "rate": (self._workload.done() - before) / took,
+            "rate_of_cpu": (self._workload.done() - before) / (self._workload.used() - used),
             "cpu_seconds": self._spent() - spent,
             "seconds": took,
             "rss_mib": self._agent.memory_info().rss / 2**20,
@@ -303,11 +309,11 @@ def measure(*, seconds: float, rounds: int, idle_seconds: float) -> dict[str, An
     return {"machine": facts, "idle": waits, "busy": seen, "seconds": seconds}
 
 
-def slowdowns(busy: dict[str, list[dict[str, float]]]) -> dict[str, list[float]]:
+def slowdowns(busy: dict[str, list[dict[str, float]]], rate: str = "rate") -> dict[str, list[float]]:
     """Per way and round, by how many percent the workload was slower than with nothing in the same round."""
-    plain = [one["rate"] for one in busy["nothing"]]
+    plain = [one[rate] for one in busy["nothing"]]
     return {
-        way: [100 * (1 - one["rate"] / rate) for one, rate in zip(rounds, plain, strict=True)]
+        way: [100 * (1 - one[rate] / alone) for one, alone in zip(rounds, plain, strict=True)]
         for way, rounds in busy.items()
         if way != "nothing"
     }
@@ -329,7 +335,7 @@ def told(measured: dict[str, Any]) -> str:
     if measured["busy"]["nothing"]:
         lines += [
             "",
-            f"{measured['seconds']:>3.0f} s at 11 Hz{'':<6}  slower p50   least    most  CPU s p50  of the cores",
+            f"{measured['seconds']:>3.0f} s at 11 Hz{'':<6}  {HEADS}",
         ]
         lines += rows(measured)
     worst = max(measured["idle"].values(), key=lambda one: one["cpu_percent"])
@@ -352,6 +358,7 @@ def rows(measured: dict[str, Any]) -> list[str]:
                 p50=statistics.median(percents),
                 least=min(percents),
                 most=max(percents),
+                inside=statistics.median(slowdowns(measured["busy"], "rate_of_cpu")[way]),
                 cpu=cpu,
                 share=share / measured["machine"]["cores"],
             )

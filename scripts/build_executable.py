@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 import studio  # noqa: E402  it lies in the folder above
 
 MACHINES = ("x86_64", "aarch64")
-PACKAGES = ("agent", "protocol")
+PACKAGES = ("agent", "formats", "protocol")
 EXTRAS = ("agent", "build")
 NOT_NEEDED = (
     "tkinter",

@@ -32,8 +32,10 @@ def _structlog_as_it_was() -> Iterator[None]:
 
 
 LONGEST: Final = (
+    "integration/agent/test_executable.py",
     "properties/test_compaction_laws.py",
     "e2e/test_studio.py",
+    "e2e/test_commands_of_the_field.py",
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",
@@ -42,6 +44,7 @@ LONGEST: Final = (
     "integration/broker/test_any_order_on_the_server.py",
     "integration/api/test_workers.py",
     "integration/agent/test_profilers_java.py",
+    "integration/agent/test_targets.py",
     "integration/agent/test_profilers_perf.py",
     "integration/api/test_people.py",
     "integration/workers/test_recovery.py",

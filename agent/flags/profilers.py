@@ -22,9 +22,11 @@ class Profilers:
 
     Attributes:
         mode: what is sampled where no command says it.
+        enabled: names of profilers that run here without a command's word, which they need else.
         disabled: names of profilers that never run here.
         perf_mode: how perf follows stacks; None is its own choice; likewise `dwarf_stack_size`, bytes of each stack.
         java_clock: what makes a sample of Java; None is its own choice.
+        java_mode: `jfr` leaves async-profiler aside; None is its own choice.
         java_safemode: attach to no JVM any more once one crashed while it was profiled.
         java_version_check: attach only to JVMs whose version is known to have Flight Recorder.
         alloc_interval: bytes between two samples of allocations.
@@ -34,10 +36,12 @@ class Profilers:
     """
 
     mode: ProfilingMode = "cpu"
+    enabled: frozenset[str] = frozenset()
     disabled: frozenset[str] = frozenset()
     perf_mode: str | None = None
     dwarf_stack_size: int | None = None
     java_clock: str | None = None
+    java_mode: str | None = None
     java_safemode: bool = True
     java_version_check: bool = True
     alloc_interval: int | None = None
@@ -101,14 +105,16 @@ FLAGS: Final = (
     _flag("--perf-dwarf-stack-size", type=click.IntRange(8, _MAX_STACK), callback=_multiple_of_eight, metavar="BYTES",
           help="How much of each stack is copied, for smart and dwarf: a multiple of 8; 8192 if not given."),
     *_mode("Python", "py-spy", "auto", "pyspy", "py-spy", "pyperf"),
-    *_mode("Java", "JFR or async-profiler", "ap", "jfr"),
+    *_mode("Java", "Flight Recorder and async-profiler", "ap", "jfr", note="ap: by async-profiler where the host "
+           "has it, else by Flight Recorder, as without this option; jfr: by Flight Recorder."),
     _flag("--java-async-profiler-mode", type=click.Choice(["cpu", "itimer", "auto", "wall", "alloc"]), metavar="MODE",
           help="What makes a sample of Java: cpu, itimer, auto, wall or alloc."),
     _flag("--java-safemode", is_flag=False, flag_value="all", default="all", metavar="WORDS",
           help="Attach to no JVM any more once one crashed while it was profiled: the default. Empty turns it off."),
     _flag("--java-no-version-check", is_flag=True,
           help="Attach to JVMs also where their version is not known to have Flight Recorder."),
-    *_mode("Node.js", "its inspector or perf maps", "attach-maps", "perf", "inspector"),
+    *_mode("Node.js", "its inspector", "attach-maps", "perf", "inspector", note="attach-maps and inspector: by Node's "
+           "inspector, which a command must ask for else; perf: by maps that the process itself writes for perf."),
     *_mode("Ruby", "rbspy", "rbspy"),
     *_mode("PHP", "phpspy", "phpspy"),
     *_mode(".NET", "dotnet-trace", "dotnet-trace"),
@@ -139,10 +145,12 @@ def read(given: Given) -> Profilers:
         raise click.UsageError("--alloc-interval is for --mode allocation.")
     return Profilers(
         mode=mode,
+        enabled=frozenset({"node"}) if given["nodejs_mode"] in {"attach-maps", "inspector"} else frozenset(),
         disabled=frozenset(profiler for runtime in off for profiler in RUNTIMES[runtime]),
         perf_mode=given["perf_mode"] if given["perf_mode"] not in _OFF else None,
         dwarf_stack_size=given["perf_dwarf_stack_size"],
         java_clock=given["java_async_profiler_mode"] if not allocates else None,
+        java_mode=given["java_mode"] if given["java_mode"] not in _OFF else None,
         java_safemode=bool(given["java_safemode"].strip()),
         java_version_check=not given["java_no_version_check"],
         alloc_interval=given["alloc_interval"],

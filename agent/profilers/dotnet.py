@@ -39,7 +39,8 @@ class DotnetTrace(InstalledTool):
 
     def find(self) -> Path | None:
         """On PATH, or where `dotnet tool install --global` puts it."""
-        installed = Path.home() / ".dotnet" / "tools" / self.name
+        home = os.environ.get("HOME") or "/root"  # a service, or a bare container, may have neither HOME nor a passwd
+        installed = Path(home) / ".dotnet" / "tools" / self.name
         return super().find() or (installed if self._binary is None and os.access(installed, os.X_OK) else None)
 
 

@@ -95,7 +95,8 @@ class Java:
         self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
     ) -> Seen:
         binary = async_profiler.find()
-        if binary is not None and async_profiler.reaches(target):
+        by_recorder = request.configs.options.get("java", {}).get("mode") == "jfr"  # the host's word: --java-mode
+        if binary is not None and not by_recorder and async_profiler.reaches(target):
             return await async_profiler.sample(binary, target, request, work_dir, stop, started)
         if request.mode == "wall":
             raise jvm.NoAnswer(NO_WALL)

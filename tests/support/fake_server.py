@@ -74,6 +74,7 @@ class FakeServer:
         self.faults: list[Fault] = []
         self.unknown: set[str] = set()
         self.names_profiles = False
+        self.counts_generations = True
         self._changed = threading.Condition()
         self._offer: Offer | None = None
         self._port = 0
@@ -289,7 +290,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fake.interval is not None:
             reply["heartbeat_interval"] = fake.interval
         if offer is not None:
-            reply |= {"profiling_command": offer.command, "command_id": offer.command_id, "generation": 1}
+            reply |= {"profiling_command": offer.command, "command_id": offer.command_id}
+            reply |= {"generation": 1} if fake.counts_generations else {}
         self._answer(200, reply, {"Preference-Applied": f"wait={wait}"} if wait else {})
 
     def _gone(self) -> bool:

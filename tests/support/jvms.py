@@ -1,6 +1,7 @@
 """JVMs to profile, and what goes on in them."""
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def hot_java(
     finally:
         process.kill()
         process.communicate()
+        for left in Path("/tmp").glob(f"20*_{process.pid}"):  # its recorder's, which a JVM that is killed leaves
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def jcmd(pid: int, *words: str) -> str:

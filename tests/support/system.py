@@ -156,9 +156,17 @@ class System:
 
 
 def agent_role(
-    state_dir: Path, url: str, token: str, *, service: str, host: str, home: str = "agent", interval: int = 1
+    state_dir: Path,
+    url: str,
+    token: str,
+    *,
+    service: str,
+    host: str,
+    home: str = "agent",
+    interval: int = 1,
+    wait: int | None = None,
 ) -> Role:
-    """A real agent. `home` is its own state directory below the system's."""
+    """A real agent. `home` is its own state directory below the system's; `wait` 0 makes it poll."""
     return Role(
         "agent",
         [
@@ -166,6 +174,7 @@ def agent_role(
             "--service-name", service, "--api-server", url, "--heartbeat-interval", str(interval),
             "--hostname", host, "--output-dir", str(state_dir / "profiles"), "--state-dir", str(state_dir / home),
             "--heartbeat-log", str(state_dir / "heartbeat.log"), "--verbose",
+            *(("--wait", str(wait)) if wait is not None else ()),
         ],
         env={"GPROFILER_TOKEN": token},
         log=state_dir / "agent.log",
@@ -173,8 +182,13 @@ def agent_role(
 
 
 @contextlib.contextmanager
-def running_system(state_dir: Path, *, service: str = "shop", host: str = "host-1") -> Iterator[System]:
-    """Broker, API, workers, one agent and a sample program to profile, until the end of the block."""
+def running_system(
+    state_dir: Path, *, service: str = "shop", host: str = "host-1", interval: int = 1, wait: int | None = None
+) -> Iterator[System]:
+    """Broker, API, workers, one agent and a sample program to profile, until the end of the block.
+
+    `interval` is the pace in seconds that the server sets, `wait` how long the agent lets it hold a heartbeat.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
@@ -182,11 +196,15 @@ def running_system(state_dir: Path, *, service: str = "shop", host: str = "host-
         wait_for_broker(BrokerSettings(state_dir=state_dir))
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
-        api = stack.enter_context(started(api_role(state_dir, port, env={"PCS_HEARTBEAT_INTERVAL": "1"})))
+        api = stack.enter_context(started(api_role(state_dir, port, env={"PCS_HEARTBEAT_INTERVAL": str(interval)})))
         eventually(lambda: _is_ready(url), within=30, what="a ready API")
         tokens = json.loads((state_dir / "tokens.json").read_text())
         sample = stack.enter_context(started(_sample(state_dir)))
-        agent = stack.enter_context(started(agent_role(state_dir, url, tokens["agent"], service=service, host=host)))
+        agent = stack.enter_context(
+            started(
+                agent_role(state_dir, url, tokens["agent"], service=service, host=host, interval=interval, wait=wait)
+            )
+        )
         roles = {"broker": broker, "api": api, "merger": workers, "jobs": jobs, "agent": agent, "sample": sample}
         system = System(state_dir, url, roles, tokens, sample.pid, host, service)
         stack.callback(system.stop_other_samples)

@@ -158,7 +158,7 @@ def test_a_continuous_run_leaves_a_profile_for_each_window(scene: Scene, run: st
     [
         (start(frequency=10**9), "frequency"),
         (start(pids=[2**31 - 1], duration=1), "2147483647"),
-        (start(profiling_mode="allocation", duration=1), "allocation"),
+        (start(profiling_mode="allocation", pids=[1], duration=1), "process 1 "),
         ({"command_type": "dance"}, "dance"),
     ],
 )

@@ -12,6 +12,7 @@ from agent import frozen
 from tests.support.agents import alive, busy_python, command_line, offspring
 from tests.support.executable import executable
 from tests.support.fake_server import TOKEN, FakeServer, start
+from tests.support.jvms import hot_java
 from tests.support.processes import Role, eventually
 from tests.support.tools import needs, needs_root
 
@@ -160,3 +161,11 @@ def test_it_profiles_from_a_root_that_has_no_python(built: Path, bare_root: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "hot_loop" in (bare_root / "out" / "last_profile.col").read_text()
     assert list((bare_root / "var/lib/gprofiler/program").glob("gprofiler-*/gprofiler"))
+
+
+@needs("java")
+def test_it_speaks_to_a_jvm_without_a_python(built: Path, unpacked: Path, tmp_path: Path) -> None:
+    with hot_java() as process:
+        said = run(built, unpacked, "-o", str(tmp_path), "-d", "2", "--pids", str(process.pid))
+    assert said.returncode == 0, said.stderr
+    assert "HotJava.spinMuch" in (tmp_path / "last_profile.col").read_text()

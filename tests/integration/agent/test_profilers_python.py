@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.profiler_configs import ProfilerConfigs
 from agent.profilers.perf import Perf
 from agent.profilers.py_spy import PySpy
 from cli.sample import SHARES
@@ -115,6 +116,22 @@ async def test_an_idle_process_is_no_failure(tmp_path: Path) -> None:
         profile = await run.profile()
     assert (profile.error, profile.samples, run.starts) == (None, 0, 1)
     assert profile.warnings == [f"process {target.pid} (python) used no CPU: no samples"]
+
+
+async def test_a_wall_clock_sees_what_waits(tmp_path: Path) -> None:
+    with idle_python() as target:
+        profile = await Run(tmp_path, pids=[target.pid], seconds=1, mode="wall").profile()
+    assert profile.error is None
+    assert profile.samples > 20
+    assert profile.events == {"py-spy": "timer, every thread"}
+
+
+async def test_a_command_bounds_how_many_processes_are_attached_to(tmp_path: Path) -> None:
+    configs = ProfilerConfigs(max_targets=1)
+    with idle_python() as idle, hot_python("busy") as target:
+        profile = await Run(tmp_path, pids=[idle.pid, target.pid], seconds=1, configs=configs).profile()
+    assert [process.pid for process in profile.processes] == [target.pid]
+    assert any("the 1 busiest of 2 Python processes" in warning for warning in profile.warnings)
 
 
 async def test_only_the_busiest_are_sampled_when_there_are_too_many(tmp_path: Path) -> None:

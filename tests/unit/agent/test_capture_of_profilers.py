@@ -198,7 +198,7 @@ async def test_a_whole_host_run_that_can_sample_nothing_is_an_error(tmp_path: Pa
     runtime = Scripted(Result(), matches=False)
     host = Scripted(Result(), name="host", scope="host", missing="perf is not installed")
     profile = await Run(tmp_path, pids=None, profilers=[runtime, host]).profile()
-    assert profile.error == "nothing here that the installed profilers can sample; perf is not installed"
+    assert profile.error == "nothing here that the installed profilers can sample in mode cpu; perf is not installed"
 
 
 async def test_many_reasons_are_told_in_short(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ class Case:
     def _announce(self) -> None:
         self.announced += 1
 
-    def obey(self, command_id: str, command: dict[str, Any]) -> bool:
-        return self.conductor.obey(Reply(command_id=command_id, command=command))
+    def obey(self, command_id: str, command: dict[str, Any], *, generation: int | None = 1) -> bool:
+        return self.conductor.obey(Reply(command_id=command_id, command=command, generation=generation))
 
     async def sampling(self, times: int = 1) -> None:
         await soon(lambda: len(self.capture.requests) >= times and self.capture.sampling.is_set())
@@ -219,3 +219,74 @@ async def test_every_step_asks_for_a_heartbeat(tmp_path: Path) -> None:
         assert case.announced == 1
         await case.ended("c1")
         assert case.announced == 3
+
+
+async def test_a_one_off_run_lets_the_continuous_one_rest_which_goes_on_with_what_remained(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("always", start(continuous=True, duration=60), generation=None)
+        await case.sampling()
+        case.obey("once", start(duration=1), generation=None)
+        await case.sampling(2)
+        assert case.conductor.has_begun("always"), "it rests, and has not ended"
+        once = await case.ended("once")
+        assert (once.status, once.samples) == ("completed", 3)
+        await case.sampling(3)
+        assert case.found("always") is None
+        durations = [request.duration.total_seconds() for request in case.capture.requests]
+        assert (durations[0], durations[1]) == (60, 1)
+        assert 58 < durations[2] < 60, "the rest of its window, without the time that it rested"
+        case.obey("s1", stop(), generation=None)
+        always = await case.ended("always")
+        assert (always.status, always.samples) == ("completed", 6)
+
+
+async def test_another_one_off_run_does_not_wake_the_one_that_rests(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("always", start(continuous=True), generation=None)
+        await case.sampling()
+        case.obey("one", start(), generation=None)
+        await case.sampling(2)
+        case.obey("two", start(duration=1), generation=None)
+        assert (await case.ended("one")).error_message == "superseded by two"
+        await case.ended("two")
+        await case.sampling(4)
+        assert [request.duration.total_seconds() for request in case.capture.requests[1:3]] == [60, 1]
+
+
+async def test_a_continuous_run_begins_when_the_one_off_run_is_over(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("once", start(duration=1), generation=None)
+        await case.sampling()
+        case.obey("always", start(continuous=True), generation=None)
+        await asyncio.sleep(0.1)
+        assert len(case.capture.requests) == 1
+        await case.ended("once")
+        await case.sampling(2)
+        await soon(lambda: case.conductor.begun == "always")
+
+
+async def test_runs_that_share_no_profiler_go_on_together_and_a_stop_ends_both(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("always", start(continuous=True), generation=None)
+        await case.sampling()
+        case.obey("once", start(profiling_mode="allocation"), generation=None)
+        await soon(lambda: case.conductor.has_begun("once"))
+        assert case.conductor.has_begun("always")
+        assert case.found("always") is None
+        case.obey("s1", stop(), generation=None)
+        await case.ended("s1")
+        assert case.found("always") is not None
+        assert case.found("once") is not None
+        assert not case.conductor.is_busy
+
+
+async def test_a_run_that_rests_can_be_stopped(tmp_path: Path) -> None:
+    async with conducting(tmp_path) as case:
+        case.obey("always", start(continuous=True), generation=None)
+        await case.sampling()
+        case.obey("once", start(), generation=None)
+        await case.sampling(2)
+        case.obey("s1", stop(), generation=None)
+        await case.ended("s1")
+        assert (await case.ended("always")).samples == 3
+        assert (await case.ended("once")).samples == 3

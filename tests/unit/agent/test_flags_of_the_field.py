@@ -152,6 +152,15 @@ def test_a_command_is_held_to_what_the_host_says() -> None:
     assert within.options == {"perf": {"call_graph": "fp"}}
 
 
+def test_a_host_may_want_a_profiler_that_a_command_must_ask_for_else(taken: list[Any]) -> None:
+    assert run("-o", "/out", "--nodejs-mode", "attach-maps").exit_code == 0
+    assert taken[0].profilers.enabled == {"node"}
+    host = configs_of(disabled=frozenset(), enabled=taken[0].profilers.enabled)
+    assert ruled(ProfilerConfigs(), host).enabled == {"node"}
+    assert configs_of(disabled=frozenset(), java_mode="jfr").options == {"java": {"mode": "jfr"}}
+    assert ruled(ProfilerConfigs(disabled=frozenset({"node"})), host).enabled == frozenset()
+
+
 def test_a_host_that_says_nothing_changes_nothing() -> None:
     asked = ProfilerConfigs(enabled=frozenset({"perf"}), max_targets=2, options={"perf": {"call_graph": "dwarf"}})
     assert ruled(asked, configs_of(disabled=frozenset())) == asked

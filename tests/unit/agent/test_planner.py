@@ -13,6 +13,7 @@ from agent.planner import (
     Finish,
     Ignore,
     NarrowRun,
+    PauseRun,
     Receive,
     ReportAgain,
     RunView,
@@ -29,9 +30,27 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 WHOLE_HOST = RunView("r", pids=None)
 
 
-def planned(command: dict[str, Any], *, history: History | None = None, run: RunView | None = None) -> tuple[Any, ...]:
-    reply = Reply(command_id="new", command=command)
-    return plan(reply, history=history or History(), run=run, hostname="web-01", defaults=Defaults())
+def planned(
+    command: dict[str, Any],
+    *,
+    history: History | None = None,
+    run: RunView | None = None,
+    beside: RunView | None = None,
+    generation: int | None = 1,
+) -> tuple[Any, ...]:
+    reply = Reply(command_id="new", command=command, generation=generation)
+    return plan(
+        reply,
+        history=history or History(),
+        runs=[one for one in (run, beside) if one is not None],
+        hostname="web-01",
+        defaults=Defaults(),
+        profilers_of=used,
+    )
+
+
+def used(config: StartConfig) -> frozenset[str]:
+    return frozenset({"cpu": {"perf", "py-spy"}, "allocation": {"memray"}}.get(config.profiling_mode, set()))
 
 
 def start(**config: Any) -> dict[str, Any]:
@@ -94,7 +113,7 @@ def test_nothing_starts_beside_a_run(command: dict[str, Any], run: RunView | Non
 
 
 def test_no_command_is_nothing_to_do() -> None:
-    (action,) = plan(Reply(), history=History(), run=None, hostname="h", defaults=Defaults())
+    (action,) = plan(Reply(), history=History(), runs=[], hostname="h", defaults=Defaults(), profilers_of=used)
     assert isinstance(action, Ignore)
 
 
@@ -200,3 +219,52 @@ def test_after_a_restart_everything_that_is_not_settled_is_named() -> None:
 def test_a_start_carries_its_configuration() -> None:
     action = planned(start(pids=[5], exclude_pids=[6], continuous=True))[-1]
     assert action == StartRun("new", StartConfig(duration=5, frequency=11, continuous=True, pids=[5], exclude_pids=[6]))
+
+
+ONE_OFF = RunView("one-off", pids=None, profilers=frozenset({"perf", "py-spy"}))
+CONTINUOUS = RunView("continuous", pids=None, continuous=True, profilers=frozenset({"perf", "py-spy"}))
+
+
+def test_a_server_that_counts_generations_has_one_command_and_it_takes_the_place_of_all() -> None:
+    _, *rest = planned(start(), run=CONTINUOUS, beside=ONE_OFF, generation=7)
+    assert rest[:-1] == [StopRun("continuous", superseded_by="new"), StopRun("one-off", superseded_by="new")]
+    assert isinstance(rest[-1], StartRun)
+    assert not rest[-1].waits
+
+
+def test_without_generations_a_one_off_run_lets_the_continuous_one_rest() -> None:
+    _, *rest = planned(start(), run=CONTINUOUS, generation=None)
+    assert rest[0] == PauseRun("continuous")
+    assert isinstance(rest[1], StartRun)
+
+
+def test_runs_that_share_no_profiler_go_side_by_side() -> None:
+    _, *rest = planned(start(profiling_mode="allocation"), run=CONTINUOUS, generation=None)
+    assert [type(action) for action in rest] == [StartRun]
+    _, *rest = planned(start(profiling_mode="allocation", continuous=True), run=ONE_OFF, generation=None)
+    assert [type(action) for action in rest] == [StartRun]
+    assert not rest[0].waits
+
+
+def test_a_continuous_run_waits_for_the_one_off_run_that_is_under_way() -> None:
+    _, *rest = planned(start(continuous=True), run=ONE_OFF, generation=None)
+    assert [type(action) for action in rest] == [StartRun]
+    assert rest[0].waits
+
+
+def test_a_run_takes_the_place_of_one_of_its_own_kind_alone() -> None:
+    _, *rest = planned(start(continuous=True), run=CONTINUOUS, beside=ONE_OFF, generation=None)
+    assert rest[0] == StopRun("continuous", superseded_by="new")
+    assert rest[1].waits
+    _, *rest = planned(start(), run=CONTINUOUS, beside=ONE_OFF, generation=None)
+    assert rest[:-1] == [StopRun("one-off", superseded_by="new"), PauseRun("continuous")]
+
+
+def test_a_stop_reaches_both_runs() -> None:
+    assert planned(stop(), run=CONTINUOUS, beside=ONE_OFF)[1:] == (
+        StopRun("continuous"), StopRun("one-off"), Finish("new"),
+    )  # fmt: skip
+    narrowed = planned(stop(pids=[5]), run=CONTINUOUS, beside=RunView("one-off", frozenset({5})))[1:]
+    assert narrowed == (
+        NarrowRun("continuous", pids=None, exclude_pids=frozenset({5})), StopRun("one-off"), Finish("new"),
+    )  # fmt: skip

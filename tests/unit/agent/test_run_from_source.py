@@ -1,6 +1,7 @@
 """The agent run from its source: by the names of the field's start scripts, with what `requirements.txt` names."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,17 @@ def test_it_starts(words: list[str], tmp_path: Path) -> None:
         check=False,
     )  # fmt: skip
     assert said.stdout.startswith("gprofiler, version "), said.stderr
+
+
+def test_the_executable_gathers_every_package_of_ours_that_the_agent_imports() -> None:
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    waiting, needed = ["agent"], set[str]()
+    while waiting:
+        package = waiting.pop()
+        needed.add(package)
+        text = "\n".join(path.read_text() for path in (ROOT / package).rglob("*.py"))
+        imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
+        waiting += sorted((imported & ours) - needed)
+    told = re.search(r"^PACKAGES = \((.*)\)$", (ROOT / "scripts" / "build_executable.py").read_text(), re.MULTILINE)
+    assert told is not None
+    assert set(re.findall(r'"(\w+)"', told[1])) == needed

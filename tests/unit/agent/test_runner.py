@@ -239,3 +239,11 @@ async def test_a_run_that_the_host_ends_has_failed_and_keeps_its_samples() -> No
     assert (completion.status, completion.samples) == ("failed", 3)
     assert completion.error_message == "over this host's budget: too much"
     assert completion.results_path is not None
+
+
+async def test_what_a_command_says_of_profilers_reaches_them_and_what_it_says_amiss_is_told() -> None:
+    case = Case(a_profile(7), profiler_configs={"pyspy": "disabled", "perf": "sometimes"}, max_processes=3)
+    await case.run.execute()
+    (request,) = case.capture.requests
+    assert (list(request.configs.disabled), request.configs.max_targets) == (["py-spy"], 3)
+    assert request.configs.not_understood == ("profiler_configs.perf is not understood and was left out: 'sometimes'",)

@@ -1,0 +1,1 @@
+"""`gprofiler doctor`: what is wrong, and what to do about it, one line each."""

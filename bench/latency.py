@@ -1,0 +1,113 @@
+"""From a request to the first sample: how long it takes, with held heartbeats and with polling.
+
+    .venv/bin/python bench/latency.py
+    .venv/bin/python bench/latency.py --runs 20 --interval 3 --slow-runs 0 --json
+
+It starts the whole system (broker, API, workers, a real agent) and a program to profile, and submits one request after
+the other, each for one second of py-spy. The time is from just before the POST until the profile's own `started_at`:
+the moment at which py-spy said that it samples. Both are read from the same machine's clock. With polling, requests
+come at random moments of the interval, which is `--interval` seconds for most runs and 30 for a few.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its agent.py is not the package
+
+from bench.load import at  # noqa: E402 -- found by the line above
+from bench.stage import machine, told  # noqa: E402 -- likewise
+from tests.support.system import System, running_system  # noqa: E402 -- likewise
+
+FIELD_INTERVAL: Final = 30
+LOOK_EVERY: Final = 0.1
+
+
+def one(system: System) -> float:
+    """Submit, wait for the end, and give the seconds between the request and the first sample."""
+    asked = datetime.now(UTC)
+    answer = system.submit(pids=[system.sample_pid], duration=1, frequency=99)
+    deadline = time.monotonic() + 3 * FIELD_INTERVAL
+    while time.monotonic() < deadline:
+        status = system.status(answer["request_id"])
+        if status is not None and status["hosts"] and status["hosts"][0]["status"] in {"completed", "failed"}:
+            break
+        time.sleep(LOOK_EVERY)
+    done = system.on_host(answer["request_id"])
+    if done["status"] != "completed":
+        raise SystemExit(f"a run did not complete: {done}")
+    first_line = system.page(done).with_suffix(".col").read_text().partition("\n")[0]
+    began = datetime.fromisoformat(json.loads(first_line.removeprefix("# "))["started_at"])
+    return (began - asked).total_seconds()
+
+
+def measure(runs: int, *, interval: int, held: bool, seed: int) -> dict[str, Any]:
+    """So many runs against a system of its own."""
+    dice = random.Random(seed)
+    seconds: list[float] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        running_system(Path(folder), interval=interval, wait=None if held else 0) as system,
+    ):
+        one(system)  # the first of all imports and compiles
+        for _ in range(runs):
+            time.sleep(dice.uniform(0, 0.2 if held else interval))
+            seconds.append(one(system))
+        facts = machine(system.settings)
+    ordered = sorted(seconds)
+    return {
+        "machine": facts, "runs": runs, "interval": interval, "held": held,
+        **{name: round(at(ordered, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
+    }  # fmt: skip
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """For people."""
+    lines = [*told(results[0]["machine"]), "", f"{'seconds':34}{'runs':>6}{'p50':>9}{'p99':>9}{'max':>9}"]
+    for one_of in results:
+        how = "held heartbeats" if one_of["held"] else f"polling every {one_of['interval']} s"
+        lines.append(
+            f"{how:34}{one_of['runs']:>6}" + "".join(f"{one_of[name]:>9.2f}" for name in ("p50", "p99", "max"))
+        )
+        if not one_of["held"]:
+            shares = "".join(f"{one_of[name] / one_of['interval']:>9.2f}" for name in ("p50", "p99", "max"))
+            lines.append(f"{'  as a share of the interval':40}{shares}")
+    return "\n".join(lines)
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100, help="default: %(default)s")
+    parser.add_argument(
+        "--interval", type=int, default=3, help="of most polling runs, in seconds; default: %(default)s"
+    )
+    parser.add_argument("--slow-runs", type=int, default=5, help="runs with polling every 30 s; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    given = parser.parse_args(arguments)
+    if min(given.runs, given.interval) <= 0 or given.slow_runs < 0:
+        parser.error("every number must be positive")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = options(arguments)
+    results = [
+        measure(given.runs, interval=FIELD_INTERVAL, held=True, seed=given.seed),
+        measure(given.runs, interval=given.interval, held=False, seed=given.seed),
+    ]
+    if given.slow_runs:
+        results.append(measure(given.slow_runs, interval=FIELD_INTERVAL, held=False, seed=given.seed))
+    print(json.dumps(results, indent=2) if given.json else table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
