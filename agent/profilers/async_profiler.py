@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import shutil
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -57,6 +58,7 @@ async def sample(
         ValueError: what it wrote is not what it writes.
         OSError: the JVM's `/tmp` cannot be used.
     """
+    began = time.monotonic()
     session = _Session(binary, target, request, work_dir)
     for old in await asyncio.to_thread(lambda: list(left_behind(target))):
         with contextlib.suppress(NoAnswer):  # an agent that was killed left it, and its time may be over
@@ -69,7 +71,8 @@ async def sample(
         await session.start(file)
         running = True  # not before: else we would end somebody else's
         started()
-        await attached.until_over(target, stop, seconds=request.duration.total_seconds())
+        seconds = attached.seconds_left(request, attaching_took=time.monotonic() - began)
+        await attached.until_over(target, stop, seconds=seconds)
         if is_alive(target):
             await session.stop(file)
         running = False

@@ -19,6 +19,7 @@ MAX_TARGETS: Final = 16
 BUSY_WINDOW: Final = timedelta(milliseconds=100)
 PATIENCE: Final = timedelta(seconds=10)
 """For a tool to attach, and again for it to end once it was asked to."""
+LEAST_SECONDS: Final = 1.0
 MAX_OUTPUT: Final = 64 * 1024
 MAX_ANSWER: Final = 64 << 20
 """For a tool whose output is the profile itself."""
@@ -159,6 +160,18 @@ async def ask(
         finally:
             reading.cancel()
     return (child.exit_code if in_time else None), output.decode(errors="replace")
+
+
+def seconds_left(request: RunRequest, *, attaching_took: float) -> float:
+    """How long to sample a target that took so many seconds to attach to.
+
+    On a whole host the others sample already: a late one ends with them, after a second at least, as its stacks are
+    scaled to what perf counts. Of a target that was named all of the duration is sampled.
+    """
+    seconds = request.duration.total_seconds()
+    if request.pids is not None:
+        return seconds
+    return max(min(seconds, LEAST_SECONDS), seconds - attaching_took)
 
 
 async def until_over(target: Process, stop: asyncio.Event, *, seconds: float) -> None:

@@ -8,6 +8,7 @@ Were the agent killed, the JVM ends it soon after its time, and the next run on 
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -50,9 +51,10 @@ class FlightRecorder:
             BadRecording: what it recorded cannot be read.
             OSError: its `/tmp` cannot be used.
         """
+        began = time.monotonic()
         recording = _Recording(target, work_dir)
         version = await self._version(recording, target, request)
-        content = await recording.take(_settings(request, version), stop, started, duration=request.duration)
+        content = await recording.take(_settings(request, version), request, stop, started, since=began)
         warnings = _unheeded(request)
         return Seen(await asyncio.to_thread(_read, content, request, warnings), warnings)
 
@@ -100,9 +102,11 @@ class _Recording:
             await self.tell("JFR.configure", f"stackdepth={STACK_DEPTH}")
 
     async def take(
-        self, settings: bytes, stop: asyncio.Event, started: Callable[[], None], *, duration: timedelta
+        self, settings: bytes, request: RunRequest, stop: asyncio.Event, started: Callable[[], None], *, since: float
     ) -> bytes:
-        """Record for the duration, until `stop`, or until the JVM ends; nothing of it is left in the JVM.
+        """Record for what is left of the duration, until `stop`, or until the JVM ends; nothing stays in the JVM.
+
+        `since` is when attaching began, by the monotonic clock.
 
         Raises:
             NoAnswer: the JVM does not record.
@@ -111,17 +115,19 @@ class _Recording:
         """
         await self._clear_the_past()
         place = await asyncio.to_thread(TargetDir.make, self._target, {SETTINGS: settings})
+        bound = math.ceil((request.duration + GRACE).total_seconds())
         running = True  # as soon as it is asked to: the answer may be lost
         try:
             said = await self.tell(
                 "JFR.start", f"name={place.name}", f"settings={place.path}/{SETTINGS}",
-                f"filename={place.path}/{RECORDING}", f"duration={math.ceil((duration + GRACE).total_seconds())}s",
+                f"filename={place.path}/{RECORDING}", f"duration={bound}s",
                 f"maxsize={MAX_RECORDING}", "dumponexit=true",
             )  # fmt: skip
             if "started recording" not in said.lower():
                 raise jvm.NoAnswer(jvm.why(said, timed_out=False))
             started()
-            await attached.until_over(self._target, stop, seconds=duration.total_seconds())
+            seconds = attached.seconds_left(request, attaching_took=time.monotonic() - since)
+            await attached.until_over(self._target, stop, seconds=seconds)
             if is_alive(self._target):
                 await self.tell("JFR.stop", f"name={place.name}")
             running = False
