@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
 import redis
+import structlog
 from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
@@ -22,12 +23,15 @@ from rq.utils import utcparse
 
 from broker.errors import BrokerUnavailable
 
+log = structlog.get_logger(__name__)
+
 QUEUE: Final = "studio"
 JOB_TIMEOUT_SECONDS: Final = 600
 WORKER_TTL_SECONDS: Final = 20
 """rq waits for jobs this long less 15 s at a time, and signs in between."""
 SILENT_MEANS_DEAD: Final = timedelta(seconds=30)
 SIGN_EVERY: Final = timedelta(seconds=3)
+LOOK_FOR_IT_EVERY_SECONDS: Final = 0.2
 SCHEDULER_LOCK_SECONDS: Final = 15
 """A scheduler that dies keeps its lock for so long; meanwhile the others queue what is overdue."""
 JOBS: Final[Mapping[str, str]] = {
@@ -132,6 +136,7 @@ class StudioWorker(Worker):
     """rq's worker, signing the roster of roles whenever it signs rq's own."""
 
     max_connection_wait_time = 5.0
+    is_told_to_stop = False
 
     def __init__(self, connection: redis.Redis, sign: Callable[[Mapping[str, Any]], None]) -> None:
         # One queue alone: rq recovers a crashed worker's job only for a worker that listens on a single queue.
@@ -141,6 +146,11 @@ class StudioWorker(Worker):
         )  # fmt: skip
         self._sign = sign
         self._signed_at = -SIGN_EVERY.total_seconds()
+
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        """Begin to stop: a signal came."""
+        self.is_told_to_stop = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # the library does not say
 
     def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:
         """Say that this worker lives."""
@@ -187,16 +197,35 @@ def work(url: str, sign: Callable[[Mapping[str, Any]], None]) -> None:
             It is given how many jobs wait.
     """
     connection = redis.Redis.from_url(url, protocol=2)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)  # rq puts its own handlers in place once it works
-    while True:
-        try:
-            connection.ping()
-        except AWAY:
-            time.sleep(0.5)
-        else:
-            break
+    _leave_when_told()
+    _wait_for(connection)
     for function in JOBS.values():
         import_module(function.rpartition(".")[0])  # once, here: each job would read it anew in its own process
     gc.freeze()  # what is here stays; a collection in a forked process would copy all its pages
-    StudioWorker(connection, sign).work(logging_level="WARNING")
+    while True:
+        worker = StudioWorker(connection, sign)
+        try:
+            worker.work(logging_level="WARNING")
+        except AWAY as error:
+            log.warning("the server of jobs went away", reason=type(error).__name__)
+        if worker.is_told_to_stop:
+            return
+        # rq's loop waits for a server that is away only while it has no job in hand; else it ends.
+        _leave_when_told()
+        log.warning("the worker of jobs ended by itself; another one begins")
+        _wait_for(connection)
+
+
+def _leave_when_told() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)  # rq puts its own handlers in place once it works
+
+
+def _wait_for(connection: redis.Redis) -> None:
+    while True:
+        time.sleep(LOOK_FOR_IT_EVERY_SECONDS)
+        try:
+            connection.ping()
+        except AWAY:
+            continue
+        return

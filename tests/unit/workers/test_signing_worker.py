@@ -7,8 +7,10 @@ from typing import Any
 
 import fakeredis
 import pytest
+import redis
 from rq.exceptions import StopRequested
 
+from workers import job_queue
 from workers.job_queue import StudioWorker
 
 
@@ -42,3 +44,36 @@ def test_it_does_not_sign_several_times_a_job() -> None:
     for _ in range(5):
         worker.heartbeat()
     assert told == [{"behind": 0}]
+
+
+def test_a_worker_that_ends_without_being_told_to_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[StudioWorker] = []
+
+    def work(self: StudioWorker, **_: object) -> bool:
+        begun.append(self)
+        if len(begun) == 1:
+            raise redis.exceptions.ConnectionError
+        self.is_told_to_stop = len(begun) == 3
+        return False
+
+    monkeypatch.setattr(StudioWorker, "work", work)
+    monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: fakeredis.FakeRedis())
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        job_queue.work("redis://nowhere", lambda _: None)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert len(set(map(id, begun))) == 3
+
+
+def test_a_worker_that_is_told_to_stop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = StudioWorker(fakeredis.FakeRedis(), lambda _: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(StopRequested):
+            worker.request_stop(signal.SIGTERM, None)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert worker.is_told_to_stop
