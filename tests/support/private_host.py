@@ -57,6 +57,17 @@ class PrivateHost:
             process.wait()
 
 
+def seeing_us(mounted: str, folder: str) -> str:
+    """A shell command that mounts something over a folder, with our own files seen in it as before, if they are there.
+
+    For a mount namespace of its own, in which nobody needs `/mnt`.
+    """
+    if not ROOT.is_relative_to(folder):
+        return mounted
+    ours = shlex.quote(str(ROOT))
+    return f"mount --bind {ours} /mnt && {mounted} && mkdir -p {ours} && mount --bind /mnt {ours} && umount /mnt"
+
+
 @contextlib.contextmanager
 def private_host(*, path: str, names: str = "localhost", env: Mapping[str, str]) -> Iterator[PrivateHost]:
     """A private host whose `names` are its own address."""
@@ -66,7 +77,9 @@ def private_host(*, path: str, names: str = "localhost", env: Mapping[str, str])
             host = PrivateHost(holder.pid, path=path, env=env)
             comm = Path(f"/proc/{holder.pid}/comm")
             eventually(lambda: comm.read_text() == "sleep\n", what="the namespaces")
-            mounts = " && ".join(f"mount -t tmpfs none {folder} && chmod 1777 {folder}" for folder in PRIVATE)
+            mounts = " && ".join(
+                seeing_us(f"mount -t tmpfs none {folder} && chmod 1777 {folder}", folder) for folder in PRIVATE
+            )
             made = host.run(
                 f"{mounts} && printf '127.0.0.1 {names}\\n' >/tmp/hosts && mount --bind /tmp/hosts /etc/hosts"
                 f" && python3 -c {shlex.quote(_UP)}",

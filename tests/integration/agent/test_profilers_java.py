@@ -20,6 +20,7 @@ from agent.stacks import java
 from protocol.commands import ProfilingMode
 from tests.integration.agent.test_profilers_orphans import AGENT
 from tests.support.jvms import hot_java, jcmd, left_in_tmp
+from tests.support.private_host import seeing_us
 from tests.support.processes import ROOT, eventually
 from tests.support.targets import Run, sampling
 from tests.support.tools import needs
@@ -199,7 +200,8 @@ async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_h
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")
 def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(tmp_path: Path) -> None:
     """As in a container: what the JVM writes to its `/tmp` is in nobody else's."""
-    script = 'mount -t tmpfs -o mode=1777 tmpfs /tmp && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    mounted = seeing_us("mount -t tmpfs -o mode=1777 tmpfs /tmp", "/tmp")
+    script = f'{mounted} && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
     tried = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", "true"], capture_output=True, check=False)
     if tried.returncode != 0:
         pytest.skip("no mount namespace can be made here")

@@ -71,11 +71,12 @@ def check_unavailable(answer: httpx.Response) -> None:
 async def every_answer(api: Api) -> dict[tuple[str, str], httpx.Response]:
     """What each route that needs the broker answers, all asked at once."""
     ids = {"request_id": "r-1", "token_id": "t-1", "service_name": "web", "hostname": "web-01"}
-    ids |= {"schedule_id": "s-1", "letter_id": "0-1-1"}
+    ids |= {"schedule_id": "s-1", "letter_id": "0-1-1", "name": "20260504T10-0"}
     async with talking_to(api, api.admin) as client:
         calls = [
-            client.request(method, path.format(**ids), json=ROUTES[method, path].body)
-            for method, path in NEEDS_THE_BROKER
+            client.request(method, path.format(**ids), json=ROUTES[at].body, params=ROUTES[at].query)
+            for at in NEEDS_THE_BROKER
+            for method, path in [at]
         ]
         answers = await asyncio.gather(*calls, client.get("/readyz"))
     return dict(zip([*NEEDS_THE_BROKER, ("GET", "/readyz")], answers, strict=True))
