@@ -60,6 +60,7 @@ class Embedded:
 
         Raises:
             ValueError: it spans too much time.
+            OSError: files cannot be read, or it takes too much memory.
         """
         samples = self._files(SAMPLES, selection)
         if not samples:
@@ -70,7 +71,9 @@ class Embedded:
             added_up = f"SELECT stack_id, sum(count)::HUGEINT AS count {chosen} GROUP BY stack_id"
             connection.execute(f"CREATE TEMP TABLE counted AS {added_up}", [samples, *values])
             found = connection.execute(f"SELECT DISTINCT profile_id {chosen}", [samples, *values]).fetchall()
-            self._look_up(connection, [self._stacks_of(selection, profile_id) for (profile_id,) in found])
+            there = set(self._files(STACKS, selection))
+            texts = [self._stacks_of(selection, profile_id) for (profile_id,) in found]
+            self._look_up(connection, [file for file in texts if file in there])
             rows = connection.execute(
                 "SELECT coalesce(stack, ?) AS stack, sum(count)::HUGEINT"
                 " FROM counted LEFT JOIN texts USING (stack_id) GROUP BY 1",
@@ -101,6 +104,7 @@ class Embedded:
 
         Raises:
             ValueError: it spans too much time.
+            OSError: files cannot be read, or it takes too much memory.
         """
         files = self._files(SAMPLES, selection)
         if not files:
@@ -137,6 +141,8 @@ class Embedded:
             if self._objects.folder is None:
                 connection.register_filesystem(self._objects.fs)
             yield connection
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as error:
+            raise OSError(f"the engine cannot answer: {type(error).__name__}") from error
         finally:
             connection.close()
 
