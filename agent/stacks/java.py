@@ -116,8 +116,14 @@ def _frames(trace: Any) -> list[str]:
     """The methods of a stack, root first."""
     if not isinstance(trace, dict) or not trace.get("frames"):
         return ["[unknown]"]
-    frames = [_method(one.get("method")) for one in reversed(trace["frames"])]
+    methods = [one.get("method") for one in reversed(trace["frames"])]
+    frames = [_method(method) for method in methods if not _is_hidden(method)] or ["[unknown]"]
     return [TRUNCATED, *frames] if trace.get("truncated") else frames
+
+
+def _is_hidden(method: Any) -> bool:
+    """Whether the JVM shows it to nobody, in no stack trace: what it generates to get from one method to another."""
+    return isinstance(method, dict) and bool(method.get("hidden"))
 
 
 def _method(method: Any) -> str:
