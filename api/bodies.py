@@ -78,7 +78,7 @@ def _parsed(raw: bytes) -> Any:
         raise _malformed("a number has too many digits") from None
 
 
-def unzipped(raw: bytes) -> bytes:
+def unzipped(raw: bytes, *, most: int = MOST_BYTES) -> bytes:
     """The plain body; never more than the bound is unzipped, and nothing may be missing or follow.
 
     A gzip of several members is legal by RFC 1952 and sent by nobody: it is refused rather than read in part.
@@ -88,11 +88,11 @@ def unzipped(raw: bytes) -> bytes:
     """
     plain = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        out = plain.decompress(raw, MOST_BYTES + 1)
+        out = plain.decompress(raw, most + 1)
     except zlib.error:
         raise _malformed("not gzip") from None
-    if len(out) > MOST_BYTES:
-        raise too_large(MOST_BYTES)
+    if len(out) > most:
+        raise too_large(most)
     if not plain.eof:
         raise _malformed("the gzip is cut short")
     if plain.unused_data:

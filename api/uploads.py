@@ -1,21 +1,19 @@
 """Taking in an uploaded profile: read, checked, stored, and then said to be there."""
 
 import asyncio
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import structlog
 
-from api.body_limit import too_large
+from api.bodies import unzipped
 from api.problems import Refusal, invalid
 from broker.command_store import CommandStore
 from broker.uploads import Uploads
 from profiles.shelves import Envelope, RawUploads
 from profiles.upload import BadUpload, Upload, read_collapsed, read_json
 from protocol.names import HostKey
-from protocol.problems import FieldFault
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +100,7 @@ def unavailable(error: OSError) -> Refusal:
 
 
 def _read(sent: Sent, now: datetime) -> Upload:
-    content = unzipped(sent.content) if sent.is_zipped else sent.content
+    content = unzipped(sent.content, most=MOST_PLAIN_BYTES) if sent.is_zipped else sent.content
     try:
         if sent.of_file is None:
             return read_json(content, tenant=sent.tenant, service=sent.service, now=now)
@@ -111,28 +109,3 @@ def _read(sent: Sent, now: datetime) -> Upload:
         return read_collapsed(content, host, started_at=started_at, ended_at=ended_at, now=now)
     except BadUpload as error:
         raise invalid(more=error.faults) from None
-
-
-def unzipped(content: bytes) -> bytes:
-    """The plain bytes of a gzip; never more than the bound is unzipped.
-
-    Raises:
-        Refusal: it is none, or cut short, or something follows it, or it holds too much.
-    """
-    plain = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        out = plain.decompress(content, MOST_PLAIN_BYTES + 1)
-    except zlib.error:
-        raise _malformed("not gzip") from None
-    if len(out) > MOST_PLAIN_BYTES:
-        raise too_large(MOST_PLAIN_BYTES)
-    if not plain.eof:
-        raise _malformed("the gzip is cut short")
-    if plain.unused_data:
-        raise _malformed("something follows the end of the gzip")
-    return out
-
-
-def _malformed(why: str) -> Refusal:
-    fault = FieldFault(field="body", message=why, code="gzip_invalid")
-    return Refusal("malformed_json", "The body cannot be read.", errors=[fault])
