@@ -87,8 +87,8 @@ class Refusals:
         self._unwritten: list[Act] = []
         self._noted = asyncio.Event()
 
-    def again(self, kind: Kind, *, at: float) -> bool:
-        """Count a refusal of a kind that was noted since the last write; False: there was none, so tell it in full."""
+    def again(self, kind: Kind, *, at: float, count: int = 1) -> bool:
+        """Count refusals of a kind that was noted since the last write; False: there was none, so tell one in full."""
         known = self._counted.get(kind)
         if known is None:
             if not self._is_full(kind):
@@ -96,7 +96,7 @@ class Refusals:
             known = self._counted.get(kind._replace(address="", route="", action=CALL))
             if known is None:
                 return False
-        known.count += 1
+        known.count += count
         known.last_at = at
         return True
 

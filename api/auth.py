@@ -97,27 +97,28 @@ class Authenticator:
 
         Without a token: what `identify` would refuse. People are never known here.
         """
+        met = self.meet(authorization)
+        return met if isinstance(met, Known) else None
+
+    def meet(self, authorization: bytes) -> Known | str | None:
+        """What `recall` tells; else the digest of a secret that the store of tokens would have to be asked for now.
+
+        None: `identify` must find out, and would not ask the store, or not again.
+        """
         if self._switched_off:
             return Known(0.0, ANYBODY)
-        scheme, _, secret = authorization.partition(b" ")
+        scheme, _, told = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
             return None
-        known = self._remembered(digest_of(secret.decode("ascii").strip()), time.monotonic())
-        if known is not None and known.token is not None and not known.token.is_valid(datetime.now(UTC)):
+        secret = told.decode("ascii").strip()
+        digest = digest_of(secret)
+        known = self._remembered(digest, time.monotonic())
+        if known is None:
+            is_signed = self._people is not None and self._people.looks_signed(secret)
+            return None if not secret or is_signed or digest in self._looked_up else digest
+        if known.token is not None and not known.token.is_valid(datetime.now(UTC)):
             return Known(known.at, None)
         return known
-
-    def stranger(self, authorization: bytes) -> str | None:
-        """The digest of a secret that the store of tokens would have to be asked for now; None: it would not."""
-        if self._switched_off or len(authorization) > LONGEST_RECALLED or not authorization.isascii():
-            return None
-        scheme, _, secret = authorization.decode("ascii").partition(" ")
-        secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret or (self._people is not None and self._people.looks_signed(secret)):
-            return None
-        digest = digest_of(secret)
-        is_known = digest in self._looked_up or self._remembered(digest, time.monotonic()) is not None
-        return None if is_known else digest
 
     async def follow_changes(self) -> None:
         """Forget tokens that change, and tell what was used; until cancelled."""

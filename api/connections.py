@@ -48,12 +48,18 @@ class TurnedAway:
         lines: its headers as they stand on the wire, each with its end of line; the body's length among them.
         body: all of it.
         came_at: when its headers had come, by `time.perf_counter`.
+        scope: of the call, as ASGI has it.
+        code: why it was refused.
+        call_id: under which it is logged and audited.
     """
 
     status: int
     lines: bytes
     body: bytes
     came_at: float
+    scope: Any
+    code: str
+    call_id: str
     response_complete: bool = False
     keep_alive: bool = True
     disconnected: bool = False

@@ -5,7 +5,9 @@ and half of it would be the server's own: a task, ASGI's messages, and somebody 
 """
 
 import asyncio
+import contextvars
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import FastAPI
@@ -13,9 +15,12 @@ from starlette.types import Scope
 
 from api.accompany import HEARTBEAT, REQUEST_ID, id_of
 from api.connections import Leave, TurnedAway
-from api.fast_refusals import FastRefusals, Made
+from api.fast_path import MET
+from api.fast_refusals import RATE_LIMITED, UNAUTHENTICATED, FastRefusals, log_if_it_may_be, note_for_audit
 from api.limit_settings import Lane
-from api.metrics import note_call
+from api.limits import address_of, count_refused
+from api.metrics import note_calls
+from api.remembered import Known
 from api.routes import heartbeats
 from broker.logs import call_id
 
@@ -50,28 +55,20 @@ class Door:
         authorization = _authorization(scope)
         if parts is None or authorization is None:
             return None
-        came_at = time.perf_counter()
-        known = parts.authenticator.recall(authorization)
-        if known is not None and known.token is not None:
-            return None
-        if known is not None:
-            over = None
+        met = parts.authenticator.meet(authorization)
+        if isinstance(met, Known):
+            if met.token is not None:
+                scope[MET] = met
+                return None
+            code, made = UNAUTHENTICATED, self._refusals.to_unknown
         else:
-            digest = parts.authenticator.stranger(authorization)
-            over = None if digest is None else parts.lookups.over(digest, scope["client"])
+            over = None if met is None else parts.lookups.over(met, scope["client"])
             if over is None:
                 return None
-        scope.update(app=self._app, method="POST", path=HEARTBEAT, route=ROUTE)
+            code, made = RATE_LIMITED, self._refusals.told_to_wait(Lane.STRANGERS, over, parts.limits)
         told = id_of(scope)
-        outside = call_id.set(told)
-        try:
-            if over is None:
-                made = self._refusals.unknown(scope, parts)
-            else:
-                made = self._refusals.limited(scope, parts, Lane.STRANGERS, over)
-        finally:
-            call_id.reset(outside)  # the connection's next call comes in the same context
-        return _turned_away(made, told, came_at)
+        lines = b"%b%b: %b\r\n" % (made.lines, REQUEST_ID, told.encode())
+        return TurnedAway(made.status, lines, made.body, time.perf_counter(), scope, code, told)
 
     def leave(self, leave: Leave, call: TurnedAway) -> None:
         """Have a call that has come to its end answered with the others."""
@@ -81,10 +78,27 @@ class Door:
 
     def _let_go(self) -> None:
         leaving, self._leaving = self._leaving, []
-        now = time.perf_counter()
+        alike: dict[tuple[str, str], list[TurnedAway]] = {}
         for leave, call in leaving:
+            alike.setdefault((call.code, address_of(call.scope["client"])), []).append(call)
             leave(call)
-            note_call("POST", HEARTBEAT, call.status, now - call.came_at)
+        for calls in alike.values():
+            self._tell(calls)
+
+    def _tell(self, calls: Sequence[TurnedAway]) -> None:
+        """Tell of refusals what would be told of each further in; they came from one address, with one fault."""
+        first, count, now = calls[0], len(calls), time.perf_counter()
+        note_calls("POST", HEARTBEAT, first.status, [now - call.came_at for call in calls], count)
+        if first.code == RATE_LIMITED:
+            count_refused(Lane.STRANGERS, count)
+        first.scope.update(app=self._app, method="POST", path=HEARTBEAT, route=ROUTE)
+        context = contextvars.copy_context()
+        context.run(call_id.set, first.call_id)
+        context.run(note_for_audit, first.scope, self._app.state.studio, None, first.code, count)
+        for number, call in enumerate(calls):
+            context.run(call_id.set, call.call_id)
+            if not context.run(log_if_it_may_be, call.code, count - number):
+                break
 
 
 def _authorization(scope: Scope) -> bytes | None:
@@ -100,8 +114,3 @@ def _authorization(scope: Scope) -> bytes | None:
         elif name == b"transfer-encoding":
             return None
     return authorization if is_short else None
-
-
-def _turned_away(made: Made, told: str, came_at: float) -> TurnedAway:
-    lines = b"%b%b: %b\r\n" % (made.lines, REQUEST_ID, told.encode())
-    return TurnedAway(made.status, lines, made.body, came_at)

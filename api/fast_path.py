@@ -22,6 +22,7 @@ from api.limit_settings import IN_MEMORY, Lane
 from api.limits import lane_of
 from api.preferences import preferred_wait
 from api.problems import Refusal, answer, turned_down
+from api.remembered import Known
 from api.rights import may_beat
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
@@ -30,6 +31,8 @@ from broker.token_store import Token
 
 PATH: Final = HEARTBEAT
 ROUTE: Final = heartbeats.router.routes[0]
+MET: Final = "studio.met"
+"""Where a call's scope says what its caller was found to be a moment ago."""
 LANE: Final = Lane.HEARTBEATS
 assert lane_of("POST", PATH) is LANE
 assert LANE in IN_MEMORY
@@ -102,8 +105,8 @@ class FastPath:
             BrokerUnavailable: the broker is away.
         """
         head = _head(scope)
-        known = parts.authenticator.recall(head.authorization)
-        caller = known.token if known is not None else await self._look_up(parts, scope, head.authorization)
+        met = scope.get(MET) or parts.authenticator.meet(head.authorization)
+        caller = met.token if isinstance(met, Known) else await self._look_up(parts, scope, met)
         if caller is None:
             return self._refusals.unknown(scope, parts)
         if isinstance(caller, Made):
@@ -128,14 +131,18 @@ class FastPath:
             return self._idle.get(_key(outcome, interval)) or self._make(outcome, interval)
         return outcome
 
-    async def _look_up(self, parts: Studio, scope: Scope, authorization: bytes) -> Token | Made | None:
+    async def _look_up(self, parts: Studio, scope: Scope, digest: str | None) -> Token | Made | None:
         """The caller's token; None where there is no such token; or the refusal to look for it.
+
+        Args:
+            parts: of this process.
+            scope: of the call.
+            digest: of a secret that the store of tokens has to be asked for; None: it has not.
 
         Raises:
             Refusal: there is no secret to look for, or it is to be looked for elsewhere.
             BrokerUnavailable: the broker is away.
         """
-        digest = parts.authenticator.stranger(authorization)
         if digest is None:
             return await parts.authenticator.identify(Request(scope).headers)
         if (over := parts.lookups.over(digest, scope.get("client"))) is not None:

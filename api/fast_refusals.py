@@ -50,13 +50,13 @@ class FastRefusals:
     """Refuses whom nobody knows, and who asks too much."""
 
     def __init__(self) -> None:
-        self._unknown: Made = _made(unknown())
+        self.to_unknown: Final[Made] = _made(unknown())
         self._limited: dict[tuple[Lane, int], Made] = {}
 
     def unknown(self, scope: Scope, parts: Any) -> Made:
         """Refuse a token that is known to be none."""
         _note(scope, parts, None, UNAUTHENTICATED)
-        return self._unknown
+        return self.to_unknown
 
     def limited(self, scope: Scope, parts: Any, lane: Lane, over: Taken, caller: Token | None = None) -> Made:
         """Refuse one call too many.
@@ -70,9 +70,10 @@ class FastRefusals:
         """
         count_refused(lane)
         _note(scope, parts, caller, RATE_LIMITED)
-        return self._told_to_wait(lane, over, parts.limits)
+        return self.told_to_wait(lane, over, parts.limits)
 
-    def _told_to_wait(self, lane: Lane, over: Taken, limits: Limits) -> Made:
+    def told_to_wait(self, lane: Lane, over: Taken, limits: Limits) -> Made:
+        """The answer to one call too many."""
         seconds = math.ceil(over.seconds)  # all that the answer says of it
         made = self._limited.get((lane, seconds))
         if made is None:
@@ -88,11 +89,26 @@ def _made(refused: Refusal) -> Made:
 
 def _note(scope: Scope, parts: Any, caller: Token | None, code: str) -> None:
     """What `problems.answer` notes of a refusal."""
+    note_for_audit(scope, parts, caller, code)
+    log_if_it_may_be(code)
+
+
+def note_for_audit(scope: Scope, parts: Any, caller: Token | None, code: str, count: int = 1) -> None:
+    """Note refusals of calls that came from one address with one fault; should the first be told in full, this one."""
     client = scope.get("client")
     kind = audit.kind_of(
         caller, address=client[0] if client else "", route=_ROUTE, action=audit.CALL, code=code
     )  # fmt: skip
-    if not parts.refusals.again(kind, at=time.time()):
-        audit.note_refusal(Request(scope), code, TABLE[code].status)
-    if problems.may_be_logged(code):
-        problems.log_refusal(code, path=scope["path"], method=scope["method"], fields=list(FIELDS))
+    if parts.refusals.again(kind, at=time.time(), count=count):
+        return
+    audit.note_refusal(Request(scope), code, TABLE[code].status)
+    if count > 1:
+        parts.refusals.again(kind, at=time.time(), count=count - 1)
+
+
+def log_if_it_may_be(code: str, count: int = 1) -> bool:
+    """Log a refusal; False: it may not be, nor may those that come at the same time: all `count` are left out."""
+    if not problems.may_be_logged(code, count):
+        return False
+    problems.log_refusal(code, path=HEARTBEAT, method="POST", fields=list(FIELDS))
+    return True

@@ -143,13 +143,13 @@ def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
 
 
 @cache
-def _counter(lane: str) -> Callable[[], None]:
+def _counter(lane: str) -> Callable[[float], None]:
     return LIMITED.labels(lane).inc
 
 
-def count_refused(lane: str) -> None:
-    """One call too many, by its lane or what else it was too many of."""
-    _counter(lane)()
+def count_refused(lane: str, count: int = 1) -> None:
+    """Calls too many, by their lane or what else they were too many of."""
+    _counter(lane)(count)
 
 
 def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -53,24 +53,38 @@ COMPLETIONS: Final = Counter(
 if not IS_SHARED:
     ProcessCollector(registry=REGISTRY)  # of one process: among several it would tell of whoever answers
 
-_counters: Final[dict[tuple[str, str, int], Callable[[], None]]] = {}
+_counters: Final[dict[tuple[str, str, int], Callable[[float], None]]] = {}
 _durations: Final[dict[tuple[str, str], Callable[[float], None]]] = {}
 
 
 def note_call(method: str, route: str, status: int, seconds: float | None) -> None:
     """A call was answered. `route`: its path as declared; `seconds`: None where it was held on purpose."""
+    note_calls(method, route, status, () if seconds is None else (seconds,))
+
+
+def note_calls(method: str, route: str, status: int, seconds: Sequence[float], count: int = 1) -> None:
+    """Calls were answered alike, at once.
+
+    Args:
+        method: of HTTP.
+        route: their path as declared.
+        status: of the answers.
+        seconds: what each took; nothing of one that was held on purpose.
+        count: how many there were.
+    """
     method = method if method in METHODS else "OTHER"
     key = (method, route, status)
-    count = _counters.get(key)
-    if count is None:
-        count = _counters[key] = REQUESTS.labels(method, route, str(status)).inc
-    count()
-    if seconds is None:
+    counter = _counters.get(key)
+    if counter is None:
+        counter = _counters[key] = REQUESTS.labels(method, route, str(status)).inc
+    counter(count)
+    if not seconds:
         return
     observe = _durations.get(key[:2])
     if observe is None:
         observe = _durations[key[:2]] = DURATION.labels(method, route).observe
-    observe(seconds)
+    for each in seconds:
+        observe(each)
 
 
 def counted() -> CollectorRegistry:

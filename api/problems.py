@@ -151,12 +151,17 @@ def answer(request: Request, refused: Refusal) -> Response:
     return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
-def may_be_logged(code: str) -> bool:
-    """Whether a refusal has a line in the log: of a flood only some have, and it is counted what was left out."""
+def may_be_logged(code: str, count: int = 1) -> bool:
+    """Whether a refusal has a line in the log: of a flood only some have, and it is counted what was left out.
+
+    Args:
+        code: of the refusal.
+        count: how many there are of which this is the first: where it has none, the others have none either.
+    """
     if code not in FLOODS:
         return True
     if not _lines.passes(code, now=time.monotonic()):
-        _unsaid[code] += 1
+        _unsaid[code] += count
         return False
     if unsaid := _unsaid.pop(code, 0):
         log.warning("more were refused", code=code, count=unsaid)
