@@ -33,6 +33,7 @@ from broker.streams import consumer_name
 from broker.token_store import TokenStore
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 from broker.uploads import Uploads
+from profiles.objects import load_client_of
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
 from workers.greeter import Greeter
@@ -187,6 +188,7 @@ def main() -> None:
             url = WorkerSettings().job_queue_url
         except BrokerError as error:
             raise SystemExit(f"workers: {error}") from None
+        load_client_of(WorkerSettings().profiles_at)
         work(url, _signer(JOBS))
         return
     try:
