@@ -33,7 +33,6 @@ from broker.streams import consumer_name
 from broker.token_store import TokenStore
 from broker.tracing import TracesNeedTheExtra, configure_tracing
 from broker.uploads import Uploads
-from profiles.objects import load_client_of
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
 from workers.greeter import Greeter
@@ -188,6 +187,8 @@ def main() -> None:
             url = WorkerSettings().job_queue_url
         except BrokerError as error:
             raise SystemExit(f"workers: {error}") from None
+        from profiles.objects import load_client_of  # noqa: PLC0415 - every kind of file store: for this role alone
+
         load_client_of(WorkerSettings().profiles_at)
         work(url, _signer(JOBS))
         return

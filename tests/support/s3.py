@@ -12,7 +12,7 @@ import httpx
 from tests.support.processes import Role, eventually, free_port, started
 
 BUCKET: Final = "profiles"
-SECRET: Final = "never-to-be-seen-in-a-log"  # noqa: S105 - of a server that takes any
+SECRET: Final = "never-to-be-seen-in-a-log"
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.api import Api
-from tests.support.uploads import START, STACKS, TIMES, UPLOAD, agent_body, asked, indexed, send
+from tests.support.uploads import START, TIMES, UPLOAD, agent_body, asked, indexed, send
 
 _services = count(1)
 

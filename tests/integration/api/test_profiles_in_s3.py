@@ -10,7 +10,7 @@ from broker.settings import BrokerSettings
 from tests.support.api import Api, running_api
 from tests.support.processes import Role, broker_role, started, worker_role
 from tests.support.refusals import check_problem
-from tests.support.s3 import SECRET, S3, running_s3
+from tests.support.s3 import S3, SECRET, running_s3
 from tests.support.servers import wait_for_broker
 from tests.support.uploads import agent_body, asked, indexed, send
 

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
+from broker.errors import BadConfig
 from profiles.objects import Objects
 from profiles.settings import ProfileSettings
 
 
 def test_a_key_in_the_address_of_s3_is_refused_without_being_told() -> None:
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(BadConfig) as refused:
         ProfileSettings(profiles_url=SecretStr("s3://AKIA:hush@bucket/folder"))
     assert "AWS_ACCESS_KEY_ID" in str(refused.value)
     assert "hush" not in str(refused.value)
