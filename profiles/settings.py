@@ -21,6 +21,18 @@ class ProfileSettings(FiledSettings):
     profiles_engine: SecretStr | None = None
     """ClickHouse's address (`https://user:password@host:8443/database`), if it has the index; unset: files have it."""
 
+    @field_validator("profiles_url")
+    @classmethod
+    def _without_key(cls, url: SecretStr | None) -> SecretStr | None:
+        """S3's client would take a key in the address for a part of the bucket's name, and tell it in its errors.
+
+        Raises:
+            ValueError: there is one.
+        """
+        if url is not None and url.get_secret_value().startswith(("s3://", "s3a://")) and "@" in url.get_secret_value():
+            raise ValueError("credentials for S3 stand in AWS_ACCESS_KEY_ID and the like, or in AWS's file")
+        return url
+
     @field_validator("profiles_engine")
     @classmethod
     def _is_reachable(cls, value: SecretStr | None) -> SecretStr | None:
