@@ -97,7 +97,7 @@ class Embedded:
             first, many = first + many, many * 2
 
     def _stacks_of(self, selection: Selection, profile_id: str) -> str:
-        return f"{self._objects.root}/{path_of(STACKS, selection.tenant, selection.service, profile_id)}"
+        return self._objects.address(path_of(STACKS, selection.tenant, selection.service, profile_id))
 
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles, the newest first, behind the one with id `after`.
@@ -126,7 +126,7 @@ class Embedded:
 
     def _files(self, kind: str, selection: Selection) -> list[str]:
         return [
-            f"{self._objects.root}/{folder}/{name}"
+            self._objects.address(f"{folder}/{name}")
             for hour in hours_between(selection.start, selection.end)
             for folder in [f"{kind}/{place_of(selection.tenant, selection.service, hour)}"]
             for name in self._objects.names(folder)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from broker.config import FiledSettings
@@ -16,6 +16,18 @@ class ProfileSettings(FiledSettings):
     state_dir: Path = Path("/var/lib/performance-studio")
     profiles_url: SecretStr | None = None
     """Where profiles are kept, for fsspec (`s3://bucket/folder`); unset: `profile-store` in the state directory."""
+
+    @field_validator("profiles_url")
+    @classmethod
+    def _without_key(cls, url: SecretStr | None) -> SecretStr | None:
+        """S3's client would take a key in the address for a part of the bucket's name, and tell it in its errors.
+
+        Raises:
+            ValueError: there is one.
+        """
+        if url is not None and url.get_secret_value().startswith(("s3://", "s3a://")) and "@" in url.get_secret_value():
+            raise ValueError("credentials for S3 stand in AWS_ACCESS_KEY_ID and the like, or in AWS's file")
+        return url
 
     @property
     def profiles_at(self) -> str:
