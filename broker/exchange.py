@@ -21,8 +21,8 @@ from protocol.names import HostKey
 BEATS_PER_CALL: Final = 20
 """While a script runs the server does nothing else; this many take it less than a millisecond."""
 GATHERS_FOR_SECONDS: Final = 0.001
-"""Since the last calls, before there are others: what comes meanwhile goes along. One that comes after a pause waits for
-nothing; of thousands in a second, each would else be a call, a write and a waking up of both sides of its own."""
+"""Since the last calls, before there are others: what comes meanwhile goes along. One that comes after a pause waits
+for nothing; of thousands in a second, each would else be a call, a write and a waking up of both sides of its own."""
 REMEMBERED_HOSTS: Final = 131_072
 """Hosts of which a process knows what it has sent; some 300 bytes each. Of others it sends everything, always."""
 
