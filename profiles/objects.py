@@ -3,17 +3,21 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
+import fsspec
 import fsspec.core
+import fsspec.utils
 
 UNFINISHED: Final = ".unfinished-"
 FORGOTTEN_AFTER_S: Final = 3600.0
+OF_S3: Final[Mapping[str, Any]] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}}}
+"""Tried twice, not five times: whoever uploads to a store that is away is told so, and comes again."""
 LONGEST_PART: Final = 200
 """Characters of one part of a path: file systems take 255 bytes."""
 
@@ -28,12 +32,20 @@ def part_of(name: str) -> str:
     return f"{part[:100]}~{hashlib.sha256(name.encode()).hexdigest()}"
 
 
+def load_client_of(url: str) -> None:
+    """Import what speaks to a store: once, for a process that forks."""
+    fsspec.get_filesystem_class(fsspec.utils.get_protocol(url))
+
+
 class Objects:
     """The files below one address. It may hold a key: `name` tells it from another without telling it."""
 
     def __init__(self, url: str) -> None:
-        made: tuple[Any, Any] = fsspec.core.url_to_fs(url)
+        options = OF_S3 if url.startswith(("s3://", "s3a://")) else {}
+        made: tuple[Any, Any] = fsspec.core.url_to_fs(url, **options)
         self.fs = made[0]
+        if options:
+            self.fs.retries = 2  # s3fs's own, around those of its client
         self.root = str(made[1]).rstrip("/")
         self.folder = Path(self.root) if "file" in _protocols(self.fs) else None
         self.name = hashlib.sha256(f"{_protocols(self.fs)[0]}://{self.root}".encode()).hexdigest()[:16]
@@ -51,35 +63,55 @@ class Objects:
         if self.folder is not None:
             _write_durably(self.folder, self.folder / path, data)
         else:
-            self.fs.pipe_file(f"{self.root}/{path}", data, mode="create")
+            with self._told_as_ours():
+                self.fs.pipe_file(f"{self.root}/{path}", data, mode="create")
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
 
         Raises:
             FileNotFoundError: there is none of that name.
+            OSError: it cannot be read.
         """
-        data: bytes = self.fs.cat_file(f"{self.root}/{path}")
+        with self._told_as_ours():
+            data: bytes = self.fs.cat_file(f"{self.root}/{path}")
         return data
 
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
         self.fs.invalidate_cache()
-        return bool(self.fs.exists(f"{self.root}/{path}"))
+        with self._told_as_ours():
+            return bool(self.fs.exists(f"{self.root}/{path}"))
 
     def remove(self, path: str) -> None:
         """Remove a file; that there is none is no error."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._told_as_ours():
             self.fs.rm_file(f"{self.root}/{path}")
 
     def names(self, folder: str) -> Iterator[str]:
         """The names of what is right below a folder; none where there is no such folder."""
         self.fs.invalidate_cache()
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._told_as_ours():
             for entry in self.fs.ls(f"{self.root}/{folder}".rstrip("/"), detail=False):
                 name = str(entry).rstrip("/").rpartition("/")[2]
                 if not name.startswith(UNFINISHED):
                     yield name
+
+    def address(self, path: str) -> str:
+        """A file's address, for who reads it through `fs`."""
+        return f"{self.root}/{path}" if self.folder is not None else f"{_protocols(self.fs)[0]}://{self.root}/{path}"
+
+    @contextmanager
+    def _told_as_ours(self) -> Iterator[None]:
+        """What a store's client raises beside OSError, as that: without its words, which may hold a key."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            if self.folder is not None:
+                raise
+            raise OSError(f"the store does not answer: {type(error).__name__}") from None
 
     def sweep(self, pattern: str) -> int:
         """Remove what writers that died have left unfinished an hour ago and earlier. Gives how many files.

@@ -47,6 +47,7 @@ LONGEST: Final = (
     "integration/agent/test_targets.py",
     "integration/agent/test_profilers_node.py",
     "chaos/test_uploads_under_kills.py",
+    "integration/api/test_profiles_in_s3.py",
     "integration/agent/test_profilers_perf.py",
     "integration/agent/test_profilers_perf_modes.py",
     "integration/agent/test_profilers_merged.py",

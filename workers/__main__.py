@@ -187,6 +187,9 @@ def main() -> None:
             url = WorkerSettings().job_queue_url
         except BrokerError as error:
             raise SystemExit(f"workers: {error}") from None
+        from profiles.objects import load_client_of  # noqa: PLC0415 - every kind of file store: for this role alone
+
+        load_client_of(WorkerSettings().profiles_at)
         work(url, _signer(JOBS))
         return
     try:

@@ -7,16 +7,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.api import Api
-from tests.support.processes import eventually
+from tests.support.uploads import START, TIMES, UPLOAD, agent_body, asked, indexed, send
 
-UPLOAD = "/api/v2/profiles"
-START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
-TIMES = {"start": "2026-05-04T10:00:00Z", "end": "2026-05-04T12:00:00Z"}
-STACKS = {"web;main;work": 30, "web;main;rest": 10, "db;loop": 5}
 _services = count(1)
 
 
@@ -24,40 +19,6 @@ _services = count(1)
 def service() -> str:
     """A service that no other test knows."""
     return f"profiled-{next(_services)}"
-
-
-def agent_body(
-    hostname: str = "a", *, stacks: dict[str, int] | str = STACKS, start: datetime = START, **header: Any
-) -> dict[str, Any]:
-    """What agents of the field send."""
-    lines = stacks if isinstance(stacks, str) else "\n".join(f"{stack} {n}" for stack, n in stacks.items())
-    told = {"format": "collapsed", "metadata": {"hostname": hostname}, **header}
-    return {
-        "start_time": f"{start:%Y-%m-%dT%H:%M:%S}", "end_time": f"{start + timedelta(seconds=60):%Y-%m-%dT%H:%M:%S}",
-        "hostname": hostname, "profile": f"# {json.dumps(told)}\n{lines}", "cpu_avg": None, "mem_avg": None,
-        "spawn_time": "2026-05-04T09:00:00", "gpid": "",
-    }  # fmt: skip
-
-
-def send(
-    api: Api, service: str, body: dict[str, Any], *, token: str | None = None, params: Any = None, **said: str
-) -> httpx.Response:
-    headers = {
-        "GPROFILER-SERVICE-NAME": service, "GPROFILER-API-KEY": token or api.agent, "Content-Encoding": "gzip",
-        "Content-Type": "application/json", **said,
-    }  # fmt: skip
-    return api.http.post(UPLOAD, params=params, content=gzip.compress(json.dumps(body).encode()), headers=headers)
-
-
-def asked(api: Api, what: str, service: str, **where: Any) -> Any:
-    return api.ok("GET", f"/api/v1/{what}", token=api.admin, params={"service": service, **TIMES, **where})
-
-
-def indexed(api: Api, service: str, many: int) -> list[dict[str, Any]]:
-    """The profiles of a service, once there are so many."""
-    eventually(lambda: len(asked(api, "profiles", service)["items"]) >= many, within=30, what=f"{many} profiles")
-    items: list[dict[str, Any]] = asked(api, "profiles", service)["items"]
-    return items
 
 
 def shares(graph: dict[str, Any]) -> dict[str, int]:

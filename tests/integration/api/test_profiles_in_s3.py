@@ -1,0 +1,58 @@
+"""Profiles in S3: the same from upload to flame graph, and what an uploader is told while the store is away."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.settings import BrokerSettings
+from tests.support.api import Api, running_api
+from tests.support.processes import Role, broker_role, started, worker_role
+from tests.support.refusals import check_problem
+from tests.support.s3 import S3, SECRET, running_s3
+from tests.support.servers import wait_for_broker
+from tests.support.uploads import agent_body, asked, indexed, send
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[tuple[Api, S3, dict[str, Role]]]:
+    with running_s3(tmp_path) as server, contextlib.ExitStack() as stack:
+        stack.enter_context(started(broker_role(tmp_path)))
+        wait_for_broker(BrokerSettings(state_dir=tmp_path))
+        roles = {
+            name: stack.enter_context(started(worker_role(tmp_path, name, env=server.env)))
+            for name in ("dispatcher", "jobs")
+        }
+        yield stack.enter_context(running_api(tmp_path, env=server.env)), server, roles
+
+
+def test_what_is_acknowledged_is_stored_in_s3_and_seen_and_nothing_is_while_it_is_away(
+    stored: tuple[Api, S3, dict[str, Role]],
+) -> None:
+    api, server, roles = stored
+    first, again = (send(api, "web", agent_body()) for _ in range(2))
+    assert (first.status_code, again.json()) == (200, first.json()), first.text
+    assert send(api, "web", agent_body("b", stacks={"web;main": 7})).status_code == 200
+    assert {each["hostname"] for each in indexed(api, "web", 2)} == {"a", "b"}
+    assert asked(api, "flamegraph", "web")["samples"] == 45 + 7
+    assert not (api.state_dir / "profile-store").exists()
+
+    server.role.kill()
+    refused = send(api, "web", agent_body("c"))
+    assert refused.status_code == 503
+    check_problem(refused, code="storage_unavailable", fields=[])
+    assert int(refused.headers["retry-after"]) >= 1
+    question = {"service": "web", "start": "2026-05-04T10:00:00Z", "end": "2026-05-04T11:00:00Z"}
+    asked_then = api.call("GET", "/api/v1/flamegraph", token=api.admin, params=question)
+    check_problem(asked_then, code="storage_unavailable", fields=[])
+
+    server.role.restart()
+    server.make_bucket()  # an empty one: what was refused is not in it, and comes again
+    assert send(api, "web", agent_body("c")).status_code == 200
+    assert [each["hostname"] for each in indexed(api, "web", 1)] == ["c"]
+    for role in (api.role, *roles.values()):
+        said = role.log.read_text(errors="replace")
+        assert SECRET not in said
+        assert "a-key" not in said
+    api.check_log()
