@@ -7,7 +7,6 @@ from pydantic import BaseModel
 
 from api.dependencies import Studio, StudioDep
 from api.documented import problems
-from api.problems import not_found
 from api.selections import SelectionDep, asked, found_in, merged, of_a_mode
 from profiles.flamegraph import MOST_NODES, Tree
 from profiles.functions import Function, around, heaviest
@@ -75,7 +74,7 @@ async def functions(
 
 
 @router.get(
-    "/api/v1/flamegraph/function", responses=problems(401, 403, 404, 422, 503),
+    "/api/v1/flamegraph/function", responses=problems(401, 403, 422, 503),
     summary="One function, its callers and its callees",
 )  # fmt: skip
 async def function(
@@ -84,11 +83,12 @@ async def function(
     name: Annotated[str, Query(min_length=1, max_length=4_096, description="As frames say it")],
     most_nodes: Annotated[int, Query(ge=1, le=200_000, description="Of each tree")] = MOST_NODES,
 ) -> FunctionCalls:
-    """Who calls a function, and what it calls; where it calls itself, around its outermost call."""
+    """Who calls a function, and what it calls; where it calls itself, around its outermost call.
+
+    That no stack has it is no fault: then all counts are 0, as in a flame graph of nothing.
+    """
     whole = await _merged(parts, selection)
     found = await asked(lambda: around(whole.stacks, name, most=most_nodes))
-    if not found.function.total_samples:
-        raise not_found("name", "No stack that was selected has this function.")
     return FunctionCalls(
         function=_view(found.function), samples=sum(whole.stacks.values()), unit=unit_of(whole),
         callers=_tree(found.callers), callees=_tree(found.callees),

@@ -90,8 +90,8 @@ def test_the_heaviest_functions_and_what_is_around_one(bare_api: Api, service: s
     assert (web["name"], web["value"], web["children"]) == ("web", 108, [])
     callees = {node["name"]: node["value"] for node in around["callees"]["root"]["children"]}
     assert callees == {"work": 65, "new": 30, "main": 8, "gone": 5}
-    missing = asked(bare_api, FUNCTION, service, name="nothing like it")
-    assert (missing.status_code, missing.json()["errors"][0]["field"]) == (404, "name")
+    missing = told(bare_api, FUNCTION, service, name="nothing like it")
+    assert (missing["function"]["total"], missing["callers"]["root"]["children"], missing["samples"]) == (0, [], 118)
 
 
 def test_samples_over_time_stand_in_steps_without_a_gap(bare_api: Api, service: str) -> None:
