@@ -1,6 +1,7 @@
 """Taking in an uploaded profile: read, checked, stored, and then said to be there."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -12,7 +13,7 @@ from api.problems import Refusal, invalid
 from broker.command_store import CommandStore
 from broker.uploads import Uploads
 from profiles.shelves import Envelope, RawUploads
-from profiles.upload import BadUpload, Upload, read_collapsed, read_json
+from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
 from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
@@ -23,16 +24,7 @@ MOST_PLAIN_BYTES: Final = 96 * 1024 * 1024
 """Unzipped."""
 AT_ONCE: Final = 2
 """Uploads that one process reads at a time: each may take some hundred MB, and the others wait."""
-Form = Literal["agent", "collapsed"]
-
-
-@dataclass(frozen=True)
-class OfFile:
-    """What a collapsed file does not say itself: whose it is, when it began and when it ended, UTC."""
-
-    hostname: str
-    started_at: datetime
-    ended_at: datetime
+Form = Literal["agent", "collapsed", "pprof"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Sent:
         tenant: whose.
         service: of which service.
         is_zipped: whether the body is gzip.
-        of_file: of a collapsed file alone.
+        beside: what was said beside a file; None with `agent`.
     """
 
     form: Form
@@ -53,7 +45,7 @@ class Sent:
     tenant: str
     service: str
     is_zipped: bool
-    of_file: OfFile | None = None
+    beside: Beside | None = None
 
 
 class Intake:
@@ -65,8 +57,12 @@ class Intake:
         self._commands = commands
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def take(self, sent: Sent) -> Upload:
+    async def take(self, sent: Sent, *, may_speak: Callable[[HostKey], Awaitable[None]]) -> Upload:
         """Store an upload and have it indexed. Taken again, it is the same profile.
+
+        Args:
+            sent: what came.
+            may_speak: raises for a host that the uploader may not speak for; asked once the upload says whose it is.
 
         Raises:
             Refusal: it cannot be read, or not be stored; nothing is.
@@ -75,6 +71,7 @@ class Intake:
         now = datetime.now(UTC)
         async with self._room:
             upload = await asyncio.to_thread(_read, sent, now)
+            await may_speak(upload.facts.host)
             requests = await self._commands.requests_of(upload.facts.host, upload.facts.command_id)
             path = await asyncio.to_thread(self._keep, sent, upload, now, requests)
         await self._uploads.announce(upload.facts.host, path)
@@ -86,6 +83,8 @@ class Intake:
             tenant=facts.host.tenant, service=facts.host.service, host=facts.host.host, form=sent.form,
             is_zipped=sent.is_zipped, started_at=facts.started_at.isoformat(), ended_at=facts.ended_at.isoformat(),
             received_at=now.isoformat(), request_ids=requests,
+            facts=dict(sent.beside.facts) if sent.beside is not None else {},
+            sample_type=sent.beside.sample_type if sent.beside is not None else "",
         )  # fmt: skip
         try:
             return self._raw.keep(facts.profile_id, envelope, sent.content)
@@ -102,10 +101,8 @@ def unavailable(error: OSError) -> Refusal:
 def _read(sent: Sent, now: datetime) -> Upload:
     content = unzipped(sent.content, most=MOST_PLAIN_BYTES) if sent.is_zipped else sent.content
     try:
-        if sent.of_file is None:
+        if sent.beside is None:
             return read_json(content, tenant=sent.tenant, service=sent.service, now=now)
-        host = HostKey(sent.tenant, sent.service, sent.of_file.hostname)
-        started_at, ended_at = sent.of_file.started_at, sent.of_file.ended_at
-        return read_collapsed(content, host, started_at=started_at, ended_at=ended_at, now=now)
+        return FILES[sent.form](content, sent.beside, now=now)
     except BadUpload as error:
         raise invalid(more=error.faults) from None

@@ -72,7 +72,7 @@ def host(at: Place) -> str:
 
 
 def conflict(at: Place) -> str:
-    """String, TTL 600 s. A token that may not speak for the host did, and the events were told; beat, complete."""
+    """String, TTL 600 s. A token that may not speak for the host did: the events were told. beat, complete, speak."""
     return f"{PREFIX}{{{at.partition}}}:conflict:{at.path}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from formats import flamegraph, pprof, speedscope
 from profiles.flamegraph import MOST_NODES, tree_of
+from profiles.trees import written
 
 Format = Literal["json", "collapsed", "html", "pprof", "speedscope"]
 ALLOCATION: Final = "allocation"
@@ -61,7 +62,7 @@ def _unit(merged: Merged) -> str:
 
 
 def _json(merged: Merged, most: int) -> bytes:
-    return json.dumps(tree_told(merged, most), separators=(",", ":")).encode()
+    return written(tree_told(merged, most))
 
 
 def _collapsed(merged: Merged, _most: int) -> bytes:

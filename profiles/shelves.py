@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from profiles.objects import Objects, part_of
 
@@ -23,13 +23,17 @@ class Envelope:
     service: str
     host: str
     form: str
-    """`agent` (the JSON of agents of the field) or `collapsed`; both unzipped or not, as they came."""
+    """`agent` (the JSON of agents of the field), `collapsed` or `pprof`; each unzipped or not, as it came."""
     is_zipped: bool
     started_at: str
     ended_at: str
     received_at: str
     request_ids: list[str] = field(default_factory=list)
     """Of the requests that its command worked for, as the broker knew when it came."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was said beside a file, in the words of a header."""
+    sample_type: str = ""
+    """Of pprof: which of its values is meant."""
 
 
 def hour_of(profile_id: str) -> datetime:

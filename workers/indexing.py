@@ -14,7 +14,7 @@ from profiles.embedded import Place
 from profiles.questions import Engine
 from profiles.shelves import Envelope, RawUploads
 from profiles.tables import samples_and_stacks
-from profiles.upload import BadUpload, Upload, read_collapsed, read_json
+from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
 from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
@@ -52,14 +52,14 @@ class Indexer:
         try:
             envelope, content = self._raw.read(path)
             upload = read_again(envelope, content)
+            samples, stacks = samples_and_stacks(upload)
         except FileNotFoundError:
             log.warning("an upload is gone before it was indexed", path=path)
             return
-        except (BadUpload, ValueError, TypeError, zlib.error) as error:
+        except (BadUpload, ValueError, TypeError, KeyError, zlib.error) as error:
             log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
             return
         facts = upload.facts
-        samples, stacks = samples_and_stacks(upload)
         self._engine.add(samples, stacks, Place(facts.host.tenant, facts.host.service, facts.profile_id))
         log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)
 
@@ -69,15 +69,17 @@ def read_again(envelope: Envelope, content: bytes) -> Upload:
 
     Raises:
         BadUpload: it cannot be read any more; what was stored could be.
-        ValueError: its envelope is none of ours.
+        ValueError, TypeError, KeyError: its envelope is none of ours.
         zlib.error: it is damaged.
     """
     plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
     received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
     if envelope.form == "agent":
         upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
-        requests = tuple(envelope.request_ids) or upload.facts.request_ids
-        return replace(upload, facts=replace(upload.facts, request_ids=requests))
-    host = HostKey(envelope.tenant, envelope.service, envelope.host)
-    started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
-    return read_collapsed(plain, host, started_at=started_at, ended_at=ended_at, now=received_at)
+    else:
+        host = HostKey(envelope.tenant, envelope.service, envelope.host)
+        started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
+        beside = Beside(host, started_at, ended_at, envelope.facts, envelope.sample_type)
+        upload = FILES[envelope.form](plain, beside, now=received_at)
+    requests = tuple(envelope.request_ids) or upload.facts.request_ids
+    return replace(upload, facts=replace(upload.facts, request_ids=requests))
