@@ -35,7 +35,7 @@ from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
 from broker.uploads import Uploads
-from profiles.embedded import Embedded
+from profiles.engines import engine_of
 from profiles.objects import Objects
 from profiles.shelves import RawUploads
 from protocol.pacing import stale_after
@@ -76,7 +76,7 @@ class Studio:
         self.people = _people(settings) if settings.oidc_issuer else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         objects = Objects(settings.profiles_at)
-        self.profiles = Embedded(objects)
+        self.profiles = engine_of(settings, objects)
         self.profile_intake = UploadIntake(RawUploads(objects), Uploads(broker), self.command_store)
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.lookups = BoundedLookups(broker, self.limits)

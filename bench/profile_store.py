@@ -22,10 +22,10 @@ from typing import Any, Final
 
 from bench.stage import cpuinfo
 from profiles import collapsed
-from profiles.embedded import Embedded, Place
+from profiles.embedded import Embedded
 from profiles.flamegraph import tree_of
 from profiles.objects import Objects
-from profiles.questions import Selection
+from profiles.questions import Place, Selection
 from profiles.shelves import Envelope, RawUploads
 from profiles.tables import samples_and_stacks
 from profiles.upload import read_json

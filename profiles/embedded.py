@@ -5,12 +5,11 @@ A DuckDB file could be opened by one process only; these files by any number.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from profiles.objects import Objects
-from profiles.questions import Selection, StoredProfile
+from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
 from profiles.shelves import SAMPLES, STACKS, hours_between, path_of, place_of
 
 if TYPE_CHECKING:
@@ -25,18 +24,8 @@ SETTINGS: Final[dict[str, Any]] = {
 }  # fmt: skip
 FIRST_TEXTS: Final = 20
 """Files that are looked into at first for the texts of stacks."""
-LOST: Final = "[the text of this stack is lost]"
 COLUMNS: Final = {"request_id": "request_ids"}
 """Filter -> its column, where that has another name."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Whose profile it is."""
-
-    tenant: str
-    service: str
-    profile_id: str
 
 
 class Embedded:
@@ -123,6 +112,25 @@ class Embedded:
         with self._connected() as connection:
             rows = connection.execute(query, [files, *values, after, after, most]).fetchall()
         return [_stored(row) for row in rows]
+
+    def over_time(self, selection: Selection, step: timedelta) -> list[Bucket]:
+        """What is selected by when its profiles began, in steps counted from 1970; those without samples are left out.
+
+        Raises:
+            ValueError: it spans too much time.
+            OSError: files cannot be read, or it takes too much memory.
+        """
+        files = self._files(SAMPLES, selection)
+        if not files:
+            return []
+        conditions, values = _conditions(selection)
+        query = f"""
+            SELECT epoch_ms(started_at) // ? AS number, sum(count)::HUGEINT, count(DISTINCT profile_id)
+            FROM read_parquet(?) WHERE {conditions} GROUP BY number ORDER BY number
+        """  # noqa: S608 - likewise
+        with self._connected() as connection:
+            rows = connection.execute(query, [step // timedelta(milliseconds=1), files, *values]).fetchall()
+        return [Bucket(FIRST_MOMENT + number * step, int(samples), profiles) for number, samples, profiles in rows]
 
     def _files(self, kind: str, selection: Selection) -> list[str]:
         return [

@@ -2,13 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 FILTERS: Final = (
     "profile_id", "host", "command_id", "request_id", "capture_id", "mode", "process", "container", "pod", "runtime",
 )  # fmt: skip
 """By what samples may be chosen, beside service and time."""
+
+
+LOST: Final = "[the text of this stack is lost]"
+"""In place of a stack whose text is gone; its samples still count."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose profile it is."""
+
+    tenant: str
+    service: str
+    profile_id: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,25 @@ class StoredProfile:
     samples: int
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """What is selected of one stretch of time.
+
+    Attributes:
+        at: when it begins, UTC.
+        samples: in profiles that began in it.
+        profiles: how many those are.
+    """
+
+    at: datetime
+    samples: int
+    profiles: int
+
+
+FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""From here buckets are counted, so that the same step always gives the same ones."""
+
+
 class Engine(Protocol):
     """Where indexed profiles are asked for. Calls block: they belong off the event loop."""
 
@@ -55,5 +87,8 @@ class Engine(Protocol):
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles with samples in the selection, the newest first, behind the one with id `after`."""
 
-    def add(self, samples: bytes, stacks: bytes, place: Any) -> None:
+    def over_time(self, selection: Selection, step: timedelta) -> list[Bucket]:
+        """What is selected, in steps of whole milliseconds since `FIRST_MOMENT`; none without samples."""
+
+    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
         """Take in a profile's two tables. Taken in again it is still there once."""

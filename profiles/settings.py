@@ -1,6 +1,7 @@
 """Where profiles are kept, from the environment."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -17,6 +18,9 @@ class ProfileSettings(FiledSettings):
     profiles_url: SecretStr | None = None
     """Where profiles are kept, for fsspec (`s3://bucket/folder`); unset: `profile-store` in the state directory."""
 
+    profiles_engine: SecretStr | None = None
+    """ClickHouse's address (`https://user:password@host:8443/database`), if it has the index; unset: files have it."""
+
     @field_validator("profiles_url")
     @classmethod
     def _without_key(cls, url: SecretStr | None) -> SecretStr | None:
@@ -28,6 +32,17 @@ class ProfileSettings(FiledSettings):
         if url is not None and url.get_secret_value().startswith(("s3://", "s3a://")) and "@" in url.get_secret_value():
             raise ValueError("credentials for S3 stand in AWS_ACCESS_KEY_ID and the like, or in AWS's file")
         return url
+
+    @field_validator("profiles_engine")
+    @classmethod
+    def _is_reachable(cls, value: SecretStr | None) -> SecretStr | None:
+        """A password is in it: what is wrong is said without the address."""
+        if value is None:
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.path.strip("/"):
+            raise ValueError("must be an address of ClickHouse's HTTP interface, with the name of a database")
+        return value
 
     @property
     def profiles_at(self) -> str:

@@ -10,8 +10,7 @@ import structlog
 
 from broker.streams import Entry
 from broker.uploads import Uploads
-from profiles.embedded import Place
-from profiles.questions import Engine
+from profiles.questions import Engine, Place
 from profiles.shelves import Envelope, RawUploads
 from profiles.tables import samples_and_stacks
 from profiles.upload import FILES, BadUpload, Beside, Upload, read_json

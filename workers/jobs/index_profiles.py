@@ -6,7 +6,7 @@ from broker.connection import Broker
 from broker.settings import BrokerSettings
 from broker.streams import consumer_name
 from broker.uploads import Uploads
-from profiles.embedded import Embedded
+from profiles.engines import engine_of
 from profiles.objects import Objects
 from profiles.shelves import RawUploads
 from workers.indexing import Indexer
@@ -19,7 +19,8 @@ def run(_turn: str) -> int:
 
 
 async def _run() -> int:
-    objects = Objects(WorkerSettings().profiles_at)
+    settings = WorkerSettings()
+    objects = Objects(settings.profiles_at)
     async with Broker.opened(BrokerSettings()) as broker:
         uploads = Uploads(broker, consumer_name())
-        return await Indexer(uploads, RawUploads(objects), Embedded(objects)).index()
+        return await Indexer(uploads, RawUploads(objects), engine_of(settings, objects)).index()

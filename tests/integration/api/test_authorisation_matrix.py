@@ -19,8 +19,9 @@ from broker import keys
 from broker.connection import Broker
 from broker.settings import BrokerSettings
 from broker.token_store import TokenKind, TokenStore, new_secret
-from profiles.embedded import Embedded, Place
+from profiles.embedded import Embedded
 from profiles.objects import Objects
+from profiles.questions import Place
 from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
 from protocol.names import DEFAULT_TENANT, HostKey

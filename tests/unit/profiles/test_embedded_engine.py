@@ -1,4 +1,4 @@
-"""The engine over files of its own: a profile is there once, and what is damaged is said."""
+"""The engine over files of its own: what is lost or damaged is said. What each engine answers: test_engines.py."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from profiles.embedded import LOST, Embedded, Place
+from profiles.embedded import Embedded
 from profiles.objects import Objects
-from profiles.questions import Selection
+from profiles.questions import LOST, Place, Selection
 from profiles.shelves import SAMPLES, STACKS, path_of
 from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
@@ -29,38 +29,6 @@ def add(engine: Embedded, host: str, profile: str, *, at: datetime = START) -> s
 @pytest.fixture
 def engine(tmp_path: Path) -> Embedded:
     return Embedded(Objects(str(tmp_path)))
-
-
-def test_a_profile_that_is_added_again_is_there_once(engine: Embedded) -> None:
-    for _ in range(3):
-        add(engine, "a", "main;work 3\nmain 1")
-    add(engine, "b", "main;work 2")
-    assert engine.merged(WHOLE) == {"main;work": 5, "main": 1}
-    assert [each.samples for each in engine.profiles(WHOLE, after="", most=10)] != []
-    assert sorted(each.host for each in engine.profiles(WHOLE, after="", most=10)) == ["a", "b"]
-
-
-def test_many_hosts_with_stacks_of_their_own_all_have_their_texts(engine: Embedded) -> None:
-    for number in range(60):
-        add(engine, f"h{number}", f"main;shared 1\nmain;own_{number} 2")
-    merged = engine.merged(WHOLE)
-    assert merged["main;shared"] == 60
-    assert {stack: count for stack, count in merged.items() if "own" in stack} == {
-        f"main;own_{number}": 2 for number in range(60)
-    }
-
-
-def test_time_is_from_the_first_moment_up_to_the_last_and_not_with_it(engine: Embedded) -> None:
-    add(engine, "a", "main 1")
-    for start, end, samples in ((0, 1, 1), (-1, 0, 0), (1, 2, 0), (-3600, 3600, 1)):
-        window = Selection("t", "s", START + timedelta(seconds=start), START + timedelta(seconds=end))
-        assert sum(engine.merged(window).values()) == samples, (start, end)
-
-
-def test_another_tenant_and_another_service_have_nothing_of_it(engine: Embedded) -> None:
-    add(engine, "a", "main 1")
-    for tenant, service in (("t2", "s"), ("t", "s2"), ("t", "S"), ("..", "s")):
-        assert engine.merged(Selection(tenant, service, WHOLE.start, WHOLE.end)) == {}
 
 
 def test_texts_that_are_lost_cost_no_sample(engine: Embedded, tmp_path: Path) -> None:

@@ -1,0 +1,227 @@
+"""The engine for more than one machine holds: ClickHouse, through its own client.
+
+A profile is one row, with a list a column for what its samples have: the table replaces rows of one key, so that a
+profile that is taken in again, also by a later version that reads it differently, is there once and whole.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow.parquet as pq
+
+from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+CONNECT_S: Final = 5
+LONGEST_S: Final = 60
+"""What one question may take."""
+MEMORY_BYTES: Final = 4_000_000_000
+PROFILES: Final = "studio_profiles"
+STACKS: Final = "studio_stacks"
+_LISTS: Final = ("process", "container", "pod", "runtime", "stack_id", "count")
+"""Columns with one value for each sample."""
+_TABLES: Final = (
+    f"""
+    CREATE TABLE IF NOT EXISTS {PROFILES} (
+        tenant LowCardinality(String), service LowCardinality(String), profile_id String,
+        host LowCardinality(String), started_at DateTime64(3, 'UTC'), ended_at DateTime64(3, 'UTC'),
+        command_id String, request_ids Array(String), capture_id String, mode LowCardinality(String),
+        frequency_hz UInt32, process Array(LowCardinality(String)), container Array(LowCardinality(String)),
+        pod Array(LowCardinality(String)), runtime Array(LowCardinality(String)), stack_id Array(UInt64),
+        count Array(Int64), indexed_at DateTime64(6, 'UTC')
+    )
+    ENGINE = ReplacingMergeTree(indexed_at) PARTITION BY toYYYYMM(started_at)
+    ORDER BY (tenant, service, started_at, profile_id)
+    """,
+    f"""
+    CREATE TABLE IF NOT EXISTS {STACKS} (
+        tenant LowCardinality(String), service LowCardinality(String), stack_id UInt64, stack String,
+        seen_at DateTime64(3, 'UTC')
+    )
+    ENGINE = ReplacingMergeTree(seen_at) ORDER BY (tenant, service, stack_id)
+    """,
+)
+_OF_PROFILE: Final = {
+    "profile_id": "profile_id IN {profile_id:Array(String)}",
+    "host": "host IN {host:Array(String)}",
+    "command_id": "command_id IN {command_id:Array(String)}",
+    "request_id": "hasAny(request_ids, {request_id:Array(String)})",
+    "capture_id": "capture_id IN {capture_id:Array(String)}",
+    "mode": "mode IN {mode:Array(String)}",
+}
+"""Filter -> what a profile's row must fulfil."""
+_OF_SAMPLE: Final = {
+    name: f"{name} IN {{{name}:Array(String)}}" for name in ("process", "container", "pod", "runtime")
+}  # fmt: skip
+"""Filter -> what a sample must fulfil, once the lists are taken apart."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A selection as SQL: the rows of profiles, their samples, and the values in both."""
+
+    rows: str
+    samples: str
+    values: dict[str, Any]
+
+
+class ClickHouse:
+    """Profiles in two tables of a database.
+
+    Args:
+        url: `http://user:password@host:8123/database`, or https. It may hold a password, and is never told.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._connecting = Lock()
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
+        """Store a profile's tables, the texts first: samples without texts would be seen.
+
+        Raises:
+            OSError: they cannot be stored; doing it again is safe.
+        """
+        columns = pq.read_table(io.BytesIO(samples)).to_pydict()
+        texts = pq.read_table(io.BytesIO(stacks)).to_pydict()
+        first = {name: values[0] for name, values in columns.items() if name not in _LISTS}
+        row = {
+            "tenant": place.tenant, "service": place.service, **first, "profile_id": place.profile_id,
+            **{name: columns[name] for name in _LISTS}, "indexed_at": datetime.now(UTC),
+        }  # fmt: skip
+        many = len(texts["stack_id"])
+        with self._connected() as client:
+            client.insert(
+                STACKS,
+                [
+                    [place.tenant] * many, [place.service] * many, texts["stack_id"], texts["stack"],
+                    [first["started_at"]] * many,
+                ],
+                ["tenant", "service", "stack_id", "stack", "seen_at"], column_oriented=True,
+            )  # fmt: skip
+            client.insert(PROFILES, [list(row.values())], list(row))
+
+    def merged(self, selection: Selection) -> dict[str, int]:
+        """Stack -> samples, over everything selected.
+
+        Raises:
+            OSError: the server does not answer, or the question asks for too much.
+        """
+        asked = _asked(selection)
+        rows = self._rows(
+            f"""
+            SELECT if(texts.stack = '', {{lost:String}}, texts.stack) AS text, sum(counted.samples)
+            FROM (SELECT stack_id, sum(toInt128(count)) AS samples FROM ({asked.samples}) GROUP BY stack_id) AS counted
+            LEFT JOIN (
+                SELECT stack_id, any(stack) AS stack FROM {STACKS}
+                WHERE tenant = {{tenant:String}} AND service = {{service:String}}
+                  AND stack_id IN (SELECT arrayJoin(stack_id) FROM {PROFILES} WHERE {asked.rows})
+                GROUP BY stack_id
+            ) AS texts ON counted.stack_id = texts.stack_id
+            GROUP BY text
+            """,  # noqa: S608 - made of the constants above; what callers say is bound
+            {**asked.values, "lost": LOST},
+        )
+        return {text: int(samples) for text, samples in rows}
+
+    def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
+        """Up to `most` profiles, the newest first, behind the one with id `after`.
+
+        Raises:
+            OSError: the server does not answer, or the question asks for too much.
+        """
+        asked = _asked(selection)
+        rows = self._rows(
+            f"""
+            SELECT profile_id, any(host), any(started_at), any(ended_at), any(command_id), any(request_ids),
+                   any(capture_id), any(mode), any(frequency_hz), sum(toInt128(count))
+            FROM ({asked.samples})
+            WHERE {{after:String}} = '' OR profile_id < {{after:String}}
+            GROUP BY profile_id ORDER BY profile_id DESC LIMIT {{most:UInt64}}
+            """,  # noqa: S608 - likewise
+            {**asked.values, "after": after, "most": most},
+        )
+        return [
+            StoredProfile(
+                profile_id, host, started_at.astimezone(UTC), ended_at.astimezone(UTC), command_id, tuple(requests),
+                capture_id, mode, frequency_hz, int(samples),
+            )
+            for profile_id, host, started_at, ended_at, command_id, requests, capture_id, mode, frequency_hz, samples
+            in rows
+        ]  # fmt: skip
+
+    def over_time(self, selection: Selection, step: timedelta) -> list[Bucket]:
+        """What is selected by when its profiles began, in steps counted from 1970; those without samples are left out.
+
+        Raises:
+            OSError: the server does not answer, or the question asks for too much.
+        """
+        asked = _asked(selection)
+        rows = self._rows(
+            f"""
+            SELECT intDiv(toUnixTimestamp64Milli(started_at), {{step:Int64}}) AS number, sum(toInt128(count)),
+                   uniqExact(profile_id)
+            FROM ({asked.samples}) GROUP BY number ORDER BY number
+            """,  # noqa: S608 - likewise
+            {**asked.values, "step": step // timedelta(milliseconds=1)},
+        )
+        return [Bucket(FIRST_MOMENT + number * step, int(samples), profiles) for number, samples, profiles in rows]
+
+    def _rows(self, query: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        with self._connected() as client:
+            return client.query(query, parameters=values).result_rows
+
+    @contextmanager
+    def _connected(self) -> Iterator["Client"]:
+        # For who has this engine alone: it is an extra.
+        from clickhouse_connect.driver.exceptions import ClickHouseError  # noqa: PLC0415
+
+        try:
+            with self._connecting:
+                if self._client is None:
+                    self._client = _opened(self._url)
+            yield self._client
+        except ClickHouseError as error:
+            raise OSError(f"the engine cannot answer: {type(error).__name__}") from error
+
+
+def _opened(url: str) -> "Client":
+    """A client that many threads may use, once the tables are there."""
+    import clickhouse_connect  # noqa: PLC0415 - as above
+
+    settings = {"max_execution_time": LONGEST_S, "max_memory_usage": MEMORY_BYTES}
+    client = clickhouse_connect.get_client(
+        dsn=url, connect_timeout=CONNECT_S, send_receive_timeout=LONGEST_S + CONNECT_S, settings=settings,
+        autogenerate_session_id=False,  # a session takes one question at a time
+    )  # fmt: skip
+    for table in _TABLES:
+        client.command(table)
+    return client
+
+
+def _asked(selection: Selection) -> _Asked:
+    """A selection as SQL."""
+    rows = ["tenant = {tenant:String}", "service = {service:String}"]
+    rows += ["started_at >= {start:DateTime64(6, 'UTC')}", "started_at < {end:DateTime64(6, 'UTC')}"]
+    rows += [_OF_PROFILE[name] for name in selection.where if name in _OF_PROFILE]
+    samples = [_OF_SAMPLE[name] for name in selection.where if name in _OF_SAMPLE]
+    values = {
+        "tenant": selection.tenant, "service": selection.service, "start": selection.start, "end": selection.end,
+        **{name: list(wanted) for name, wanted in selection.where.items()},
+    }  # fmt: skip
+    conditions = " AND ".join(rows)
+    taken_apart = f"SELECT * FROM {PROFILES} FINAL ARRAY JOIN {', '.join(_LISTS)} WHERE {conditions}"  # noqa: S608
+    if samples:
+        taken_apart += f" AND {' AND '.join(samples)}"
+    return _Asked(conditions, taken_apart, values)

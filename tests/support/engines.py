@@ -1,0 +1,61 @@
+"""Both engines for profiles, and profiles to put into them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from profiles.clickhouse import ClickHouse
+from profiles.questions import Engine, Place, Selection
+from profiles.tables import samples_and_stacks
+from profiles.upload import read_json
+
+START: Final = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
+HOUR: Final = timedelta(hours=1)
+
+
+@cache
+def clickhouse_in_this_process() -> ClickHouse:
+    """ClickHouse itself, without a server: the same client runs the same SQL. A process can have but one of it."""
+    return ClickHouse("chdb://memory")
+
+
+@dataclass
+class Shelf:
+    """An engine and a tenant that no other test has."""
+
+    engine: Engine
+    tenant: str
+
+    def add(
+        self, host: str, profile: str, *, service: str = "s", at: datetime = START, tenant: str = "", **header: Any
+    ) -> str:
+        """Index a profile as the job does. Gives its id."""
+        body = {
+            "hostname": host, "start_time": at.isoformat(), "end_time": (at + timedelta(minutes=1)).isoformat(),
+            "profile": f"# {json.dumps({'format': 'collapsed', **header})}\n{profile}",
+        }  # fmt: skip
+        tenant = tenant or self.tenant
+        upload = read_json(json.dumps(body).encode(), tenant=tenant, service=service, now=START)
+        self.engine.add(*samples_and_stacks(upload), Place(tenant, service, upload.facts.profile_id))
+        return upload.facts.profile_id
+
+    def chosen(
+        self,
+        where: Mapping[str, list[str]] | None = None,
+        *,
+        start: datetime = START - HOUR,
+        end: datetime = START + HOUR,
+    ) -> Selection:
+        return Selection(self.tenant, "s", start, end, where or {})
+
+    def merged(
+        self,
+        where: Mapping[str, list[str]] | None = None,
+        *,
+        start: datetime = START - HOUR,
+        end: datetime = START + HOUR,
+    ) -> dict[str, int]:
+        return self.engine.merged(self.chosen(where, start=start, end=end))

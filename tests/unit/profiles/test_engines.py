@@ -1,0 +1,154 @@
+"""What every engine answers, asked of each: the same profiles and the same question give the same counts."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from profiles.embedded import Embedded
+from profiles.objects import Objects
+from profiles.questions import Bucket, Selection
+from tests.support.engines import START, Shelf, clickhouse_in_this_process
+
+ENGINES: dict[str, Callable[[Path], Shelf]] = {
+    "embedded": lambda folder: Shelf(Embedded(Objects(str(folder))), uuid4().hex),
+    "clickhouse": lambda _: Shelf(clickhouse_in_this_process(), uuid4().hex),
+}
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(params=ENGINES)
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    return ENGINES[request.param](tmp_path)
+
+
+def test_a_profile_that_is_added_again_is_there_once(shelf: Shelf) -> None:
+    first = [shelf.add("a", "main;work 3\nmain 1") for _ in range(3)]
+    shelf.add("b", "main;work 2")
+    assert len(set(first)) == 1
+    assert shelf.merged() == {"main;work": 5, "main": 1}
+    found = shelf.engine.profiles(shelf.chosen(), after="", most=10)
+    assert sorted((each.host, each.samples) for each in found) == [("a", 4), ("b", 2)]
+    assert shelf.engine.over_time(shelf.chosen(), MINUTE) == [Bucket(START, 6, 2)]
+
+
+def test_nothing_is_found_where_nothing_is(shelf: Shelf) -> None:
+    assert shelf.merged() == {}
+    assert shelf.engine.profiles(shelf.chosen(), after="", most=10) == []
+    assert shelf.engine.over_time(shelf.chosen(), MINUTE) == []
+
+
+def test_many_hosts_with_stacks_of_their_own_all_have_their_texts(shelf: Shelf) -> None:
+    for number in range(25):
+        shelf.add(f"h{number}", f"main;shared 1\nmain;own_{number} 2")
+    assert shelf.merged() == {"main;shared": 25, **{f"main;own_{number}": 2 for number in range(25)}}
+
+
+def test_time_is_from_the_first_moment_up_to_the_last_and_not_with_it(shelf: Shelf) -> None:
+    shelf.add("a", "main 1")
+    for start, end, samples in ((0, 1, 1), (-1, 0, 0), (1, 2, 0), (-3600, 3600, 1)):
+        window = shelf.merged(start=START + timedelta(seconds=start), end=START + timedelta(seconds=end))
+        assert sum(window.values()) == samples, (start, end)
+
+
+def test_another_tenant_and_another_service_have_nothing_of_it(shelf: Shelf) -> None:
+    shelf.add("a", "main 1")
+    whole = shelf.chosen()
+    for tenant, service in ((f"{shelf.tenant}2", "s"), (shelf.tenant, "s2"), (shelf.tenant, "S"), ("..", "s")):
+        other = Selection(tenant, service, whole.start, whole.end)
+        assert shelf.engine.merged(other) == {}
+        assert shelf.engine.profiles(other, after="", most=10) == []
+        assert shelf.engine.over_time(other, MINUTE) == []
+
+
+def test_each_filter_chooses_and_several_choose_together(shelf: Shelf) -> None:
+    processes = [{"name": "web", "container": "c", "pod": "p", "runtime": "python"}]
+    one = shelf.add(
+        "a", "web;main 5\ndb;loop 2", command_id="c-1", request_ids=["r-1", "r-2"], capture_id="k", processes=processes
+    )
+    shelf.add("b", "web;main 3", command_id="c-2", request_ids=["r-2"])
+    shelf.add("b", "web;new 64", profiling_mode="allocation")
+    for where, samples in (
+        ({"profile_id": [one]}, 7), ({"host": ["a"]}, 7), ({"host": ["a", "b"]}, 74), ({"host": ["A"]}, 0),
+        ({"command_id": ["c-2"]}, 3), ({"request_id": ["r-1"]}, 7),
+        ({"request_id": ["r-1", "r-2"]}, 10),
+        ({"capture_id": ["k"]}, 7), ({"mode": ["cpu"]}, 10), ({"mode": ["allocation"]}, 64), ({"process": ["web"]}, 72),
+        ({"container": ["c"]}, 5), ({"pod": ["p", "q"]}, 5), ({"runtime": ["python"]}, 5),
+        ({"process": ["db"], "host": ["b"]}, 0), ({"process": ["web"], "mode": ["cpu"]}, 8),
+        ({"host": ["' OR 1=1"]}, 0),
+    ):  # fmt: skip
+        assert sum(shelf.merged(where).values()) == samples, where
+    both = shelf.chosen({"process": ["web"], "mode": ["cpu"], "request_id": ["r-1"]})
+    assert [each.samples for each in shelf.engine.profiles(both, after="", most=10)] == [5]
+    assert shelf.engine.over_time(both, MINUTE) == [Bucket(START, 5, 1)]
+
+
+def test_profiles_are_listed_the_newest_first_with_all_that_is_known_of_them(shelf: Shelf) -> None:
+    ids = [shelf.add("a", "main 1", at=START + timedelta(hours=number)) for number in range(-2, 3)]
+    late = START + timedelta(hours=3, microseconds=1_500)
+    ids.append(
+        shelf.add("b", "main 2", at=late, command_id="c-1", request_ids=["r-1"], capture_id="k", frequency_hz=11)
+    )
+    whole = shelf.chosen(start=START - timedelta(days=1), end=START + timedelta(days=1))
+    pages = [[each.profile_id for each in shelf.engine.profiles(whole, after="", most=4)]]
+    pages.append([each.profile_id for each in shelf.engine.profiles(whole, after=pages[0][-1], most=4)])
+    assert [*pages[0], *pages[1]] == sorted(ids, reverse=True)
+    (newest,) = shelf.engine.profiles(whole, after="", most=1)
+    assert newest.started_at == START + timedelta(hours=3, milliseconds=1)
+    assert newest.ended_at - newest.started_at == MINUTE
+    assert newest.started_at.tzinfo is not None
+    assert (newest.host, newest.command_id, list(newest.request_ids)) == ("b", "c-1", ["r-1"])
+    assert (newest.capture_id, newest.mode, newest.frequency_hz, newest.samples) == ("k", "cpu", 11, 2)
+
+
+def test_samples_over_time_are_counted_by_when_their_profile_began(shelf: Shelf) -> None:
+    for seconds, samples in ((-1, 1), (0, 2), (599, 4), (600, 8), (1800, 16)):
+        shelf.add("a", f"main {samples}", at=START + timedelta(seconds=seconds))
+    five = timedelta(minutes=5)
+    assert shelf.engine.over_time(shelf.chosen(), five) == [
+        Bucket(START - five, 1, 1), Bucket(START, 2, 1), Bucket(START + five, 4, 1), Bucket(START + 2 * five, 8, 1),
+        Bucket(START + 6 * five, 16, 1),
+    ]  # fmt: skip
+
+
+def test_sums_beyond_64_bits_are_whole(shelf: Shelf) -> None:
+    for host in ("a", "b", "c"):
+        shelf.add(host, f"main;very {2**53}\n" * 500)
+    assert shelf.merged() == {"main;very": 3 * 500 * 2**53}
+    for number in range(6):
+        shelf.add(f"h{number}", f"main;most {2**53}\n" * 1_000)
+    assert shelf.merged()["main;most"] == 6 * min(1_000 * 2**53, 2**62)
+
+
+def test_texts_are_what_was_sent(shelf: Shelf) -> None:
+    odd = ["main;späť [k];日本 (x.py:1)", "a\\n'b\";c\tde", "main; ;work", "%s{name:String};?"]
+    shelf.add("a", "\n".join(f"{stack} {number}" for number, stack in enumerate(odd, 1)))
+    assert shelf.merged() == {stack: number for number, stack in enumerate(odd, 1)}
+
+
+def test_the_engines_agree_on_random_profiles(tmp_path: Path) -> None:
+    dice = random.Random(6)
+    shelves = [make(tmp_path) for make in ENGINES.values()]
+    for number in range(8):
+        stacks = {";".join(dice.choices("abcde", k=dice.randint(1, 5))): dice.randint(1, 1_000) for _ in range(40)}
+        text = "\n".join(f"{stack} {count}" for stack, count in stacks.items())
+        for shelf in shelves:
+            shelf.add(f"h{number % 4}", text, at=START + timedelta(minutes=number % 7), command_id=f"c-{number % 3}")
+    wanted: tuple[dict[str, list[str]], ...] = ({}, {"host": ["h1", "h3"], "process": ["a", "c", "d"]})
+    for where in wanted:
+        answers = [
+            (
+                shelf.merged(where, start=START, end=START + 5 * MINUTE),
+                [(each.host, each.started_at, each.samples) for each in sorted(
+                    shelf.engine.profiles(shelf.chosen(where), after="", most=100),
+                    key=lambda one: (one.started_at, one.host),
+                )],
+                shelf.engine.over_time(shelf.chosen(where), 3 * MINUTE),
+            )
+            for shelf in shelves
+        ]  # fmt: skip
+        assert answers[0] == answers[1], where
+        assert answers[0][0], where
