@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow.parquet as pq
-
 from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
 
 if TYPE_CHECKING:
@@ -93,6 +91,8 @@ class ClickHouse:
         Raises:
             OSError: they cannot be stored; doing it again is safe.
         """
+        import pyarrow.parquet as pq  # noqa: PLC0415 - for who indexes: who only asks does not load it
+
         columns = pq.read_table(io.BytesIO(samples)).to_pydict()
         texts = pq.read_table(io.BytesIO(stacks)).to_pydict()
         first = {name: values[0] for name, values in columns.items() if name not in _LISTS}

@@ -11,6 +11,8 @@ from profiles.objects import Objects, part_of
 RAW: Final = "raw"
 SAMPLES: Final = "samples"
 STACKS: Final = "stacks"
+GONE: Final = "gone"
+"""A file for each profile that was deleted: who indexes or packs it just then takes it out again."""
 HOUR: Final = timedelta(hours=1)
 MOST_HOURS: Final = 24 * 400
 
@@ -56,7 +58,7 @@ def path_of(kind: str, tenant: str, service: str, profile_id: str) -> str:
     Raises:
         ValueError: this is no profile's id.
     """
-    end = "" if kind == RAW else ".parquet"
+    end = "" if kind in {RAW, GONE} else ".parquet"
     return f"{kind}/{place_of(tenant, service, hour_of(profile_id))}/{profile_id}{end}"
 
 

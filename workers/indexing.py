@@ -1,9 +1,7 @@
 """Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated."""
 
 import asyncio
-import zlib
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -11,10 +9,9 @@ import structlog
 from broker.streams import Entry
 from broker.uploads import Uploads
 from profiles.questions import Engine, Place
-from profiles.shelves import Envelope, RawUploads
+from profiles.reindexing import UNREADABLE, read_again
+from profiles.shelves import RawUploads
 from profiles.tables import samples_and_stacks
-from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
-from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
@@ -49,36 +46,14 @@ class Indexer:
     def _index(self, entry: Entry) -> None:
         path = entry.fields["path"]
         try:
-            envelope, content = self._raw.read(path)
-            upload = read_again(envelope, content)
+            upload = read_again(*self._raw.read(path))
             samples, stacks = samples_and_stacks(upload)
         except FileNotFoundError:
             log.warning("an upload is gone before it was indexed", path=path)
             return
-        except (BadUpload, ValueError, TypeError, KeyError, zlib.error) as error:
+        except UNREADABLE as error:
             log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
             return
         facts = upload.facts
         self._engine.add(samples, stacks, Place(facts.host.tenant, facts.host.service, facts.profile_id))
         log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)
-
-
-def read_again(envelope: Envelope, content: bytes) -> Upload:
-    """An upload that was stored, read as it was when it came.
-
-    Raises:
-        BadUpload: it cannot be read any more; what was stored could be.
-        ValueError, TypeError, KeyError: its envelope is none of ours.
-        zlib.error: it is damaged.
-    """
-    plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
-    received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
-    if envelope.form == "agent":
-        upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
-    else:
-        host = HostKey(envelope.tenant, envelope.service, envelope.host)
-        started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
-        beside = Beside(host, started_at, ended_at, envelope.facts, envelope.sample_type)
-        upload = FILES[envelope.form](plain, beside, now=received_at)
-    requests = tuple(envelope.request_ids) or upload.facts.request_ids
-    return replace(upload, facts=replace(upload.facts, request_ids=requests))
