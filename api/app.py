@@ -27,11 +27,13 @@ from api.routes import (
     commands,
     completions,
     dead_letters,
+    differences,
     docs,
     enrolment,
     events,
     flamegraphs,
     fleet_status,
+    functions,
     health,
     heartbeats,
     hosts,
@@ -41,6 +43,7 @@ from api.routes import (
     requests,
     roles,
     schedules,
+    timelines,
     tokens,
 )
 from api.settings import ApiSettings
@@ -107,7 +110,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     problems.install(app)
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
-        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, flamegraphs, docs,
+        dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, flamegraphs,
+        differences, functions, timelines, docs,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

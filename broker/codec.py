@@ -28,6 +28,8 @@ class Loaded:
     """Requests that have come, by entry id."""
     cancels: Mapping[str, str] = field(default_factory=dict)
     """Cancels that have come, by entry id."""
+    lead: float = 0.0
+    """How many seconds ahead its agent is told of a start with a moment; 0 where it cannot wait, or nothing has one."""
 
     @property
     def revision(self) -> str:
@@ -47,6 +49,7 @@ class Loaded:
             tuple(self.cancels.values()),
             frozenset(self.open_requests.items()),
             frozenset(item for item in self.command.items() if item[0] != "revision"),
+            self.lead,
         )
 
 
@@ -240,6 +243,7 @@ def write_effective(effective: Effective, *, now: float, traceparent: str = "") 
         "request_ids": " ".join(effective.request_ids),
         **({"stop_ids": " ".join(effective.stop_ids)} if effective.stop_ids else {}),
         **({"run_for_ms": str(ms(limit))} if limit is not None else {}),
+        **({"starts_at": str(ms(effective.starts_at))} if effective.starts_at is not None else {}),
         **({"displaces": "1"} if effective.displaces else {}),
     }
 

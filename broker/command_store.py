@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -187,15 +188,20 @@ class CommandStore:
                 pipe.set(keys.command_owner(command_id), owner, ex=int(KEPT_FOR.total_seconds()))
             await pipe.execute()
 
-    async def lose(self, host: HostKey, *, silent_since: float, reason: str, now: float) -> bool:
+    async def lose(
+        self, host: HostKey, *, silent_since: float, reason: str, now: float, grace: timedelta = timedelta(0)
+    ) -> bool:
         """Give up on what a host holds that has been silent since a moment; True when its command is lost now.
+
+        What awaits its moment at a host is not lost before: `grace` counts from then on.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
         call = scripts.lose(
-            self._broker.place(host), silent_since=codec.ms(silent_since), reason=reason, now=codec.ms(now)
-        )
+            self._broker.place(host), silent_since=codec.ms(silent_since), reason=reason, now=codec.ms(now),
+            grace=codec.ms(grace.total_seconds()),
+        )  # fmt: skip
         return bool(await self._broker.run(call))
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from broker.ahead import Ahead, look_ahead, next_chance
 from broker.effective import GRACE_SECONDS, Compacted, Effective, Ending, OpenRequest
-from broker.folding import Folded, Standing, fold_starts, fold_stops, seconds_left, stop_for_nobody
+from broker.folding import Folded, Standing, fold_starts, fold_stops, runs_on, seconds_left, stop_for_nobody
 from protocol.commands import ProfilingMode, StartCommand, StopCommand
 from protocol.lifecycle import State
 from protocol.requests import Priority
@@ -32,6 +33,8 @@ def compact(
     previous: Effective | None,
     now: float,
     cancelled: Mapping[str, str] | None = None,
+    *,
+    lead: float = 0.0,
 ) -> Compacted:
     """Fold the open requests of a host into its effective command.
 
@@ -40,6 +43,7 @@ def compact(
         previous: the command that is effective, or was last.
         now: seconds since the epoch, the server's clock.
         cancelled: request id -> why, for the requests that are withdrawn; others than open ones are of no account.
+        lead: how long before its moment the host's agent is told of a start, in seconds; 0 where it cannot wait.
 
     Returns:
         The requests still open, the outcome of each that closes, and what to install. Compacting the result again at
@@ -58,9 +62,12 @@ def compact(
     known.apply_stops(active)
     was_narrowed = _wanted_pids(known.requests, active) != before
 
-    ready, waiting = _ready(known.requests, now)
-    waiting = known.let_go(waiting, standing)
+    ready, waiting = _ready(known.requests, standing)
     stops = [request for request in known.requests if request.command_type == "stop"]
+    is_in_turn = not stops and not was_narrowed
+    ahead = look_ahead(ready, waiting, standing, lead, mode=_mode_to_run(ready, active)) if is_in_turn else Ahead()
+    ready = sorted((*ready, *ahead.starts), key=lambda start: start.seq)
+    waiting = known.let_go([each for each in waiting if each not in ahead.starts], standing)
     mode = _mode_to_run(ready, active)
     members, others = _of_mode(mode, ready)
     if known.has_left_the_run and not _wants_more(members, standing):
@@ -70,7 +77,8 @@ def compact(
 
     if members:
         folded = fold_starts(
-            members, stops, standing, was_narrowed=was_narrowed, was_cancelled=known.has_left_the_run
+            members, stops, standing, start_at=ahead.moment, was_narrowed=was_narrowed,
+            was_cancelled=known.has_left_the_run,
         )  # fmt: skip
     elif stops:
         folded = fold_stops(stops, standing)
@@ -86,7 +94,7 @@ def compact(
     if folded.install is not None and last is not None:
         if active is not None:
             close = (State.SUPERSEDED, f"by generation {folded.install.generation}")
-        folded = replace(folded, install=replace(folded.install, displaces=_may_be_at_work(last)))
+        folded = replace(folded, install=replace(folded.install, displaces=_is_displaced(last, now)))
     waiting = [*put_off, *waiting]
     still_open = (*folded.members, *(replace(request, state=State.QUEUED) for request in waiting))
     return Compacted(
@@ -99,7 +107,7 @@ def compact(
         queued=tuple(
             (request.request_id, _what_for(request, now)) for request in waiting if request.state is not State.QUEUED
         ),
-        wake_at=_next_look(still_open, folded.install or folded.keep, now),
+        wake_at=_next_look(still_open, folded.install or folded.keep, now, lead),
     )
 
 
@@ -199,11 +207,13 @@ class _Known:
         active = standing.active
         waiting: list[OpenRequest] = []
         for request in others:
-            if active is None or not standing.runs or request.request_id not in active.request_ids:
+            if active is None or not runs_on(request, standing):
                 waiting.append(request)
             elif (left := seconds_left(request, standing)) > 0:
                 remaining = None if request.continuous else left
-                waiting.append(replace(request, remaining=remaining, joined_at=None, has_run=True))
+                waiting.append(
+                    replace(request, remaining=remaining, joined_at=None, runs_since=None, has_run=True)
+                )  # fmt: skip
             else:
                 self.end_served([request], standing)
         return waiting
@@ -214,7 +224,9 @@ class _Known:
         gone = [each for each in waiting if active is not None and each.request_id in active.request_ids]
         self.has_left_the_run |= bool(gone)
         return [
-            replace(each, joined_at=None, has_run=each.has_run or standing.runs) if each in gone else each
+            replace(each, joined_at=None, runs_since=None, has_run=each.has_run or runs_on(each, standing))
+            if each in gone
+            else each
             for each in waiting
         ]
 
@@ -269,12 +281,16 @@ def _is_elsewhere(start: OpenRequest) -> bool:
     return start.pids is not None and not start.pids
 
 
-def _ready(known: Iterable[OpenRequest], now: float) -> tuple[list[OpenRequest], list[OpenRequest]]:
-    """The starts that may run now, and those whose moment has not come or whose processes are not on the host."""
+def _ready(known: Iterable[OpenRequest], standing: Standing) -> tuple[list[OpenRequest], list[OpenRequest]]:
+    """The starts that may run now, and those whose moment has not come or whose processes are not on the host.
+
+    What runs has begun: the agent keeps its moment by the host's clock, which may be ahead of ours.
+    """
     starts = [request for request in known if request.command_type == "start"]
     waiting = [
         start for start in starts
-        if _is_elsewhere(start) or (start.not_before is not None and start.not_before > now)
+        if _is_elsewhere(start)
+        or (start.not_before is not None and start.not_before > standing.now and not runs_on(start, standing))
     ]  # fmt: skip
     return [start for start in starts if start not in waiting], waiting
 
@@ -325,6 +341,11 @@ def _may_be_at_work(effective: Effective) -> bool:
     return effective.displaces or (isinstance(effective.command, StartCommand) and effective.state in MAYBE_AT_WORK)
 
 
+def _is_displaced(last: Effective, now: float) -> bool:
+    """Whether the agent may be at work until it takes the next command; on one that awaits its moment it is not."""
+    return last.displaces if last.awaits(now) else _may_be_at_work(last)
+
+
 def _what_for(request: OpenRequest, now: float) -> str:
     """What a request waits for."""
     if _is_elsewhere(request):
@@ -334,11 +355,12 @@ def _what_for(request: OpenRequest, now: float) -> str:
     return "an urgent request took the host" if request.has_run else "another profiling mode has the host"
 
 
-def _next_look(still_open: Sequence[OpenRequest], effective: Effective | None, now: float) -> float | None:
+def _next_look(still_open: Sequence[OpenRequest], effective: Effective | None, now: float, lead: float) -> float | None:
     """The next moment at which a clock may begin or end something."""
     running = set(effective.request_ids) if effective is not None and effective.state is State.RUNNING else set()
     moments = [each.expires_at for each in still_open if each.request_id not in running and _can_expire(each)]
     moments += [each.not_before for each in still_open if each.not_before is not None and each.not_before > now]
+    moments += next_chance(still_open, effective, now, lead)
     if effective is not None and effective.run_limit is not None:
         moments.append(effective.run_limit)
     return min(moments, default=None)

@@ -52,6 +52,8 @@ class OpenRequest:
     expire till then."""
     traceparent: str = ""
     """The trace that it was submitted in, by W3C Trace Context; none where nobody traces."""
+    runs_since: float | None = None
+    """It runs on in the command before, until the moment at which its own begins: its seconds are counted from here."""
     state: State = State.SUBMITTED
     """`submitted`, `queued` (another mode runs first) or `pending` (part of the effective command, or was)."""
 
@@ -74,6 +76,16 @@ class Effective:
     """It was installed over a run that the agent may be at work on until it takes this one."""
     back_at_work: bool = False
     """It is `lost`, and the agent has been heard of since: it is at work, by its own word, and nobody wants that."""
+
+    @property
+    def starts_at(self) -> float | None:
+        """The moment at which the agent is to begin, where it was told ahead of it."""
+        moment = self.command.combined_config.start_at if isinstance(self.command, StartCommand) else None
+        return moment.timestamp() if moment is not None else None
+
+    def awaits(self, now: float) -> bool:
+        """Whether its moment has not come, and it does not run yet."""
+        return self.started_at is None and self.starts_at is not None and self.starts_at > now
 
     @property
     def is_open(self) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
@@ -49,6 +50,7 @@ def fold_starts(
     stops: Sequence[OpenRequest],
     standing: Standing,
     *,
+    start_at: float | None = None,
     was_narrowed: bool = False,
     was_cancelled: bool = False,
 ) -> Folded:
@@ -58,12 +60,15 @@ def fold_starts(
         members: the open starts of the mode whose turn it is.
         stops: the open stops, which a narrower command carries out.
         standing: how the host stands.
+        start_at: the moment to come at which they begin; what runs goes on until then.
         was_narrowed: a stop took processes from what is active: stopped and asked for anew is not the same run.
         was_cancelled: somebody left what is active: it may not go on for longer than the others want.
     """
     active = standing.active
-    left = {request.request_id: seconds_left(request, standing) for request in members}
+    left = {request.request_id: seconds_left(request, standing, as_of=start_at) for request in members}
     config = _config_of(members, left)
+    if start_at is not None:
+        config = config.model_copy(update={"start_at": datetime.fromtimestamp(start_at, UTC)})
     may_stay = not was_narrowed and _is_covered(config, left, standing)
     if active is not None and may_stay and (not was_cancelled or _is_needed(left, active, standing.now)):
         return _join(members, stops, left, active, standing)
@@ -77,17 +82,7 @@ def fold_starts(
         request_ids=tuple(request.request_id for request in members),
         stop_ids=tuple(stop.request_id for stop in stops),
     )
-    carried = [
-        replace(
-            request,
-            state=State.PENDING,
-            expires_at=_to_be_started_by(request, standing),
-            remaining=_finite(left[request.request_id]),
-            joined_at=None,
-            has_run=False,
-        )
-        for request in members
-    ]
+    carried = [_carried(request, standing, start_at) for request in members]
     return Folded(_with_leader((*carried, *stops), leader), install=install)
 
 
@@ -118,15 +113,46 @@ def _stop(command_id: str, standing: Standing, request_ids: Sequence[str]) -> Ef
     )
 
 
-def seconds_left(request: OpenRequest, standing: Standing) -> float:
-    """What this request still wants, of its own seconds."""
-    active = standing.active
+def seconds_left(request: OpenRequest, standing: Standing, *, as_of: float | None = None) -> float:
+    """What this request still wants of its own seconds now, or will want at a moment to come if what runs goes on."""
+    active, now = standing.active, standing.now if as_of is None else as_of
     if request.continuous:
         return math.inf
     wanted = request.remaining if request.remaining is not None else float(request.duration)
-    if active is None or active.started_at is None or request.request_id not in active.request_ids:
+    if active is None or request.request_id not in active.request_ids:
         return wanted
-    return max(0.0, wanted - (standing.now - max(active.started_at, request.joined_at or 0.0)))
+    if request.runs_since is not None:
+        wanted -= max(0.0, min(now, active.starts_at or now) - request.runs_since)
+    if active.started_at is not None:
+        wanted = max(0.0, wanted - (standing.now - max(active.started_at, request.joined_at or 0.0)))
+        wanted -= now - standing.now
+    return max(0.0, wanted)
+
+
+def _carried(request: OpenRequest, standing: Standing, start_at: float | None) -> OpenRequest:
+    """A request as it is kept with a new command. Up to the moment of that, it runs on in the one before."""
+    carried = replace(
+        request,
+        state=State.PENDING,
+        expires_at=_to_be_started_by(request, standing, start_at),
+        joined_at=None,
+        has_run=False,
+    )
+    if start_at is not None and not standing.runs and runs_on(request, standing):
+        return carried  # its seconds are counted from where they were
+    goes_on = start_at is not None and runs_on(request, standing)
+    left = _finite(seconds_left(request, standing))
+    return replace(carried, remaining=left, runs_since=standing.now if goes_on else None)
+
+
+def is_in(request: OpenRequest, standing: Standing) -> bool:
+    """Whether a request is part of the command that is effective."""
+    return standing.active is not None and request.request_id in standing.active.request_ids
+
+
+def runs_on(request: OpenRequest, standing: Standing) -> bool:
+    """Whether a request is served now: by the effective command, or by the one before while that one waits."""
+    return is_in(request, standing) and (standing.runs or request.runs_since is not None)
 
 
 def _join(
@@ -182,12 +208,11 @@ def _with_leader(requests: Sequence[OpenRequest], leader: str | None) -> tuple[O
     return tuple(replace(request, led=request.led or request.request_id == leader) for request in requests)
 
 
-def _to_be_started_by(request: OpenRequest, standing: Standing) -> float:
+def _to_be_started_by(request: OpenRequest, standing: Standing, start_at: float | None) -> float:
     """The first clock of a request in a new command: it starts anew for one that was running already."""
-    was_running = request.has_run or (
-        standing.active is not None and standing.runs and request.request_id in standing.active.request_ids
-    )
-    return max(request.expires_at, standing.now + request.start_within) if was_running else request.expires_at
+    if not (request.has_run or runs_on(request, standing)):
+        return request.expires_at
+    return max(request.expires_at, (standing.now if start_at is None else start_at) + request.start_within)
 
 
 def _finite(seconds: float) -> float | None:
@@ -244,7 +269,10 @@ def _is_covered(config: StartConfig, left: dict[str, float], standing: Standing)
     if active is None or not isinstance(active.command, StartCommand):
         return False
     current = active.command.combined_config
-    if config.model_copy(update={"duration": current.duration}) != current:
+    if config.start_at is None and active.awaits(standing.now):
+        return False
+    begins = current.start_at if config.start_at is None else config.start_at
+    if config.model_copy(update={"duration": current.duration, "start_at": begins}) != current:
         return False
     if config.continuous or not standing.runs:
         return config.duration == current.duration

@@ -12,7 +12,7 @@ from broker import codec, keys, scripts
 from broker.connection import Broker
 from broker.keys import Place
 from broker.liveness import Hearing, Holder, Service, service_of
-from protocol.heartbeats import MAX_CAPABILITY_BYTES, Heartbeat
+from protocol.heartbeats import MAX_CAPABILITY_BYTES, WAITS, Heartbeat
 from protocol.names import HostKey
 from protocol.pacing import DEFAULT_INTERVAL
 
@@ -77,6 +77,9 @@ def facts_of(heartbeat: Heartbeat, *, interval: int) -> dict[str, str]:
         for name, value in sent_on_change.items()
         if value is not None
     }
+    if heartbeat.capabilities is not None:
+        # Of this agent: whichever takes its place on the host may say nothing of it.
+        texts["waits"] = facts["agent_version"] if heartbeat.capabilities.get(WAITS) is True else ""
     too_large = {name: len(text) for name, text in texts.items() if len(text) > MAX_CAPABILITY_BYTES}
     if too_large:
         log.warning("facts not kept", service=heartbeat.service_name, host=heartbeat.hostname, characters=too_large)

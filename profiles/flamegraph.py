@@ -4,7 +4,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 MOST_NODES: Final = 20_000
 ROOT: Final = "all"
@@ -29,32 +29,34 @@ class Tree:
     cut_samples: int = 0
 
 
-class _Node:
+class Node:
+    """A frame below those above it, and its weight."""
+
     __slots__ = ("children", "value")
 
     def __init__(self) -> None:
         self.value = 0
-        self.children: dict[str, _Node] = {}
+        self.children: dict[str, Self] = {}
 
 
 def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
     """The tree of some stacks; of more than `most` nodes the lightest are left out."""
-    root, nodes = _Node(), 0
+    root, nodes = Node(), 0
     for stack, count in stacks.items():
         node = root
         node.value += count
         for name in stack.split(";"):
             child = node.children.get(name)
             if child is None:
-                child = node.children[name] = _Node()
+                child = node.children[name] = Node()
                 nodes += 1
             child.value += count
             node = child
-    drawn, kept, cut_samples = _drawn(root, *_threshold(root, nodes, most))
+    drawn, kept, cut_samples = _drawn(root, *threshold(root, nodes, most))
     return Tree(drawn, root.value, len(stacks), nodes - kept, cut_samples)
 
 
-def _threshold(root: _Node, nodes: int, most: int) -> tuple[int, int]:
+def threshold(root: Node, nodes: int, most: int) -> tuple[int, int]:
     """The weight above which every node is kept, and how many of just this weight there is room for."""
     if nodes <= most:
         return 0, 0
@@ -62,7 +64,7 @@ def _threshold(root: _Node, nodes: int, most: int) -> tuple[int, int]:
     return heaviest[-1], sum(value == heaviest[-1] for value in heaviest)
 
 
-def _all(root: _Node) -> Iterator[_Node]:
+def _all(root: Node) -> Iterator[Node]:
     waiting = list(root.children.values())
     while waiting:
         node = waiting.pop()
@@ -70,7 +72,7 @@ def _all(root: _Node) -> Iterator[_Node]:
         waiting.extend(node.children.values())
 
 
-def _drawn(root: _Node, least: int, room: int) -> tuple[dict[str, Any], int, int]:
+def _drawn(root: Node, least: int, room: int) -> tuple[dict[str, Any], int, int]:
     """The tree of the kept nodes, how many those are, and the samples of the others.
 
     Without recursion: a stack may be deeper than Python's.

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from profiles.flamegraph import MOST_NODES, tree_of
 from profiles.trees import written
 
 Format = Literal["json", "collapsed", "html", "pprof", "speedscope"]
+Unit = Literal["samples", "bytes"]
 ALLOCATION: Final = "allocation"
 EXPORTER: Final = "Performance Studio"
 
@@ -52,13 +53,19 @@ def tree_told(merged: Merged, most: int) -> dict[str, Any]:
     """The tree as the API tells it."""
     tree = tree_of(merged.stacks, most=most)
     return {
-        "root": tree.root, "samples": tree.samples, "stacks": tree.stacks, "unit": _unit(merged),
+        "root": tree.root, "samples": tree.samples, "stacks": tree.stacks, "unit": unit_of(merged),
         "cut_nodes": tree.cut_nodes, "cut_samples": tree.cut_samples,
     }  # fmt: skip
 
 
-def _unit(merged: Merged) -> str:
-    return "bytes" if merged.mode == ALLOCATION else "samples"
+def unit_of(merged: Merged) -> Unit:
+    """What its counts are."""
+    return unit_of_mode(merged.mode)
+
+
+def unit_of_mode(mode: str) -> Unit:
+    """What the counts of a mode are."""
+    return "bytes" if mode == ALLOCATION else "samples"
 
 
 def _json(merged: Merged, most: int) -> bytes:
@@ -73,7 +80,7 @@ def _html(merged: Merged, _most: int) -> bytes:
     began = merged.started_at.astimezone(UTC)
     facts = {
         "started": f"{began:%Y-%m-%d %H:%M:%S} UTC", "span": f"{merged.duration.total_seconds():.0f} s",
-        _unit(merged): f"{sum(merged.stacks.values()):,}", "stacks": f"{len(merged.stacks):,}", **merged.facts,
+        unit_of(merged): f"{sum(merged.stacks.values()):,}", "stacks": f"{len(merged.stacks):,}", **merged.facts,
     }  # fmt: skip
     return flamegraph.render(merged.stacks, title=merged.title, facts=facts).encode(errors="backslashreplace")
 
@@ -117,15 +124,15 @@ def by_ending(name: str) -> tuple[str, Format | None]:
     return name, None
 
 
-def by_accept(accept: str) -> Format | None:
+def by_accept(accept: str, among: Collection[Format] = RENDERINGS.keys()) -> Format | None:
     """The format that an Accept header names first among ours, by its weights; None: it names none, or everything."""
     wanted: list[tuple[float, int, Format]] = []
     for number, part in enumerate(accept.split(",")):
         media, *parameters = (each.strip() for each in part.split(";"))
         weight = next((_weight(each[2:]) for each in parameters if each.startswith("q=")), 1.0)
-        for kind, rendering in RENDERINGS.items():
-            if media.lower() == rendering.media_type and weight > 0:
-                wanted.append((-weight, number, kind))
+        wanted += [
+            (-weight, number, kind) for kind in among if media.lower() == RENDERINGS[kind].media_type and weight > 0
+        ]
     return min(wanted)[2] if wanted else None
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, StringConstraints, TypeAdapter
 
 Pid = Annotated[int, Strict(), Field(gt=0, le=2**31 - 1)]
 ProfilingMode = Literal["cpu", "allocation", "wall", "none"]
@@ -26,6 +26,8 @@ class StartConfig(BaseModel):
     exclude_pids: list[Pid] | None = None
     capture_id: Annotated[str, StringConstraints(max_length=128)] | None = None
     """Shared by the profiles that belong together: those of hosts that were to start at the same moment."""
+    start_at: AwareDatetime | None = None
+    """When to begin, by the host's clock; what runs goes on until then. Told to agents that say that they can wait."""
 
 
 class StopConfig(BaseModel):

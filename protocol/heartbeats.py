@@ -15,6 +15,8 @@ CommandId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 """Ids that are no UUIDs are legal: older servers made them differently."""
 ShortText = Annotated[str, StringConstraints(max_length=256)]
 
+WAITS: Final = "start_at"
+"""The capability of an agent that may be told of a start ahead of its `start_at`: it waits, and begins on time."""
 RUNNING: Final = "running"
 """`status` of an agent whose run of `last_command_id` has begun. Agents in the field say `active` always."""
 

@@ -118,7 +118,9 @@ def decide(loaded: Mapping[Place, Loaded], now: float) -> list[Settled]:
         try:
             host, likeness = at.host_key, facts.likeness  # an entry may name no host
             if likeness not in decisions:
-                compacted = compact(requests_of(facts), read_effective(facts.command), now, cancelled_of(facts))
+                compacted = compact(
+                    requests_of(facts), read_effective(facts.command), now, cancelled_of(facts), lead=facts.lead
+                )  # fmt: skip
                 decisions[likeness] = decision_of(compacted, facts, now)
         except Exception:
             log.exception("host cannot be compacted", host=at.path)

@@ -12,6 +12,7 @@ from broker.host_registry import HostRegistry, Silence
 from broker.liveness import LATELY, Service, Verdict, hearing_since, judge, service_of, silent
 from broker.roster import API, Roster
 from protocol.names import HostKey
+from protocol.pacing import stale_after
 
 log = structlog.get_logger(__name__)
 
@@ -56,10 +57,10 @@ class Watch:
         recent = {host: beat for host, beat in beats.items() if beat >= now - LATELY.total_seconds()}
         verdict = judge(candidates, recent, listening_since=since, now=now)
         await self._tell_who_is_silent(verdict, told, beats, now=now)
-        lost = 0
+        lost, grace = 0, {each.host: stale_after(each.interval) for each in candidates}
         for host, last_beat in verdict.lost.items():
             reason = f"no heartbeat for {now - last_beat:.0f} s"
-            if await self._store.lose(host, silent_since=last_beat, reason=reason, now=now):
+            if await self._store.lose(host, silent_since=last_beat, reason=reason, now=now, grace=grace[host]):
                 log.warning("host lost", service=host.service, host=host.host, reason=reason)
                 lost += 1
         return lost

@@ -19,7 +19,8 @@ from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailab
 from agent.profilers.perf_recording import Recording, read_back, record
 from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, asked_for, event_options
 from agent.stacks import depth, perf_script
-from agent.stacks.collapsed import merge, scale
+from agent.stacks.collapsed import merge
+from formats.scaling import scale
 from protocol.commands import ProfilingMode
 
 EVENTS: Final = ("cycles", "cpu-clock")

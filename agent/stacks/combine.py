@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from agent.stacks.collapsed import merge, scale, under
+from agent.stacks.collapsed import merge, under
+from formats.scaling import scale
 
 ATTACH_FAILED: Final = "[no stacks of the runtime: attaching failed]"
 """Stands below the root of a process that a runtime's profiler could not read, over what the host's profiler saw."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from agent.stacks.collapsed import scale
 from formats.frames import SEPARATOR
+from formats.scaling import scale
 
 Stacks = Mapping[str, int]
 

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from agent.stacks.collapsed import frame, parse, scale
+from agent.stacks.collapsed import frame, parse
 from formats.frames import SEPARATOR
+from formats.scaling import scale
 
 _RUBY_FRAME: Final = re.compile(r"(?P<function>.*) - (?P<file>.*?)(?::\d+)?")
 _RUBY_LIBRARY: Final = re.compile(r".*/(?:gems|lib/ruby/(?:site_ruby|vendor_ruby)?/?\d[\d.]*)/(?P<below>.+)")

@@ -311,8 +311,11 @@ def cancel(
     )
 
 
-def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
-    """Give up on what a silent host holds. The answer is 1 when its command is lost now. Moments are in ms."""
+def lose(at: Place, *, silent_since: int, reason: str, now: int, grace: int = 0) -> Call:
+    """Give up on what a silent host holds. The answer is 1 when its command is lost now. Moments are in ms.
+
+    One that awaits its moment is given `grace` (ms) from then on to begin.
+    """
     return Call(
         LOSE,
         [
@@ -320,7 +323,7 @@ def lose(at: Place, *, silent_since: int, reason: str, now: int) -> Call:
             keys.deadlines(at.partition), keys.doorbell(at.partition), keys.requests(at), keys.taken(at.partition),
             keys.beats(at.partition), keys.events(at.partition),
         ],
-        [now, at.path, *who(at.host_key), silent_since, reason],
+        [now, at.path, *who(at.host_key), silent_since, reason, grace],
     )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 -- Give up on the command of a host that has fallen silent while it held it.
 -- KEYS   1 command, 2 open requests, 3 history, 4 results, 5 deadlines, 6 doorbell, 7 requests, 8 taken, 9 beats,
 --        10 events
--- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 silent since (ms), 7 reason
--- Gives  1 when its command is lost now, 0 when it has beaten since, or holds none
+-- ARGV   1 now (ms), 2 path, 3 tenant, 4 service, 5 host name, 6 silent since (ms), 7 reason, 8 how much silence (ms) is
+--        too much
+-- Gives  1 when its command is lost now, 0 when it has beaten since, holds none, or has not had that long to begin one
+--        that awaited its moment
 
 local command = as_map(redis.call('HGETALL', KEYS[1]))
 local state = command.state
@@ -12,6 +14,9 @@ if state ~= 'delivered' and state ~= 'received' and state ~= 'running' then
 end
 local last_beat = redis.call('ZSCORE', KEYS[9], ARGV[2])
 if last_beat and tonumber(last_beat) > tonumber(ARGV[6]) then
+  return 0
+end
+if state ~= 'running' and tonumber(command.starts_at or 0) + tonumber(ARGV[8]) > tonumber(ARGV[1]) then
   return 0
 end
 local who = host_of(ARGV[2], ARGV[3], ARGV[4], ARGV[5])

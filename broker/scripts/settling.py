@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from broker import keys
+from broker.ahead import lead_of
 from broker.codec import Decision, Loaded
 from broker.connection import Call
 from broker.keys import Place
@@ -27,7 +29,7 @@ def load(places: Sequence[Place]) -> Call:
     stem = keys.stem(places[0].partition)
     return Call(
         LOAD,
-        [keys.command(stem), keys.open_requests(stem), keys.requests(stem)],
+        [keys.command(stem), keys.open_requests(stem), keys.requests(stem), keys.host(stem)],
         [json.dumps([at.path for at in places])],
     )
 
@@ -37,13 +39,14 @@ def read_load(answer: Any) -> list[Loaded | str]:
     return [of_host if isinstance(of_host, str) else _read_loaded(*of_host) for of_host in answer]
 
 
-def _read_loaded(command: list[str], open_requests: list[str], entries: list[str]) -> Loaded:
+def _read_loaded(command: list[str], open_requests: list[str], entries: list[str], pace: str) -> Loaded:
     rows = list(zip(entries[::3], entries[1::3], entries[2::3], strict=True))
     return Loaded(
         dict(zip(command[::2], command[1::2], strict=True)),
         dict(zip(open_requests[::2], open_requests[1::2], strict=True)),
         {entry_id: text for entry_id, kind, text in rows if kind == "request"},
         {entry_id: text for entry_id, kind, text in rows if kind == "cancel"},
+        lead_of(timedelta(seconds=int(pace))) if pace else 0.0,
     )
 
 

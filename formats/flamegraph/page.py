@@ -14,7 +14,14 @@ from typing import Any
 from formats.frames import SEPARATOR
 
 
-def render(stacks: Mapping[str, int], *, title: str, facts: Mapping[str, str], notices: Sequence[str] = ()) -> str:
+def render(
+    stacks: Mapping[str, int],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    notices: Sequence[str] = (),
+    base: Mapping[str, int] | None = None,
+) -> str:
     """The page's whole text.
 
     Args:
@@ -22,6 +29,7 @@ def render(stacks: Mapping[str, int], *, title: str, facts: Mapping[str, str], n
         title: heading and window title.
         facts: what to say of the profile below the title, label → value.
         notices: what the reader must know before trusting it: the error, the warnings.
+        base: what to compare it with: frames are then coloured by how their share has grown.
     """
     template, style, script = _viewer()
     return template.substitute(
@@ -34,7 +42,7 @@ def render(stacks: Mapping[str, int], *, title: str, facts: Mapping[str, str], n
             f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts.items()
         ),
         notices="".join(f"<li>{html.escape(notice)}</li>" for notice in notices),
-        profile=_harmless(encode(stacks)),
+        profile=_harmless(encode(stacks) if base is None else encode_both(stacks, base)),
     )
 
 
@@ -44,24 +52,34 @@ def encode(stacks: Mapping[str, int]) -> dict[str, Any]:
     Each stack gives: how many frames it shares with the one before, how many follow, their indices in `frames`, the
     count.
     """
-    paths = [(stack.split(SEPARATOR), count) for stack, count in sorted(stacks.items())]
+    return _encoded({stack: (count,) for stack, count in stacks.items()})
+
+
+def encode_both(stacks: Mapping[str, int], base: Mapping[str, int]) -> dict[str, Any]:
+    """Two profiles likewise, with two counts for each stack, here and in the base; `totals` are the sums of each."""
+    counts = {stack: (stacks.get(stack, 0), base.get(stack, 0)) for stack in {*stacks, *base}}
+    return {**_encoded(counts), "totals": [sum(stacks.values()), sum(base.values())]}
+
+
+def _encoded(counts: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     uses: Counter[str] = Counter()
-    fresh: list[tuple[int, list[str], int]] = []
+    fresh: list[tuple[int, list[str], tuple[int, ...]]] = []
     previous: list[str] = []
-    for path, count in paths:
+    for stack, counted in sorted(counts.items()):
+        path = stack.split(SEPARATOR)
         shared = 0
         for ours, theirs in zip(path, previous, strict=False):
             if ours != theirs:
                 break
             shared += 1
-        fresh.append((shared, path[shared:], count))
+        fresh.append((shared, path[shared:], counted))
         uses.update(path[shared:])
         previous = path
     frames = [name for name, _ in uses.most_common()]
     index = {name: number for number, name in enumerate(frames)}
     row: list[int] = []
-    for shared, path, count in fresh:
-        row += (shared, len(path), *(index[name] for name in path), count)
+    for shared, path, counted in fresh:
+        row += (shared, len(path), *(index[name] for name in path), *counted)
     return {"frames": frames, "stacks": row}
 
 

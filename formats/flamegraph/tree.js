@@ -3,9 +3,10 @@
 
 const ROOT = 0;
 
-/** Read what `encode` of page.py wrote. */
-function decode({ frames, stacks }) {
-  const children = [new Map()], self = [0], total = [0], name = [-1];
+/** Read what `encode` of page.py wrote. Of two profiles (`totals` says how many samples each has) a node's `total` and
+   `self` are the sums of its shares in both, so that what has gone is as wide as what has come; `now` and `base` count. */
+function decode({ frames, stacks, totals }) {
+  const children = [new Map()], self = [0], total = [0], name = [-1], now = [0], base = [0];
   const path = [ROOT];
   for (let at = 0; at < stacks.length;) {
     const shared = stacks[at++];
@@ -18,22 +19,32 @@ function decode({ frames, stacks }) {
       children.push(new Map());
       self.push(0);
       total.push(0);
+      now.push(0);
+      base.push(0);
       name.push(frame);
       path.push(node);
     }
-    const count = stacks[at++];
-    self[path[path.length - 1]] += count;
-    for (const node of path) total[node] += count;
+    const count = stacks[at++], before = totals ? stacks[at++] : 0;
+    const weight = totals ? count / (totals[0] || 1) + before / (totals[1] || 1) : count;
+    self[path[path.length - 1]] += weight;
+    for (const node of path) {
+      total[node] += weight;
+      now[node] += count;
+      base[node] += before;
+    }
   }
-  return order(frames, children, self, total, name);
+  const tree = order(frames, children, self, total, name, now, base);
+  tree.totals = totals;
+  return tree;
 }
 
-function order(frames, children, self, total, name) {
+function order(frames, children, self, total, name, now, base) {
   const size = name.length;
   const tree = {
     frames, size, height: 0,
     name: new Int32Array(size), depth: new Int32Array(size), parent: new Int32Array(size), end: new Int32Array(size),
     self: new Float64Array(size), total: new Float64Array(size), left: new Float64Array(size),
+    now: new Float64Array(size), base: new Float64Array(size),
   };
   let next = 0;
   const todo = [[ROOT, -1, 0]];
@@ -43,6 +54,8 @@ function order(frames, children, self, total, name) {
     tree.name[node] = name[old];
     tree.self[node] = self[old];
     tree.total[node] = total[old];
+    tree.now[node] = now[old];
+    tree.base[node] = base[old];
     tree.parent[node] = parent;
     tree.left[node] = left;
     tree.depth[node] = parent < 0 ? 0 : tree.depth[parent] + 1;
@@ -96,4 +109,10 @@ function kindOf(frame) {
 function share(part, whole) {
   const percent = whole ? (100 * part) / whole : 0;
   return `${percent.toFixed(percent >= 10 || percent === 0 ? 1 : 2)} %`;
+}
+
+/** Of two profiles: a node's share in each, by how much it has grown, and that as a part of the larger share (-1 to 1). */
+function growth(tree, node) {
+  const now = tree.now[node] / (tree.totals[0] || 1), base = tree.base[node] / (tree.totals[1] || 1);
+  return { now, base, change: now - base, relative: (now - base) / (Math.max(now, base) || 1) };
 }

@@ -26,6 +26,13 @@ function colourOf(frame, dark) {
   return colours.get(key);
 }
 
+/* Of two profiles: what has grown is red, what has shrunk is blue, the more the stronger; what stayed is grey. */
+function colourOfGrowth(node, dark) {
+  const { relative } = growth(tree, node), strength = Math.round(Math.abs(relative) * 20) / 20;
+  const light = dark ? 30 + 8 * strength : 84 - 16 * strength;
+  return `hsl(${relative > 0 ? 8 : 212} ${Math.round((dark ? 55 : 85) * strength)}% ${light}%)`;
+}
+
 /* Where a node lies: x and width in pixels. What stands above the zoomed node is as wide as the page. */
 function place(node, width) {
   if (isAbove(node)) return [0, width];
@@ -81,7 +88,8 @@ function drawFrame(node, x, wide, y, width, dark, ink, focus) {
   const label = labelOf(tree, node);
   const hit = search && node !== ROOT && search.hits[tree.name[node]];
   paper.globalAlpha = (search && !hit) || (isAbove(node) && node !== zoomed) ? 0.45 : 1;
-  paper.fillStyle = hit ? (dark ? "#a8329e" : "#ef8be4") : colourOf(node === ROOT ? "[all]" : label, dark);
+  const colour = tree.totals ? colourOfGrowth(node, dark) : colourOf(node === ROOT ? "[all]" : label, dark);
+  paper.fillStyle = hit ? (dark ? "#a8329e" : "#ef8be4") : colour;
   paper.fillRect(x, y, Math.max(wide - (wide > 3 ? GAP : 0), 1), ROW - GAP);
   if (node === hovered || node === focused) {
     paper.globalAlpha = 1;
@@ -109,7 +117,14 @@ function nodeAt(x, y) {
   return -1;
 }
 
+function sayGrowth(node) {
+  const { now, base, change } = growth(tree, node), points = (100 * change).toFixed(2);
+  const of = (part, count) => `${share(part, 1)} (${count.toLocaleString("en")})`;
+  return `now ${of(now, tree.now[node])} · base ${of(base, tree.base[node])} · ${change > 0 ? "+" : ""}${points} points`;
+}
+
 function say(node) {
+  if (tree.totals) return sayGrowth(node);
   const count = tree.total[node].toLocaleString("en"), own = tree.self[node];
   const parts = [`${count} samples`, share(tree.total[node], tree.total[ROOT])];
   if (zoomed !== ROOT && isInside(node)) parts.push(`${share(tree.total[node], tree.total[zoomed])} of the zoom`);

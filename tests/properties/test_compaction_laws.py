@@ -15,6 +15,7 @@ from tests.support.compaction_laws import (
     SECONDS_AFTER_A_STOP,
     SECONDS_OF_EACH,
     STORY,
+    STORY_AHEAD,
     TIME,
     TOLD,
     TWICE,
@@ -42,7 +43,8 @@ class Held(NamedTuple):
 
 
 LAWS: Final = (
-    Held("all laws hold through a host's whole life", STORY, 400),
+    Held("all laws hold through a host's whole life", STORY, 300),
+    Held("they hold where the agent is told of starts ahead of their moment", STORY_AHEAD, 100),
     Held("a second look changes nothing", TWICE, 1_500),
     Held("the order of starts changes nothing but the name", ORDER, 1_000),
     Held("starts that come apart make the same command as together", APART, 1_000),

@@ -19,6 +19,7 @@ from tests.support.compaction_laws import (
     SECONDS_AFTER_A_STOP,
     SECONDS_OF_EACH,
     STORY,
+    STORY_AHEAD,
     TIME,
     TOLD,
     TWICE,
@@ -101,11 +102,11 @@ def a_generation_starts_anew(*values: Any) -> Any:
     return replace(folded, install=folded.install and replace(folded.install, generation=1))
 
 
-def a_run_is_never_used_up(request: Any, _standing: Any) -> float:
+def a_run_is_never_used_up(request: Any, _standing: Any, **_as_of: Any) -> float:
     return float("inf") if request.continuous else float(request.duration)
 
 
-def the_first_clock_goes_on_for_what_runs(request: OpenRequest, _standing: Any) -> float:
+def the_first_clock_goes_on_for_what_runs(request: OpenRequest, *_given: Any) -> float:
     return request.expires_at
 
 
@@ -160,6 +161,14 @@ def a_cancel_takes_everybody_along(known: Any, cancelled: Any, active: Any) -> N
             known._end(request, State.CANCELLED, "cancelled", active)
 
 
+def who_is_not_served_waits_along(*_given: Any, **_until: Any) -> bool:
+    return True
+
+
+def what_nobody_wants_goes_on_until_the_moment(_standing: Any) -> bool:
+    return True
+
+
 MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
     (FURTHER, "folding._config_of", the_lowest_frequency_wins),
     (FURTHER, "folding._config_of", the_shortest_duration_wins),
@@ -187,6 +196,8 @@ MUTANTS: list[tuple[Law | StoryLaw, str, Callable[..., Any]]] = [
     (TOLD, "compaction._may_be_at_work", what_was_lost_is_forgotten),
     (TOLD, "compaction._at_work_for_nobody", who_comes_back_is_not_heard),
     (STORY, "compaction._Known.cancel", a_cancel_takes_everybody_along),
+    (STORY_AHEAD, "ahead._is_all_served", who_is_not_served_waits_along),
+    (STORY_AHEAD, "ahead._is_idle", what_nobody_wants_goes_on_until_the_moment),
 ]
 
 

@@ -15,7 +15,7 @@ from protocol.commands import StopCommand
 from protocol.lifecycle import State
 from tests.support.builders import NOW
 from tests.support.compacting import config_of
-from tests.support.host_story import HostStory
+from tests.support.host_story import HostStory, StoryOfOneThatWaits
 from tests.support.wishes import UNIVERSE, named, own_keys, starts
 
 ROUNDING: Final = 1.0
@@ -286,3 +286,4 @@ GIVEN_UP: Final = Law(_a_run_is_given_up_only_to_what_is_more_urgent, (PRIORITIE
 WITHDRAWN: Final = Law(_a_run_is_no_longer_than_who_is_left_wants, (LENGTHS, SECONDS))
 TOLD: Final = Law(_an_agent_at_work_for_nobody_is_told, (FOLDS, TAKEN, st.booleans(), st.booleans()))
 STORY: Final = StoryLaw(HostStory)
+STORY_AHEAD: Final = StoryLaw(StoryOfOneThatWaits)

@@ -27,6 +27,9 @@ MODES = ("cpu", "cpu", "cpu", "wall")
 class HostStory(RuleBasedStateMachine):
     """One host's life."""
 
+    lead = 0.0
+    """How many seconds before its moment the agent is told of a start; 0 for one that cannot wait."""
+
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
@@ -48,7 +51,7 @@ class HostStory(RuleBasedStateMachine):
     @rule(
         wish=starts(
             modes=MODES, args=own_keys(st.integers(0, 3)), expires_in=st.sampled_from([5.0, 900.0]),
-            waits=(None, None, None, 2.0, 100.0),
+            waits=(None, None, None, 2.0, 30.0, 100.0),
         )
     )  # fmt: skip
     def submit_a_start(self, wish: OpenRequest) -> None:
@@ -83,6 +86,8 @@ class HostStory(RuleBasedStateMachine):
             seconds_of_run = max(0.0, min(seconds, self.effective.remaining(self.now)))
             for request_id in self.effective.request_ids:
                 self.served[request_id] += seconds_of_run
+        for request_id, seconds_until in self._run_on().items():
+            self.served[request_id] += min(seconds, seconds_until)
         self.now += seconds
         self.is_settled = False
 
@@ -105,6 +110,8 @@ class HostStory(RuleBasedStateMachine):
         if not isinstance(self.effective.command, StartCommand):
             self._close(State.COMPLETED)
             self.agent_holds = None
+        elif self.effective.awaits(self.now):
+            pass  # what ran before goes on
         elif self.effective.state is not State.RUNNING:
             self.agent_holds = self.effective.command_id
             self._end(self.effective.stop_ids, State.COMPLETED)
@@ -152,7 +159,7 @@ class HostStory(RuleBasedStateMachine):
     def the_merger_settles(self) -> None:
         generation = self.effective.generation if self.effective is not None else 0
         known = {request.request_id: request for request in (*self.open.values(), *self.arrived)}
-        compacted = compaction.compact(list(known.values()), self.effective, self.now, self.withdrawn)
+        compacted = compaction.compact(list(known.values()), self.effective, self.now, self.withdrawn, lead=self.lead)
         self.void |= {each.request_id for each in self.arrived if each.request_id in self.withdrawn}
         self.arrived, self.open = [], known
         for ending in compacted.endings:
@@ -197,20 +204,34 @@ class HostStory(RuleBasedStateMachine):
         if compacted.install is not None:
             assert compacted.install.generation == before + 1
             members = [self.open[request_id] for request_id in compacted.install.request_ids]
-            assert all((each.not_before or 0.0) <= self.now for each in members), "it starts before its moment"
+            begins_at = max(self.now, compacted.install.starts_at or 0.0)
+            assert all((each.not_before or 0.0) <= begins_at for each in members), "it starts before its moment"
+            assert begins_at - self.now <= self.lead, "it was handed out too early"
             assert compacted.install.command_id not in self.ids_used, "an agent never runs the same id twice"
             self.ids_used.append(compacted.install.command_id)
         elif self.effective is not None:
             assert self.effective.generation == before, "a generation fell"
 
     def _check_a_second_look_changes_nothing(self, compacted: Compacted) -> None:
-        again = compaction.compact(list(self.open.values()), self.effective, self.now)
+        again = compaction.compact(list(self.open.values()), self.effective, self.now, lead=self.lead)
         assert again.install is None, "compacting twice installed twice"
         assert (again.close, again.endings, again.joined, again.queued) == (None, (), (), ())
         assert again.open_requests == compacted.open_requests
         assert again.wake_at == compacted.wake_at
         if self.effective is not None and self.effective.is_open:
             assert again.keep == self.effective
+
+    @invariant()
+    def what_goes_on_until_a_moment_is_wanted_until_then(self) -> None:
+        if self.is_settled and self.effective is not None and self.effective.awaits(self.now):
+            assert self.effective.displaces == bool(self._run_on())
+            assert not self.effective.stop_ids, "a stop waits for somebody's moment"
+
+    @invariant()
+    def nobody_waits_for_the_moment_of_another(self) -> None:
+        if self.is_settled and self.effective is not None and self.effective.awaits(self.now):
+            mine = [self.open[request_id] for request_id in self.effective.request_ids]
+            assert all(each.not_before == self.effective.starts_at or each.runs_since is not None for each in mine)
 
     @invariant()
     def what_is_withdrawn_is_not_open(self) -> None:
@@ -285,13 +306,21 @@ class HostStory(RuleBasedStateMachine):
         for wish in self.wishes:
             if wish.request_id in self.effective.request_ids:
                 wanted = math.inf if wish.continuous else float(wish.duration)
-                got = self.served[wish.request_id] + to_come
+                got = self.served[wish.request_id] + self._run_on().get(wish.request_id, 0.0) + to_come
                 assert got >= wanted - JOIN_TOLERANCE_SECONDS - 1e-6, f"{wish.request_id} gets {got} s of {wanted} s"
 
     @invariant()
     def what_nobody_reports_is_ended_by_the_clock(self) -> None:
         if self.is_settled and self.effective is not None and self.effective.state is State.RUNNING:
             assert self.effective.remaining(self.now) > -GRACE_SECONDS
+
+    def _run_on(self) -> dict[str, float]:
+        """For how long requests go on to be served by the run before, until the command that waits begins."""
+        waiting = self.effective
+        if waiting is None or not waiting.is_open or not waiting.awaits(self.now):
+            return {}
+        served = [request_id for request_id in waiting.request_ids if self.open[request_id].runs_since is not None]
+        return dict.fromkeys(served, (waiting.starts_at or 0.0) - self.now)
 
     def _runs_a_start(self) -> bool:
         effective = self.effective
@@ -323,6 +352,12 @@ class HostStory(RuleBasedStateMachine):
                 wish.command_type == "stop" and wants(wish, pid) for wish in later if wish.request_id not in self.void
             )
         )
+
+
+class StoryOfOneThatWaits(HostStory):
+    """The life of a host whose agent is told ahead of what is to start at a moment."""
+
+    lead = 65.0
 
 
 def _stored(request: OpenRequest) -> OpenRequest:

@@ -1,6 +1,7 @@
 """A host whose agent is played by a test, against the broker itself; and the records it leaves."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from broker import keys
@@ -25,6 +26,7 @@ class PlayedHost:
         self.broker = broker
         self.key = key or a_host()
         self.now = NOW
+        self.facts = {"ip_address": "192.168.1.100"}
         self._store = CommandStore(broker)
 
     @property
@@ -49,7 +51,8 @@ class PlayedHost:
     async def lose(self, *, silent_for: float = 200.0) -> bool:
         """Give up on what it holds, if it has been silent for so long; True when that is lost now."""
         return await self._store.lose(
-            self.key, silent_since=self.now - silent_for, reason="no heartbeat", now=self.now
+            self.key, silent_since=self.now - silent_for, reason="no heartbeat", now=self.now,
+            grace=timedelta(seconds=silent_for),
         )  # fmt: skip
 
     async def load(self) -> Loaded:
@@ -58,7 +61,9 @@ class PlayedHost:
 
     def decide(self, loaded: Loaded) -> Decision:
         """What a merger makes of it."""
-        compacted = compact(requests_of(loaded), read_effective(loaded.command), self.now, cancelled_of(loaded))
+        compacted = compact(
+            requests_of(loaded), read_effective(loaded.command), self.now, cancelled_of(loaded), lead=loaded.lead
+        )  # fmt: skip
         return decision_of(compacted, loaded, self.now)
 
     async def store(self, loaded: Loaded, decision: Decision) -> bool:
@@ -76,7 +81,7 @@ class PlayedHost:
         self, *, last: str = "", begun: bool = False, received: Sequence[str] = (), executed: Sequence[str] = ()
     ) -> Idle | Delivered:
         """One heartbeat."""
-        heard = Beat(self.key, last, begun, received, executed, {"ip_address": "192.168.1.100"})
+        heard = Beat(self.key, last, begun, received, executed, self.facts)
         answer = await self._store.exchange(heard, now=self.now)
         assert not isinstance(answer, Contested), "nobody asked whose the host is"
         return answer

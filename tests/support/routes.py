@@ -98,6 +98,13 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("GET", f"/api/v1/flamegraph{ending}"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES)
         for ending in ("", ".json", ".col", ".html", ".pb.gz", ".speedscope.json")
     },
+    **{
+        ("GET", f"/api/v1/flamegraph/{what}"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES)
+        for what in ("diff", "diff.json", "diff.col", "diff.html", "functions", "timeline")
+    },
+    ("GET", "/api/v1/flamegraph/function"): Route(
+        TELLING, to_others=OTHER_SERVICE, query={**SOME_PROFILES, "name": "main"}
+    ),
     ("GET", HOST_STATUS): Route(TELLING, to_others=None),
     ("GET", WORKLOAD_STATUS): Route(TELLING, to_others=None),
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): Route(TELLING, to_others=(404, "not_found", "hostname")),

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.stacks.collapsed import BadLine, frame, merge, parse, render, scale, under
+from agent.stacks.collapsed import BadLine, frame, merge, parse, render, under
+from formats.scaling import scale
 
 FRAMES = st.text(min_size=1, max_size=12).map(frame).filter(lambda text: not text.startswith("#"))
 STACKS = st.dictionaries(

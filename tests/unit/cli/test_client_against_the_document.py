@@ -86,6 +86,10 @@ NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
         ("GET", f"/api/v1/flamegraph{ending}"): "no command draws one"
         for ending in ("", ".json", ".col", ".html", ".pb.gz", ".speedscope.json")
     },
+    **{
+        ("GET", f"/api/v1/flamegraph/{what}"): "no command compares, or lists functions"
+        for what in ("diff", "diff.json", "diff.col", "diff.html", "functions", "function", "timeline")
+    },
     ("GET", "/api/v1/dead_letters"): "no command lists dead letters",
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "no command replays",
     ("GET", "/api/v1/tokens/{token_id}"): "`tokens list` shows all of each",
