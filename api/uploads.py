@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import structlog
 
 from api.bodies import unzipped
-from api.problems import Refusal, invalid
+from api.problems import Refusal, invalid, not_found
 from broker.command_store import CommandStore
 from broker.uploads import Uploads
-from profiles.shelves import Envelope, RawUploads
+from profiles.questions import Engine, Place, Selection
+from profiles.shelves import HOUR, Envelope, RawUploads, hour_of
 from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
 from protocol.names import HostKey
+from protocol.problems import FieldFault
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +26,7 @@ MOST_PLAIN_BYTES: Final = 96 * 1024 * 1024
 """Unzipped."""
 AT_ONCE: Final = 2
 """Uploads that one process reads at a time: each may take some hundred MB, and the others wait."""
+Answer = TypeVar("Answer")
 Form = Literal["agent", "collapsed", "pprof"]
 
 
@@ -77,6 +80,37 @@ class Intake:
         await self._uploads.announce(upload.facts.host, path)
         return upload
 
+    async def is_known(self, place: Place, engine: Engine) -> bool:
+        """Whether there is, or was, such a profile: indexed, waiting to be, or deleted.
+
+        Raises:
+            Refusal: the store does not answer, or this is no profile's id.
+        """
+        hour = _hour_of(place.profile_id)
+        selection = Selection(place.tenant, place.service, hour, hour + HOUR, {"profile_id": [place.profile_id]})
+
+        def look() -> bool:
+            if self._raw.is_there(place) or self._raw.is_deleted(place):
+                return True
+            return bool(engine.profiles(selection, after="", most=1))
+
+        return await _of_the_store(look)
+
+    async def delete(self, place: Place, engine: Engine) -> None:
+        """Delete a profile for good. Done again it changes nothing.
+
+        That it is gone is written first: who indexes or packs it just now looks there afterwards.
+
+        Raises:
+            Refusal: the store does not answer; some of it may be gone, and doing it again goes on.
+        """
+
+        def gone() -> None:
+            self._raw.delete(place)
+            engine.forget(place)
+
+        await _of_the_store(gone)
+
     def _keep(self, sent: Sent, upload: Upload, now: datetime, requests: list[str]) -> str:
         facts = upload.facts
         envelope = Envelope(
@@ -87,9 +121,30 @@ class Intake:
             sample_type=sent.beside.sample_type if sent.beside is not None else "",
         )  # fmt: skip
         try:
+            if self._raw.is_deleted(Place(facts.host.tenant, facts.host.service, facts.profile_id)):
+                why = "this profile was deleted"
+                raise Refusal(
+                    "conflict",
+                    "It was deleted, and stays so.",
+                    errors=[FieldFault(field="profile", message=why, code="deleted")],
+                )
             return self._raw.keep(facts.profile_id, envelope, sent.content)
         except OSError as error:
             raise unavailable(error) from error
+
+
+def _hour_of(profile_id: str) -> datetime:
+    try:
+        return hour_of(profile_id)
+    except ValueError:
+        raise not_found("profile_id", "There is no such profile.") from None
+
+
+async def _of_the_store(ask: Callable[[], Answer]) -> Answer:
+    try:
+        return await asyncio.to_thread(ask)
+    except OSError as error:
+        raise unavailable(error) from error
 
 
 def unavailable(error: OSError) -> Refusal:

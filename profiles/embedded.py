@@ -5,13 +5,13 @@ A DuckDB file could be opened by one process only; these files by any number.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from profiles.objects import Objects
 from profiles.packs import ENDING, Shelves, parsed
 from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
-from profiles.shelves import SAMPLES, STACKS, hours_between, path_of, place_of
+from profiles.shelves import SAMPLES, STACKS, hour_of, hours_between, path_of, place_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -72,6 +72,21 @@ class Embedded:
                 [LOST],
             ).fetchall()
         return {stack: int(count) for stack, count in rows}
+
+    def forget(self, place: Place) -> None:
+        """Have a profile no more; from the disk a pack that had it goes some minutes later.
+
+        Raises:
+            ValueError: this is no profile's id.
+            OSError: the store does not answer.
+        """
+        from profiles.compacting import Compactor  # noqa: PLC0415 - tables: for who changes them
+
+        hour = place_of(place.tenant, place.service, hour_of(place.profile_id))
+        Compactor(self._objects).forget(hour, {place.profile_id})
+
+    def expire(self, tenant: str, *, before: datetime) -> None:
+        """Nothing: the files were all there was."""
 
     def _look_up(self, connection: "DuckDBPyConnection", files: Sequence[str]) -> None:
         """Fill `texts` for `counted`, from ever more files until none is missing: hosts share most of what they run."""

@@ -142,6 +142,16 @@ class Objects:
         with suppress(FileNotFoundError), self._told_as_ours():
             self.fs.rm_file(f"{self.root}/{path}")
 
+    def remove_below(self, folder: str) -> None:
+        """Remove a folder with all that is in it; that there is none is no error.
+
+        Raises:
+            OSError: the store does not answer; some may be gone.
+        """
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError), self._told_as_ours():
+            self.fs.rm(f"{self.root}/{folder}", recursive=True)
+
     def names(self, folder: str) -> Iterator[str]:
         """The names of what is right below a folder; none where there is no such folder."""
         self.fs.invalidate_cache()

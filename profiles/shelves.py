@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from profiles.objects import Objects, part_of
+from profiles.questions import Place
 
 RAW: Final = "raw"
 SAMPLES: Final = "samples"
@@ -90,6 +92,41 @@ class RawUploads:
         """
         line, _, content = self._objects.read(path).partition(b"\n")
         return Envelope(**json.loads(line)), content
+
+    def is_there(self, place: Place) -> bool:
+        """Whether there is an upload.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return self._objects.has(path_of(RAW, place.tenant, place.service, place.profile_id))
+
+    def is_deleted(self, place: Place) -> bool:
+        """Whether a profile was deleted for good.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return self._objects.has(path_of(GONE, place.tenant, place.service, place.profile_id))
+
+    def delete(self, place: Place) -> None:
+        """Remove an upload, and remember that: who indexes or packs it just now looks there afterwards.
+
+        Raises:
+            ValueError: this is no profile's id.
+            OSError: the store does not answer.
+        """
+        with suppress(FileExistsError):
+            self._objects.write(path_of(GONE, place.tenant, place.service, place.profile_id), b"")
+        self.forget(place)
+
+    def forget(self, place: Place) -> None:
+        """Remove an upload.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        self._objects.remove(path_of(RAW, place.tenant, place.service, place.profile_id))
 
     def paths(self, tenant: str, service: str, *, start: datetime, end: datetime) -> Iterator[str]:
         """Every upload whose profile began in the hours of this time."""

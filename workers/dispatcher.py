@@ -25,6 +25,7 @@ ANOTHER_JOB_EVERY_SECONDS: Final = 10
 
 Any number of them may be at work at once: each upload is taken by one.
 """
+TENDED_EVERY_SECONDS: Final = 120
 LOOK_AGAIN: Final = timedelta(seconds=3)
 
 
@@ -36,6 +37,7 @@ class Dispatcher:
         self._queue = queue
         self._reader = reader
         self._uploads = uploads
+        self._tended = 0
 
     async def dispatch(self) -> int:
         """One pass: hand new entries to rq, look after the older ones. Gives how many jobs were made sure of.
@@ -52,7 +54,15 @@ class Dispatcher:
         for entry in waiting:
             job_id = await asyncio.to_thread(self._queue.ensure, entry.fields["job"], entry.fields["request_id"])
             log.info("job asked for", job_id=job_id, deliveries=entry.deliveries)
+        await self._tend()
         return len(waiting) + await self._index()
+
+    async def _tend(self) -> None:
+        """Have stored profiles tended from time to time. Several dispatchers ask several times: it may be repeated."""
+        turn = int(time.time()) // TENDED_EVERY_SECONDS
+        if turn != self._tended:
+            await asyncio.to_thread(self._queue.ensure, "tend", str(turn))
+            self._tended = turn
 
     async def _index(self) -> int:
         """Have uploads indexed, where some wait: one job takes all there are."""

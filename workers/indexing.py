@@ -55,5 +55,10 @@ class Indexer:
             log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
             return
         facts = upload.facts
-        self._engine.add(samples, stacks, Place(facts.host.tenant, facts.host.service, facts.profile_id))
+        place = Place(facts.host.tenant, facts.host.service, facts.profile_id)
+        self._engine.add(samples, stacks, place)
+        if self._raw.is_deleted(place):  # just now, or it was sent again
+            self._engine.forget(place)
+            self._raw.forget(place)
+            return
         log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)

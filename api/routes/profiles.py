@@ -1,4 +1,4 @@
-"""Profiles: uploaded by agents, and by anyone else who has some."""
+"""Profiles: uploaded by agents, and by anyone else who has some; deleted."""
 
 import time
 from collections.abc import Awaitable, Mapping
@@ -7,21 +7,25 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request
+import structlog
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from api.dependencies import StudioDep, UploaderDep, peer_in
+from api import audit
+from api.dependencies import CallerDep, StudioDep, UploaderDep, peer_in
 from api.documented import problems
 from api.ownership import credential_of, spoken
-from api.problems import Refusal, invalid
+from api.problems import Refusal, invalid, not_found
 from api.rights import require, require_service
 from api.uploads import Form, Sent
 from broker.scripts import Contested, Credential
 from broker.token_store import TokenKind
+from profiles.questions import Place
 from profiles.upload import AgentUpload, Beside, utc
 from protocol.names import HostKey, Name
 from protocol.problems import FieldFault
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["profiles"])
 
 UPLOAD: Final = "/api/v2/profiles"
@@ -102,7 +106,7 @@ class Uploaded(BaseModel):
 
 @router.post(
     UPLOAD,
-    responses=problems(400, 401, 403, 413, 415, 422, 503),
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -157,6 +161,34 @@ async def upload(
         faults=[BadLine(line=each.line, why=each.why) for each in taken.collapsed.faults],
         cut_stacks=taken.collapsed.cut_stacks,
     )
+
+
+class DeletedProfile(BaseModel):
+    """A profile that is there no more."""
+
+    profile_id: str
+
+
+@router.delete(
+    "/api/v1/profiles/{profile_id}", responses=problems(401, 403, 404, 422, 503), summary="Delete a profile",
+)  # fmt: skip
+async def delete(
+    call: Request,
+    profile_id: Annotated[str, Path(min_length=1, max_length=128)],
+    service: Annotated[Name, Query(description="The service whose profile it is")],
+    caller: CallerDep,
+    parts: StudioDep,
+) -> DeletedProfile:
+    """Delete a profile for good, its upload too: sent again it is refused. Repeating this changes nothing."""
+    require(caller, [TokenKind.OPERATOR])
+    require_service(caller, service, field="service")
+    place = Place(caller.tenant, service, profile_id)
+    if not await parts.profile_intake.is_known(place, parts.profiles):
+        raise not_found("profile_id", "There is no such profile.")
+    await audit.accept(call, service=service, objects=[profile_id], after={"deleted": True})
+    await parts.profile_intake.delete(place, parts.profiles)
+    log.info("profile deleted", profile_id=profile_id, service=service, by=caller.token_id)
+    return DeletedProfile(profile_id=profile_id)
 
 
 def _service_of(call: Request, service: str | None) -> str:
