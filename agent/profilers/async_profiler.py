@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import shutil
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +14,7 @@ from agent.profilers import attached
 from agent.profilers.attached import Seen, ask
 from agent.profilers.base import RunRequest
 from agent.profilers.jvm import NoAnswer
+from agent.profilers.programs import found
 from agent.profilers.target_dir import TargetDir, left_behind
 from agent.stacks import java
 
@@ -29,10 +29,7 @@ DEFAULT_ALLOC_INTERVAL: Final = 2 * 1000 * 1000
 
 def find() -> Path | None:
     """async-profiler's own command on PATH."""
-    for name in NAMES:
-        if found := shutil.which(name):
-            return Path(found).absolute()
-    return None
+    return next(filter(None, map(found, NAMES)), None)
 
 
 def reaches(target: Process) -> bool:

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
 
 from agent.processes import Process, busiest
 from agent.profilers import spawn
-from agent.profilers.base import Result, RunRequest, Unit
+from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable, Unit
+from agent.runtimes import Runtime
+from protocol.commands import ProfilingMode
 
 MAX_TARGETS: Final = 16
 BUSY_WINDOW: Final = timedelta(milliseconds=100)
@@ -36,56 +39,93 @@ class Seen:
     failure: str | None = None
 
 
-async def each(
-    profiler: str,
-    runtime: str,
-    targets: Sequence[Process],
-    request: RunRequest,
-    sample: Callable[[Process], Awaitable[Seen]],
-    *,
-    event: str,
-    limit: int = MAX_TARGETS,
-    unit: Unit = "samples",
-    version: str | None = None,
-) -> Result:
-    """Sample the targets side by side, the busiest alone where they are too many; one that fails disturbs no other.
+Sample = Callable[[Process, RunRequest, Path, asyncio.Event, Callable[[], None]], Awaitable[Seen]]
+"""Samples one target, as `Profiler.run` does several."""
 
-    Args:
-        profiler: the name for messages.
-        runtime: what the targets are, for messages: `Python`.
-        targets: what to sample.
-        request: whose `max_targets` goes before `limit`.
+
+@dataclass(frozen=True)
+class Sampler:
+    """How the targets of one run are sampled.
+
+    Attributes:
         sample: takes one target.
         event: what makes a sample.
-        limit: how many targets at most.
         unit: of the stacks.
-        version: the profiler's.
+        version: the profiler's, where it is known.
     """
-    limit = request.configs.max_targets or limit
-    warnings: list[str] = []
-    chosen = list(targets)
-    if len(chosen) > limit:
-        chosen = await asyncio.to_thread(busiest, chosen, limit, window=BUSY_WINDOW)
-        warnings.append(
-            f"{profiler} sampled the {limit} busiest of {len(targets)} {runtime} processes; name others by pid"
+
+    sample: Sample
+    event: str
+    unit: Unit = "samples"
+    version: str | None = None
+
+
+class AttachedProfiler(ABC):
+    """A profiler of one runtime that attaches to each target for itself; one that fails disturbs no other."""
+
+    name: str
+    runtime: ClassVar[Runtime]
+    label: ClassVar[str]
+    """The runtime for messages: `Ruby`."""
+    max_targets: int = MAX_TARGETS
+    """At once, where a command does not say; of more the busiest."""
+    scope: Scope = "process"
+    modes: frozenset[ProfilingMode] = frozenset({"cpu"})
+
+    @abstractmethod
+    def probe(self) -> Available | Unavailable:
+        """Say, quickly and without sampling, whether this profiler can work here."""
+
+    @abstractmethod
+    def sampler(self, targets: Sequence[Process], request: RunRequest) -> Sampler | Result:
+        """How to sample these targets; or what comes of them without."""
+
+    def match(self, process: Process) -> bool:
+        """It reads its own runtime, nothing else."""
+        return process.runtime == self.runtime
+
+    async def run(
+        self,
+        targets: Sequence[Process],
+        request: RunRequest,
+        work_dir: Path,
+        stop: asyncio.Event,
+        started: Callable[[], None],
+    ) -> Result:
+        """Sample the targets side by side, the busiest alone where they are too many."""
+        sampler = self.sampler(targets, request)
+        if isinstance(sampler, Result):
+            return sampler
+        limit = request.configs.max_targets or self.max_targets
+        warnings: list[str] = []
+        chosen = list(targets)
+        if len(chosen) > limit:
+            chosen = await asyncio.to_thread(busiest, chosen, limit, window=BUSY_WINDOW)
+            warnings.append(
+                f"{self.name} sampled the {limit} busiest of {len(targets)} {self.label} processes; name others by pid"
+            )
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                target.pid: group.create_task(
+                    _guarded(self.name, target, sampler.sample(target, request, work_dir, stop, started))
+                )
+                for target in chosen
+            }
+        seen = {pid: task.result() for pid, task in tasks.items()}
+        return Result(
+            stacks={pid: one.stacks for pid, one in seen.items() if one.stacks},
+            failures={pid: one.failure for pid, one in seen.items() if one.failure is not None},
+            skipped=frozenset(target.pid for target in targets) - seen.keys(),
+            warnings=list(dict.fromkeys([*warnings, *(text for one in seen.values() for text in one.warnings)])),
+            event=sampler.event,
+            unit=sampler.unit,
+            version=sampler.version,
         )
-    async with asyncio.TaskGroup() as group:
-        tasks = {target.pid: group.create_task(_guarded(profiler, target, sample)) for target in chosen}
-    seen = {pid: task.result() for pid, task in tasks.items()}
-    return Result(
-        stacks={pid: one.stacks for pid, one in seen.items() if one.stacks},
-        failures={pid: one.failure for pid, one in seen.items() if one.failure is not None},
-        skipped=frozenset(target.pid for target in targets) - seen.keys(),
-        warnings=list(dict.fromkeys([*warnings, *(text for one in seen.values() for text in one.warnings)])),
-        event=event,
-        unit=unit,
-        version=version,
-    )
 
 
-async def _guarded(profiler: str, target: Process, sample: Callable[[Process], Awaitable[Seen]]) -> Seen:
+async def _guarded(profiler: str, target: Process, sampled: Awaitable[Seen]) -> Seen:
     try:
-        return await sample(target)
+        return await sampled
     except Exception as problem:  # one target's trouble must not cost the others their samples
         log.exception("sampling broke", profiler=profiler, pid=target.pid)
         return Seen(failure=f"{profiler} broke on process {target.pid} ({target.name}): {problem!r}")

@@ -1,40 +1,32 @@
 """A runtime's profiler that is a program of somebody else's, used where the host has it."""
 
 import asyncio
-import os
-import shutil
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 from agent.processes import Process, in_other_namespace, is_alive
 from agent.profilers import attached
-from agent.profilers.attached import MAX_TARGETS, Ran, Seen
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
-from agent.runtimes import Runtime
-from protocol.commands import ProfilingMode
+from agent.profilers.attached import AttachedProfiler, Ran, Sampler, Seen
+from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.programs import found
 
 MAX_FILE: Final = 64 << 20
 
 
-class InstalledTool(ABC):
+class InstalledTool(AttachedProfiler):
     """One process of the tool for each target, which samples until SIGINT and then writes a file.
 
     A subclass names the tool and says how it is called and what it writes.
     """
 
-    name: str
-    runtime: ClassVar[Runtime]
-    label: ClassVar[str]
-    """The runtime for messages: `Ruby`."""
     install: ClassVar[str]
     """What to do where the tool is missing."""
     event: ClassVar[str]
     says: ClassVar[bytes | None] = None
     """What it prints once it samples; None if it says nothing."""
-    scope: Scope = "process"
-    modes: frozenset[ProfilingMode] = frozenset({"cpu"})
 
     def __init__(self, binary: Path | None = None) -> None:
         self._binary = binary
@@ -56,38 +48,14 @@ class InstalledTool(ABC):
         binary = self.find()
         return Available(str(binary)) if binary else Unavailable(self.install)
 
-    def match(self, process: Process) -> bool:
-        """It reads its own runtime, nothing else."""
-        return process.runtime == self.runtime
-
-    async def run(
-        self,
-        targets: Sequence[Process],
-        request: RunRequest,
-        work_dir: Path,
-        stop: asyncio.Event,
-        started: Callable[[], None],
-    ) -> Result:
-        """Sample each target; one that fails does not disturb the others."""
+    def sampler(self, targets: Sequence[Process], request: RunRequest) -> Sampler | Result:  # noqa: ARG002 -- the base's
+        """By one process of the tool each."""
         binary = self.find()
-        if binary is None:
-            return Result(error=self.install)
-        return await attached.each(
-            self.name,
-            self.label,
-            targets,
-            request,
-            lambda target: self._sample(binary, target, request, work_dir, stop, started),
-            event=self.event,
-            limit=MAX_TARGETS,
-        )
+        return Sampler(partial(self._sample, binary), self.event) if binary else Result(error=self.install)
 
     def find(self) -> Path | None:
         """The tool, by the path that was given or on PATH."""
-        if self._binary is not None:
-            return self._binary if os.access(self._binary, os.X_OK) else None
-        found = shutil.which(self.name)
-        return Path(found).absolute() if found else None
+        return found(self.name, self._binary)
 
     async def _sample(
         self,

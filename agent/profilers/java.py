@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 
 from agent.processes import Process, is_alive
-from agent.profilers import async_profiler, attached, jvm
-from agent.profilers.attached import Seen
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers import async_profiler, jvm
+from agent.profilers.attached import AttachedProfiler, Sampler, Seen
+from agent.profilers.base import Available, Result, RunRequest, Unavailable
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.flight_recorder import FlightRecorder
 from agent.stacks.jfr import BadRecording
@@ -29,11 +29,13 @@ NO_WALL: Final = (
 log = structlog.get_logger(__name__)
 
 
-class Java:
+class Java(AttachedProfiler):
     """One session of the one or the other for each JVM."""
 
     name = "java"
-    scope: Scope = "process"
+    runtime = "java"
+    label = "Java"
+    max_targets = MAX_TARGETS
     modes: frozenset[ProfilingMode] = frozenset({"cpu", "allocation", "wall"})
 
     def __init__(self) -> None:
@@ -47,29 +49,9 @@ class Java:
         binary = async_profiler.find()
         return Available(f"async-profiler by {binary}" if binary else "Flight Recorder of the JVM")
 
-    def match(self, process: Process) -> bool:
-        """It speaks to JVMs."""
-        return process.runtime == "java"
-
-    async def run(
-        self,
-        targets: Sequence[Process],
-        request: RunRequest,
-        work_dir: Path,
-        stop: asyncio.Event,
-        started: Callable[[], None],
-    ) -> Result:
-        """Sample each JVM; one that refuses does not disturb the others."""
-        return await attached.each(
-            self.name,
-            "Java",
-            targets,
-            request,
-            lambda target: self._sample(target, request, work_dir, stop, started),
-            event=EVENTS[request.mode],
-            limit=MAX_TARGETS,
-            unit="bytes" if request.mode == "allocation" else "samples",
-        )
+    def sampler(self, targets: Sequence[Process], request: RunRequest) -> Sampler | Result:  # noqa: ARG002 -- the base's
+        """By one session in each JVM."""
+        return Sampler(self._sample, EVENTS[request.mode], "bytes" if request.mode == "allocation" else "samples")
 
     async def _sample(
         self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]

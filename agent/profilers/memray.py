@@ -20,8 +20,8 @@ import structlog
 
 from agent.processes import Process, is_alive
 from agent.profilers import attached, memray_read
-from agent.profilers.attached import PATIENCE, Seen
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.attached import PATIENCE, AttachedProfiler, Sampler, Seen
+from agent.profilers.base import Available, Result, RunRequest, Unavailable
 from agent.profilers.target_dir import TargetDir, left_behind
 from agent.stacks import memray
 from protocol.commands import ProfilingMode
@@ -47,11 +47,13 @@ class NotTracked(Exception):
     """memray could not be let into the process; the text says why."""
 
 
-class Memray:
+class Memray(AttachedProfiler):
     """One memray in each named process."""
 
     name = "memray"
-    scope: Scope = "process"
+    runtime = "python"
+    label = "Python"
+    max_targets = MAX_TARGETS
     modes: frozenset[ProfilingMode] = frozenset({"allocation"})
 
     def probe(self) -> Available | Unavailable:
@@ -61,31 +63,11 @@ class Memray:
         gdb = shutil.which("gdb")
         return Available(f"through {gdb}; the target needs memray too") if gdb else Unavailable(NO_GDB)
 
-    def match(self, process: Process) -> bool:
-        """It reads Python, nothing else."""
-        return process.runtime == "python"
-
-    async def run(
-        self,
-        targets: Sequence[Process],
-        request: RunRequest,
-        work_dir: Path,
-        stop: asyncio.Event,
-        started: Callable[[], None],
-    ) -> Result:
-        """Track each target; one that cannot be does not disturb the others."""
+    def sampler(self, targets: Sequence[Process], request: RunRequest) -> Sampler | Result:
+        """By memray, where it is asked for."""
         if request.pids is None and self.name not in request.configs.enabled:
             return Result(skipped=frozenset(target.pid for target in targets), warnings=[NOT_ASKED])
-        return await attached.each(
-            self.name,
-            "Python",
-            targets,
-            request,
-            lambda target: _sample(target, request, work_dir, stop, started),
-            event="memory in use at its peak, of what was allocated meanwhile",
-            limit=MAX_TARGETS,
-            unit="bytes",
-        )
+        return Sampler(_sample, "memory in use at its peak, of what was allocated meanwhile", "bytes")
 
 
 async def _sample(

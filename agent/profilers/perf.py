@@ -6,7 +6,6 @@ after a stop grows with the duration. Between two recordings perf takes a quarte
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from agent.profilers import reasons, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.profilers.perf_recording import Recording, read_back, record
 from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, asked_for, event_options
+from agent.profilers.programs import found
 from agent.stacks import depth, perf_script
 from agent.stacks.collapsed import merge
 from formats.scaling import scale
@@ -95,10 +95,7 @@ class Perf:
             self._version = said[-1]
 
     def _find(self) -> Path | None:
-        if self._binary is not None:
-            return self._binary if os.access(self._binary, os.X_OK) else None
-        found = shutil.which("perf")
-        return Path(found).absolute() if found else None
+        return found("perf", self._binary)
 
 
 def usable_events(devices: Path = _COUNTERS) -> list[str]:

@@ -9,17 +9,18 @@ import asyncio
 import math
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from agent.processes import Process, in_other_namespace, is_alive
 from agent.profilers import attached, reasons
-from agent.profilers.attached import MAX_TARGETS, PATIENCE, Seen
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.attached import MAX_TARGETS, PATIENCE, AttachedProfiler, Sampler, Seen
+from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.programs import found
 from agent.stacks import py_spy as raw
 from agent.stacks.collapsed import BadLine
 from protocol.commands import ProfilingMode
@@ -32,57 +33,35 @@ _SAMPLING: Final = b"Sampling process"
 _COUNTS: Final = re.compile(r"Samples: (?P<samples>\d+) Errors: (?P<errors>\d+)")
 
 
-class PySpy:
+class PySpy(AttachedProfiler):
     """One py-spy for each Python process, at most `max_targets` at once."""
 
     name = "py-spy"
-    scope: Scope = "process"
+    runtime = "python"
+    label = "Python"
     modes: frozenset[ProfilingMode] = frozenset({"cpu", "wall"})
 
     def __init__(self, binary: Path | None = None, *, max_targets: int = MAX_TARGETS) -> None:
         self._binary = binary
-        self._max_targets = max_targets
+        self.max_targets = max_targets
 
     def probe(self) -> Available | Unavailable:
         """Whether py-spy is beside this Python or on PATH."""
         binary = self._find()
         return Available(str(binary)) if binary else Unavailable(reasons.INSTALL_PY_SPY)
 
-    def match(self, process: Process) -> bool:
-        """It reads Python, nothing else."""
-        return process.runtime == "python"
-
-    async def run(
-        self,
-        targets: Sequence[Process],
-        request: RunRequest,
-        work_dir: Path,
-        stop: asyncio.Event,
-        started: Callable[[], None],
-    ) -> Result:
-        """Sample each target; one that fails does not disturb the others."""
+    def sampler(self, targets: Sequence[Process], request: RunRequest) -> Sampler | Result:  # noqa: ARG002 -- the base's
+        """By one py-spy each."""
         binary = self._find()
         if binary is None:
             return Result(error=reasons.INSTALL_PY_SPY)
-        return await attached.each(
-            self.name,
-            "Python",
-            targets,
-            request,
-            lambda target: _sample(binary, target, request, work_dir, stop, started),
-            event=WALL_EVENT if request.mode == "wall" else EVENT,
-            limit=self._max_targets,
-            version=_version(binary),
-        )
+        event = WALL_EVENT if request.mode == "wall" else EVENT
+        return Sampler(partial(_sample, binary), event, version=_version(binary))
 
     def _find(self) -> Path | None:
-        if self._binary is not None:
-            return self._binary if os.access(self._binary, os.X_OK) else None
         beside = Path(sys.executable).with_name("py-spy")
-        if os.access(beside, os.X_OK):
-            return beside
-        found = shutil.which("py-spy")
-        return Path(found).absolute() if found else None
+        is_beside = self._binary is None and os.access(beside, os.X_OK)
+        return beside if is_beside else found("py-spy", self._binary)
 
 
 def _version(binary: Path) -> str | None:

@@ -3,33 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from agent import cli
 from agent.flags.output import Output
 from agent.flags.profiling import Profiling
 from agent.settings import AgentSettings, LocalSettings
-
-HEARTBEAT = ["--enable-heartbeat-server", "--service-name", "web", "--api-server", "http://studio:8000"]
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The settings that the command line led to, instead of a running agent."""
-    settings: list[Any] = []
-
-    def take(given: Any) -> int:
-        settings.append(given)
-        return 0
-
-    monkeypatch.setattr(cli, "_serve", take)
-    monkeypatch.setattr(cli, "_profile", take)
-    return settings
-
-
-def run(*arguments: str, **environment: str) -> Result:
-    clean: dict[str, str | None] = dict.fromkeys(("GPROFILER_TOKEN", "GPROFILER_SERVICE", "GPROFILER_SERVER"))
-    return CliRunner().invoke(cli.gprofiler, arguments, env={**clean, **environment}, auto_envvar_prefix="GPROFILER")
+from tests.support.agent_cli import HEARTBEAT, run
 
 
 def test_the_basic_example_of_the_documentation(taken: list[Any]) -> None:

@@ -3,37 +3,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from agent import cli
 from agent.config_file import BadConfig, settings_in
-from agent.flags.config import variables
 from agent.flags.options import Flag
-
-HEARTBEAT = ["--enable-heartbeat-server", "--service-name", "web", "--api-server", "http://studio:8000"]
+from tests.support.agent_cli import HEARTBEAT, run
 
 
 def flags() -> Iterable[Flag]:
     return [param for param in cli.gprofiler.params if isinstance(param, Flag)]
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The settings that the command line led to, instead of a running agent."""
-    settings: list[Any] = []
-
-    def take(given: Any) -> int:
-        settings.append(given)
-        return 0
-
-    monkeypatch.setattr(cli, "_serve", take)
-    monkeypatch.setattr(cli, "_profile", take)
-    return settings
-
-
-def run(*arguments: str, **environment: str) -> Result:
-    clean: dict[str, str | None] = dict.fromkeys(variables(cli.gprofiler.params))
-    return CliRunner().invoke(cli.gprofiler, arguments, env={**clean, **environment}, auto_envvar_prefix="GPROFILER")
 
 
 INI = """

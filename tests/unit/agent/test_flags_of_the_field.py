@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from agent import cli
 from agent.flags import without_effect
-from agent.flags.config import variables
 from agent.host_rules import configs_of, ruled
 from agent.profiler_configs import ProfilerConfigs, run_request_extras
 from protocol.commands import StartConfig
+from tests.support.agent_cli import run
 
 _NAMES = """
 --pid-file --config --profiling-frequency --profiling-duration --min-profiling-duration --insert-dso-name
@@ -36,25 +35,6 @@ _NAMES = """
 --java-line-numbers --ruby-mode --no-ruby --php-mode --no-php --php-proc-filter --dotnet-mode --no-dotnet
 """
 OF_THE_FIELD = _NAMES.split()
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The settings that the command line led to, instead of a running agent."""
-    settings: list[Any] = []
-
-    def take(given: Any) -> int:
-        settings.append(given)
-        return 0
-
-    monkeypatch.setattr(cli, "_serve", take)
-    monkeypatch.setattr(cli, "_profile", take)
-    return settings
-
-
-def run(*arguments: str) -> Result:
-    clean: dict[str, str | None] = dict.fromkeys(variables(cli.gprofiler.params))
-    return CliRunner().invoke(cli.gprofiler, arguments, env=clean, auto_envvar_prefix="GPROFILER")
 
 
 @pytest.mark.parametrize("option", OF_THE_FIELD)
