@@ -106,6 +106,11 @@ def uploads(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:uploads"
 
 
+def pushes(partition: int) -> str:
+    """Stream with group `pushers`, capped at 10,000. Profiles that are indexed and not pushed to a sink yet; pushes."""
+    return f"{PREFIX}{{{partition}}}:pushes"
+
+
 def results(partition: int) -> str:
     """Stream, trimmed after 24 h behind its slowest group. Every change of state of every command; any script."""
     return f"{PREFIX}{{{partition}}}:results"

@@ -83,7 +83,7 @@ def delete(state_dir: Path | None, url: str | None, yes: bool, dry_run: bool, **
 @options.state_dir
 @click.pass_context
 def reindex(
-    ctx: click.Context, state_dir: Path | None, tenant: str, service: str | None, anew: bool, **time: Any
+    ctx: click.Context, /, state_dir: Path | None, tenant: str, service: str | None, anew: bool, **time: Any
 ) -> None:
     """Index the uploads that are not indexed. Safe while everything runs, and may be repeated.
 
@@ -97,7 +97,7 @@ def reindex(
 @click.option("--since", type=DAY, help="Only hours of that day or later, UTC.  [default: all]")
 @options.state_dir
 @click.pass_context
-def compact(ctx: click.Context, state_dir: Path | None, **time: Any) -> None:
+def compact(ctx: click.Context, /, state_dir: Path | None, **time: Any) -> None:
     """Do now what is done from time to time: pack small files, fold what is old, remove what is too old."""
     ctx.exit(_hand_over(state_dir, "compact", _times(time)))
 
