@@ -2,8 +2,8 @@
 
 Agents, ours and the field's, put up to two frames before the process's name when they upload: an index into
 `application_metadata`, where `application_metadata_enabled` is true, and the container's name, which may be empty.
-Those that say `profile_api_version` `v1` put none. A profile as our agent keeps it on its host, and as it uploaded it once,
-says `format` instead; its stacks begin with the process's name.
+Those that say `profile_api_version` `v1` put none. A profile as our agent keeps it on its host, and as it uploaded it
+once, says `format` instead; its stacks begin with the process's name.
 
 A container of a pod is named as its runtime names it, `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`.
 """
