@@ -40,7 +40,10 @@ def labelled(header: Mapping[str, Any], stacks: Mapping[str, int]) -> Iterator[L
     if not has_columns(header):
         for stack, count in stacks.items():
             process = stack.partition(";")[0]
-            yield Labelled(known.get(process) or Labels(process=process), stack, count)
+            labels = known.get(process)
+            if labels is None:
+                labels = known[process] = Labels(process=process)
+            yield Labelled(labels, stack, count)
         return
     has_index = header.get("application_metadata_enabled") is True
     for stack, count in stacks.items():
