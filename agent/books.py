@@ -13,6 +13,7 @@ from agent.acks import Acks
 from agent.history import Finished, Held, History, Kind, Received, Record, Settled, Stage, Started
 from agent.ledger import Ledger, LedgerFull
 from agent.reports import Reporter
+from protocol.commands import StartConfig
 from protocol.completions import Completion
 
 log: FilteringBoundLogger = structlog.get_logger()
@@ -57,21 +58,30 @@ class Books:
         return [*outbox.unsent(self.history), *self._again.values()]
 
     def close_the_past(self, left_by: Callable[[str], reports.Ending | None] = lambda _: None) -> None:
-        """At start: what an earlier process began is not run again; say how it ended.
+        """At start: what an earlier process began is not run again; say how it ended. What awaits its moment stays.
 
         Args:
             left_by: how a command's run ended, by the profiles that it had saved; None when it had saved none.
         """
+        waiting = {held.command_id for held in self.waiting()}
         for held in self.history.unfinished():
+            if held.command_id in waiting:
+                log.info("command of an earlier process still awaits its moment", command_id=held.command_id)
+                continue
             completion = self._of_the_past(held, left_by)
             log.warning("command of an earlier process closed", command_id=held.command_id, status=completion.status)
             self._write(Finished(command_id=held.command_id, completion=completion))
         self.acks = Acks.after_restart(self.history)
 
-    def receive(self, command_id: str, kind: Kind) -> bool:
+    def waiting(self) -> list[Held]:
+        """The commands that await a moment to come, whichever process received them."""
+        now = datetime.now(UTC)
+        return [held for held in self.history if held.still_awaits(now)]
+
+    def receive(self, command_id: str, kind: Kind, awaits: StartConfig | None = None) -> bool:
         """Write the id down. Without that on disk the command must not be carried out, and is reported failed."""
         now = _Since(time.monotonic(), datetime.now(UTC))
-        received = Received(command_id=command_id, kind=kind, at=now.wall)
+        received = Received(command_id=command_id, kind=kind, at=now.wall, awaits=awaits)
         try:
             self._ledger.record(received)
         except LedgerFull as error:

@@ -16,7 +16,18 @@ from agent import labels, usage
 from agent.inventory import Label
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
-from agent.profilers.base import Available, Profiler, Result, RunRequest, Unavailable, Unit, matching, on_demand, probed
+from agent.profilers.base import (
+    Available,
+    Profiler,
+    Result,
+    RunRequest,
+    Unavailable,
+    Unit,
+    matching,
+    on_demand,
+    prepares,
+    probed,
+)
 from agent.profilers.registry import installed
 from agent.stacks import combine
 from agent.usage import Usage
@@ -59,6 +70,7 @@ class Profile:
         unit: what the numbers beside the stacks count.
         capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
         command_id: of the command that asked for it.
+        start_at: when it was to begin, where that was said.
         usage: how busy the host was when the run was asked for, and when it was over.
         versions: of the profilers that sampled, where they tell.
     """
@@ -75,6 +87,7 @@ class Profile:
     unit: Unit = "samples"
     capture_id: str | None = None
     command_id: str | None = None
+    start_at: datetime | None = None
     usage: tuple[Usage, Usage] | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -101,7 +114,8 @@ async def capture(
         request = replace(request, mode=request.configs.mode)
     run = _Run(request, stop, on_start)
     if request.mode == "none":
-        run.start()
+        if request.beginning is None or await request.beginning.comes(stop):
+            run.start()
         return run.profile()
     known = (await asyncio.to_thread(installed)) if profilers is None else profilers
     run.warn([*request.configs.not_understood, *request.configs.unknown(frozenset(one.name for one in known))])
@@ -229,6 +243,9 @@ class _Run:
             self._warnings.append(why)
 
     async def _run(self, profiler: Profiler, targets: Sequence[Process], scratch: Path) -> None:
+        beginning = self._request.beginning
+        if beginning is not None and not prepares(profiler) and not await beginning.comes(self._stop):
+            return
         try:
             result = await profiler.run(targets, self._request, scratch, self._stop, self.start)
         except Exception as problem:

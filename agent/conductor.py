@@ -5,14 +5,17 @@ through a queue to `work`, so that heartbeats go on while a run winds up.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from agent.beginning import PREPARE, Beginning, until
 from agent.books import Books
+from agent.history import Held
 from agent.planner import (
     Acknowledge,
     Action,
@@ -32,12 +35,15 @@ from agent.replies import Defaults, Reply
 from agent.reports import Reporter
 from agent.runner import Run, Tools
 from protocol.commands import StartConfig
+from protocol.requests import MAX_AHEAD
 
 log: FilteringBoundLogger = structlog.get_logger()
 
 _SHUT_DOWN: Final = "the agent was shut down while it ran"
 _SHUT_DOWN_BEFORE: Final = "the agent was shut down before it began"
 _SHUT_DOWN_TOO_SOON: Final = "no sample had been taken yet"
+_STOPPED_BEFORE: Final = "it was stopped before its start_at"
+_TOO_FAR: Final = f"its start_at lies more than {MAX_AHEAD.days} days ahead by the clock of this host"
 
 
 class Gate(Protocol):
@@ -101,6 +107,7 @@ class Conductor:
         self._intended: dict[str, RunView] = {}
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
         self._begun: list[str] = []
+        self._waiting: set[str] = set()
         self._draining = False
 
     @property
@@ -114,13 +121,21 @@ class Conductor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is on."""
-        return bool(self._runs)
+        """Whether a run is on, rather than awaiting its moment."""
+        return bool(self._runs.keys() - self._waiting)
 
     def end_runs(self, why: str) -> None:
         """End what runs, for the host's sake; it is reported failed with the reason."""
-        for run, _ in self._runs.values():
-            run.end(why)
+        for command_id in self._runs.keys() - self._waiting:
+            self._runs[command_id][0].end(why)
+
+    def take_up(self, waiting: Iterable[Held]) -> None:
+        """At start: let commands that an earlier process received await their moment."""
+        for held in waiting:
+            if held.awaits is not None:
+                action = StartRun(held.command_id, held.awaits)
+                self._intend(action)
+                self._queue.put_nowait(action)
 
     def obey(self, reply: Reply) -> bool:
         """Take an answer; say whether it brought a command that was not known before."""
@@ -133,9 +148,9 @@ class Conductor:
             profilers_of=self._profilers_of,
         )
         match actions:
-            case (Receive(command_id, kind), *rest):
+            case (Receive(command_id, kind, awaits), *rest):
                 log.info("command received", command_id=command_id, kind=kind, generation=reply.generation)
-                if self._books.receive(command_id, kind):
+                if self._books.receive(command_id, kind, awaits):
                     for action in rest:
                         self._intend(action)
                         self._queue.put_nowait(action)
@@ -159,7 +174,10 @@ class Conductor:
             self._worked_off.set()
 
     async def drain(self) -> None:
-        """Stop the runs, keep their samples, and end `work` once everything queued has its end in the books."""
+        """Stop the runs, keep their samples, and end `work` once everything queued has its end in the books.
+
+        What awaits its moment has none: the next process takes it up.
+        """
         self._draining = True
         for run, _ in self._runs.values():
             run.stop(told=_SHUT_DOWN)
@@ -191,14 +209,8 @@ class Conductor:
 
     async def _carry_out(self, action: Action) -> None:
         match action:
-            case StartRun(command_id) if self._draining:
-                self._books.fail(command_id, _SHUT_DOWN_BEFORE)
-            case StartRun(command_id, config):
-                if (reason := await self._gate.refusal(config)) is not None:
-                    self._forget(command_id)
-                    self._books.fail(command_id, reason)
-                else:
-                    self._start(action)
+            case StartRun():
+                await self._take(action)
             case PauseRun(command_id):
                 await self._pause(command_id)
             case StopRun(command_id, superseded_by):
@@ -211,37 +223,120 @@ class Conductor:
             case Fail(command_id, reason):
                 self._books.fail(command_id, reason)
 
+    async def _take(self, action: StartRun) -> None:
+        command_id, config = action.command_id, action.config
+        if self._draining:
+            if not self._is_left(command_id, config):
+                self._books.fail(command_id, _SHUT_DOWN_BEFORE)
+        elif config.start_at is not None and config.start_at - datetime.now(UTC) <= MAX_AHEAD:
+            self._wait(action, Beginning(config.start_at))
+        elif (reason := _TOO_FAR if config.start_at else await self._gate.refusal(config)) is not None:
+            self._forget(command_id)
+            self._books.fail(command_id, reason)
+        else:
+            self._start(action)
+
     def _start(self, action: StartRun) -> None:
         self._gate.begin(action.command_id, action.config)
-        run = Run(
-            action.command_id,
-            action.config,
-            title=f"{self._reporter.service_name} on {self._reporter.hostname}",
-            tools=self._tools,
-            on_start=lambda: self._begin(action.command_id),
-        )
-        if action.waits and any(not view.continuous for view in self._intended.values()):
+        run = self._run_of(action)
+        if action.waits and self._has_one_off():
             log.info("run waits for the one-off run", command_id=action.command_id)
             run.pause()
         task = asyncio.create_task(self._see_through(run), name=f"run {action.command_id}")
         self._runs[action.command_id] = (run, task)
 
-    async def _see_through(self, run: Run) -> None:
-        command_id = run.view.command_id
-        ending = await run.execute()
-        if self._draining and ending.error is None and ending.samples == 0:
-            ending = replace(ending, error=_SHUT_DOWN_TOO_SOON)
-        del self._runs[command_id]
+    def _run_of(self, action: StartRun, beginning: Beginning | None = None) -> Run:
+        return Run(
+            action.command_id,
+            action.config,
+            title=f"{self._reporter.service_name} on {self._reporter.hostname}",
+            tools=self._tools,
+            on_start=lambda: self._begin(action.command_id),
+            beginning=beginning,
+        )
+
+    def _wait(self, action: StartRun, beginning: Beginning) -> None:
+        """Let a start await its moment; what runs goes on until then."""
+        command_id = action.command_id
+        log.info("run awaits its moment", command_id=command_id, start_at=beginning.moment.isoformat())
+        run = self._run_of(action, beginning)
+        self._waiting.add(command_id)
+        task = asyncio.create_task(self._at_its_moment(action, run, beginning), name=f"run {command_id}")
+        self._runs[command_id] = (run, task)
+
+    async def _at_its_moment(self, action: StartRun, run: Run, beginning: Beginning) -> None:
+        command_id, over = action.command_id, None
+        try:
+            if not await until(beginning.moment - PREPARE, run.over):
+                self._waiting.discard(command_id)
+                if (reason := await self._gate.refusal(action.config)) is not None:
+                    self._close(command_id)
+                    self._books.fail(command_id, reason)
+                    return
+                self._gate.begin(command_id, action.config)
+                over = asyncio.create_task(self._hand_over(action, run, beginning), name=f"hand over to {command_id}")
+            await self._see_through(run, action.config)
+        except Exception as error:  # as in `work`: the operator is told, the others go on
+            log.exception("command broke off", action="StartRun")
+            self._close(command_id)
+            self._books.fail(command_id, f"it broke off: {type(error).__name__}: {error}")
+        finally:
+            run.over.set()  # one that has ended before its moment takes nobody's place
+            if over is not None:
+                await over
+
+    async def _hand_over(self, action: StartRun, run: Run, beginning: Beginning) -> None:
+        """At the moment, let what ran until then make room."""
+        if await until(beginning.moment, run.over):
+            return
+        view = self._intended.get(action.command_id)
+        if view is not None:
+            self._intended[action.command_id] = replace(view, waits=False)
+        if action.waits and self._has_one_off():
+            run.pause()
+        try:
+            for command_id in action.replaces:
+                await self._stop(command_id, told=f"superseded by {action.command_id}")
+            for command_id in action.pauses:
+                await self._pause(command_id)
+        finally:
+            beginning.released.set()
+
+    def _has_one_off(self) -> bool:
+        """Whether a one-off run is on, or about to be."""
+        return any(not view.continuous and not view.waits for view in self._intended.values())
+
+    def _is_left(self, command_id: str, config: StartConfig) -> bool:
+        """Whether a command is left to the next process: its moment has not come."""
+        ahead = config.start_at is not None and config.start_at > datetime.now(UTC)
+        return self._draining and ahead and command_id not in self._begun
+
+    def _close(self, command_id: str) -> None:
+        self._waiting.discard(command_id)
+        self._runs.pop(command_id, None)
         if command_id in self._begun:
             self._begun.remove(command_id)
         self._forget(command_id)
+
+    async def _see_through(self, run: Run, awaited: StartConfig | None = None) -> None:
+        command_id = run.view.command_id
+        ending = await run.execute()
+        if awaited is not None and self._is_left(command_id, awaited):
+            self._close(command_id)
+            self._gate.finish(command_id)
+            return
+        if awaited is not None and run.over.is_set() and command_id not in self._begun and ending.interrupted is None:
+            ending = replace(ending, interrupted=_STOPPED_BEFORE)
+        if self._draining and ending.error is None and ending.samples == 0:
+            ending = replace(ending, error=_SHUT_DOWN_TOO_SOON)
+        self._close(command_id)
         self._books.finish_run(command_id, ending)
         self._gate.finish(command_id)
 
     def _forget(self, command_id: str) -> None:
         """The command runs no more, or never will: what waited for it goes on, unless another one takes its place."""
         self._intended.pop(command_id, None)
-        if all(view.continuous for view in self._intended.values()):
+        if not self._has_one_off():
             for run, _ in self._runs.values():
                 run.resume()
 

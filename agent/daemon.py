@@ -44,6 +44,7 @@ from agent.upload import Uploader
 from agent.waiting import unless
 from protocol.commands import StartConfig
 from protocol.enrolment import EnrolmentWish
+from protocol.heartbeats import WAITS
 
 log: FilteringBoundLogger = structlog.get_logger()
 
@@ -188,6 +189,7 @@ class _Daemon:
             loop.add_signal_handler(number, self._asked_to_stop, signal.Signals(number).name)
         async with contextlib.aclosing(self._transport), contextlib.aclosing(self._upload_transport):
             self._books.close_the_past(partial(remains.left_by, self._settings.output.directory))
+            self._conductor.take_up(self._books.waiting())
             await self._enrol()
             roles = [
                 asyncio.create_task(role, name=name)
@@ -273,7 +275,7 @@ class _Daemon:
     async def _probe(self) -> dict[str, Any]:
         offered = await asyncio.to_thread(lambda: capabilities(installed()))
         spool = {"spool": self._uploader.facts()} if self._uploader is not None and self._uploader.facts() else {}
-        return {**offered, **self._guards.facts(), **spool}
+        return {**offered, WAITS: True, **self._guards.facts(), **spool}
 
     def _end_runs(self, why: str) -> None:
         self._conductor.end_runs(why)

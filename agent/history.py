@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from protocol.commands import StartConfig
 from protocol.completions import Completion
 from protocol.heartbeats import MAX_IDS, CommandId
 
@@ -26,6 +28,8 @@ class Received(_Record):
     event: Literal["received"] = "received"
     kind: Kind
     at: AwareDatetime
+    awaits: StartConfig | None = None
+    """What to do at its `start_at`: a restart before that does not end the wait."""
 
 
 class Started(_Record):
@@ -64,12 +68,18 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True)
 class Held:
-    """One command of the ledger. `completion` is there from `FINISHED` on."""
+    """One command of the ledger. `completion` is there from `FINISHED` on, `awaits` until it has begun."""
 
     command_id: str
     kind: Kind
     stage: Stage
     completion: Completion | None = None
+    awaits: StartConfig | None = None
+
+    def still_awaits(self, now: datetime) -> bool:
+        """Whether its moment has not come, so that it cannot have begun."""
+        moment = self.awaits.start_at if self.awaits is not None else None
+        return self.stage is Stage.RECEIVED and moment is not None and moment > now
 
 
 @dataclass(frozen=True)
@@ -135,19 +145,19 @@ def _advance(held: Held | None, record: Record) -> Held:
     before = held or Held(command_id=record.command_id, kind="start", stage=Stage.RECEIVED)
     match record:
         case Received():
-            return before if held else replace(before, kind=record.kind)
+            return before if held else replace(before, kind=record.kind, awaits=record.awaits)
         case Started():
-            return replace(before, stage=max(before.stage, Stage.STARTED))
+            return replace(before, stage=max(before.stage, Stage.STARTED), awaits=None)
         case Finished():
             first = before.completion is None
             completion = record.completion if first else before.completion
-            return replace(before, stage=max(before.stage, Stage.FINISHED), completion=completion)
+            return replace(before, stage=max(before.stage, Stage.FINISHED), completion=completion, awaits=None)
         case Settled():
             return replace(before, stage=Stage.SETTLED)
 
 
 def _records_of(held: Held, at: AwareDatetime) -> Iterator[Record]:
-    yield Received(command_id=held.command_id, kind=held.kind, at=at)
+    yield Received(command_id=held.command_id, kind=held.kind, at=at, awaits=held.awaits)
     if held.stage is Stage.STARTED:
         yield Started(command_id=held.command_id, at=at)
     if held.completion is not None:

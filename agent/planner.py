@@ -12,7 +12,7 @@ from protocol.commands import StartCommand, StartConfig, StopCommand
 class RunView:
     """A run under way, or about to be: whose it is, what it samples (`pids` None: the whole host), and by what.
 
-    `continuous` is its slot: there is at most one run of each kind.
+    `continuous` is its slot: there is at most one run of each kind. One that `waits` for its moment is in nobody's way.
     """
 
     command_id: str
@@ -20,6 +20,7 @@ class RunView:
     exclude_pids: frozenset[int] = frozenset()
     continuous: bool = False
     profilers: frozenset[str] = frozenset()
+    waits: bool = False
 
     @classmethod
     def of(cls, command_id: str, config: StartConfig, profilers: frozenset[str] = frozenset()) -> "RunView":
@@ -30,6 +31,7 @@ class RunView:
             exclude_pids=frozenset(config.exclude_pids or ()),
             continuous=config.continuous,
             profilers=profilers,
+            waits=config.start_at is not None,
         )
 
 
@@ -39,6 +41,8 @@ class Receive:
 
     command_id: str
     kind: Kind
+    awaits: StartConfig | None = None
+    """What the ledger is to hold of a start that awaits its moment."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,16 @@ class ReportAgain:
 
 @dataclass(frozen=True)
 class StartRun:
-    """Sample; with `waits`, once the one-off run that uses the same profilers has ended."""
+    """Sample; with `waits`, once the one-off run that uses the same profilers has ended.
+
+    With a `start_at` not before that: then the runs that it `replaces` are stopped, and those that it `pauses` rest.
+    """
 
     command_id: str
     config: StartConfig
     waits: bool = False
+    replaces: tuple[str, ...] = ()
+    pauses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,9 @@ def plan(
     match command:
         case StartCommand():
             config = command.combined_config
-            return Receive(reply.command_id, "start"), *_start(reply, config, runs, profilers_of(config))
+            awaits = config if config.start_at is not None else None
+            receive = Receive(reply.command_id, "start", awaits)
+            return receive, *_start(reply, config, runs, profilers_of(config))
         case StopCommand():
             return (
                 Receive(reply.command_id, "stop"),
@@ -157,11 +168,21 @@ def _start(reply: Reply, config: StartConfig, runs: Sequence[RunView], profilers
     request as it is: a one-off run lets the continuous one rest, or goes beside it where they share no profiler.
     """
     command_id = reply.command_id or ""
-    if reply.generation is not None:
-        return *(StopRun(run.command_id, superseded_by=command_id) for run in runs), StartRun(command_id, config)
-    replaced = [run for run in runs if run.continuous == config.continuous]
-    in_the_way = [run for run in runs if run not in replaced and run.profilers & profilers]
+    replaced = [run for run in runs if reply.generation is not None or run.continuous == config.continuous]
+    in_the_way = [run for run in runs if run not in replaced and not run.waits and run.profilers & profilers]
+    if config.start_at is not None:
+        # What runs goes on until then; what waits is superseded now.
+        waits = config.continuous and bool(in_the_way)
+        return *(StopRun(run.command_id, superseded_by=command_id) for run in replaced if run.waits), StartRun(
+            command_id,
+            config,
+            waits=waits,
+            replaces=tuple(run.command_id for run in replaced if not run.waits),
+            pauses=() if waits else tuple(run.command_id for run in in_the_way),
+        )
     stops = (StopRun(run.command_id, superseded_by=command_id) for run in replaced)
+    if reply.generation is not None:
+        return *stops, StartRun(command_id, config)
     if config.continuous:
         return *stops, StartRun(command_id, config, waits=bool(in_the_way))
     return *stops, *(PauseRun(run.command_id) for run in in_the_way), StartRun(command_id, config)

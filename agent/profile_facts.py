@@ -41,6 +41,7 @@ def metadata(profile: Profile) -> dict[str, Any]:
         "warnings": profile.warnings,
         "error": profile.error,
         **{name: value for name in ("command_id", "capture_id") if (value := getattr(profile, name)) is not None},
+        **({"start_at": profile.start_at.astimezone(UTC).isoformat()} if profile.start_at is not None else {}),
     }
 
 

@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from agent import shelf
+from agent.beginning import Beginning, lateness, until
 from agent.capture import Profile, ProfiledProcess
 from agent.inventory import Label
 from agent.output import SavedProfile
@@ -93,8 +94,18 @@ class Run:
     """One execution of a start command. `view` is what it samples."""
 
     def __init__(
-        self, command_id: str, config: StartConfig, *, title: str, tools: Tools, on_start: Callable[[], None]
+        self,
+        command_id: str,
+        config: StartConfig,
+        *,
+        title: str,
+        tools: Tools,
+        on_start: Callable[[], None],
+        beginning: Beginning | None = None,
     ) -> None:
+        self.beginning = beginning
+        self.over = asyncio.Event()
+        """Set once it was told to stop."""
         self.view = RunView.of(command_id, config)
         self._config = config
         self._title = title
@@ -116,6 +127,7 @@ class Run:
     def stop(self, *, told: str | None = None) -> None:
         """End the run and keep what was sampled. `told` goes into the completion, for the operator to read."""
         self._stopped = True
+        self.over.set()
         self._told = self._told or told
         self._interrupt.set()
         self._go.set()
@@ -176,12 +188,24 @@ class Run:
                 pids=self.view.pids,
                 exclude_pids=self.view.exclude_pids,
                 configs=self._tools.narrow(run_request_extras(self._config)),
+                beginning=self.beginning if self._deadline is None and self._windows == 0 else None,
             )
-            parts.append(await self._captured(request))
+            part = await self._captured(request)
             left = self._time_left() if self._interrupt.is_set() else None
+            if request.beginning is None or self._deadline is not None or left is None or self._stopped:
+                parts.append(part)  # else it was narrowed while it waited, and has seen nothing
         if not parts:
             return None
-        return replace(joined(parts), capture_id=self._config.capture_id, command_id=self.view.command_id)
+        profile = joined(parts)
+        moment = self._config.start_at if self._windows == 0 else None
+        late = lateness(profile.started_at, moment) if moment is not None else None
+        return replace(
+            profile,
+            warnings=[*profile.warnings, *([late] if late else [])],
+            capture_id=self._config.capture_id,
+            command_id=self.view.command_id,
+            start_at=moment,
+        )
 
     async def _rest(self) -> None:
         """As long as it is paused; that time is none of the window's."""
@@ -204,6 +228,10 @@ class Run:
         task = asyncio.create_task(capture, name=f"capture {self.view.command_id}")
         interrupted = asyncio.create_task(self._interrupt.wait())
         try:
+            if request.beginning is not None:  # its time counts from then
+                moment = asyncio.create_task(until(request.beginning.moment, self._interrupt))
+                await asyncio.wait({task, moment}, return_when=asyncio.FIRST_COMPLETED)
+                moment.cancel()
             await asyncio.wait(
                 {task, interrupted},
                 timeout=(request.duration + self._tools.grace).total_seconds(),

@@ -2,11 +2,15 @@
 
     .venv/bin/python bench/latency.py
     .venv/bin/python bench/latency.py --runs 20 --interval 3 --slow-runs 0 --json
+    .venv/bin/python bench/latency.py --start-at 30
 
 It starts the whole system (broker, API, workers, a real agent) and a program to profile, and submits one request after
 the other, each for one second of py-spy. The time is from just before the POST until the profile's own `started_at`:
 the moment at which py-spy said that it samples. Both are read from the same machine's clock. With polling, requests
 come at random moments of the interval, which is `--interval` seconds for most runs and 30 for a few.
+
+With `--start-at` it measures something else: so many starts of the whole host, each with a moment a few seconds ahead.
+What is told is how long after that moment perf began to count, by the profile's `started_at`; never before it.
 """
 
 import argparse
@@ -16,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +32,8 @@ from tests.support.system import System, running_system  # noqa: E402 -- likewis
 
 FIELD_INTERVAL: Final = 30
 LOOK_EVERY: Final = 0.1
+PREPARATIONS: Final = 6
+"""Seconds between the last poll before the moment and the moment: an agent prepares for five."""
 
 
 def one(system: System) -> float:
@@ -43,9 +49,13 @@ def one(system: System) -> float:
     done = system.on_host(answer["request_id"])
     if done["status"] != "completed":
         raise SystemExit(f"a run did not complete: {done}")
+    return (began(system, done) - asked).total_seconds()
+
+
+def began(system: System, done: dict[str, Any]) -> datetime:
+    """When a run began to sample, by its profile."""
     first_line = system.page(done).with_suffix(".col").read_text().partition("\n")[0]
-    began = datetime.fromisoformat(json.loads(first_line.removeprefix("# "))["started_at"])
-    return (began - asked).total_seconds()
+    return datetime.fromisoformat(json.loads(first_line.removeprefix("# "))["started_at"])
 
 
 def measure(runs: int, *, interval: int, held: bool, seed: int) -> dict[str, Any]:
@@ -66,6 +76,45 @@ def measure(runs: int, *, interval: int, held: bool, seed: int) -> dict[str, Any
         "machine": facts, "runs": runs, "interval": interval, "held": held,
         **{name: round(at(ordered, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
     }  # fmt: skip
+
+
+def punctual(runs: int, *, interval: int, held: bool) -> dict[str, Any]:
+    """How many milliseconds after its moment each of so many starts began."""
+    late: list[float] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        running_system(Path(folder), interval=interval, wait=None if held else 0) as system,
+    ):
+        one(system)  # the first of all imports and compiles
+        for _ in range(runs):
+            moment = datetime.now(UTC) + timedelta(seconds=2 * interval + PREPARATIONS)
+            answer = system.submit(start_at=moment.isoformat(), duration=1, frequency=99)
+            done = system.wait_for(answer["request_id"], within=2 * interval + 60)
+            if done["status"] != "completed":
+                raise SystemExit(f"a run did not complete: {done}")
+            late.append((began(system, done) - moment).total_seconds() * 1000)
+        facts = machine(system.settings)
+    ordered = sorted(late)
+    return {
+        "machine": facts, "runs": runs, "interval": interval, "held": held,
+        "too_early": sum(each < 0 for each in late), "within_50_ms": sum(0 <= each <= 50 for each in late),
+        **{
+            name: round(at(ordered, share), 2)
+            for name, share in (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
+        },
+    }  # fmt: skip
+
+
+def punctuality(results: Sequence[dict[str, Any]]) -> str:
+    """For people."""
+    names = ("min", "p50", "p90", "p99", "max")
+    head = "".join(f"{name:>9}" for name in names)
+    lines = [*told(results[0]["machine"]), "", f"{'ms after start_at':34}{'runs':>6}{head}{'<= 50 ms':>10}{'early':>7}"]
+    for one_of in results:
+        how = "held heartbeats" if one_of["held"] else f"polling every {one_of['interval']} s"
+        numbers = "".join(f"{one_of[name]:>9.2f}" for name in names)
+        lines.append(f"{how:34}{one_of['runs']:>6}{numbers}{one_of['within_50_ms']:>10}{one_of['too_early']:>7}")
+    return "\n".join(lines)
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -89,16 +138,26 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--interval", type=int, default=3, help="of most polling runs, in seconds; default: %(default)s"
     )
     parser.add_argument("--slow-runs", type=int, default=5, help="runs with polling every 30 s; default: %(default)s")
+    parser.add_argument(
+        "--start-at", type=int, default=0, metavar="RUNS", help="measure how punctual so many starts with a moment are"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random moments; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     given = parser.parse_args(arguments)
-    if min(given.runs, given.interval) <= 0 or given.slow_runs < 0:
+    if min(given.runs, given.interval) <= 0 or min(given.slow_runs, given.start_at) < 0:
         parser.error("every number must be positive")
     return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = options(arguments)
+    if given.start_at:
+        moments = [
+            punctual(given.start_at, interval=given.interval, held=True),
+            punctual(given.start_at, interval=given.interval, held=False),
+        ]
+        print(json.dumps(moments, indent=2) if given.json else punctuality(moments))
+        return 0
     results = [
         measure(given.runs, interval=FIELD_INTERVAL, held=True, seed=given.seed),
         measure(given.runs, interval=given.interval, held=False, seed=given.seed),

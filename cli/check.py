@@ -1,10 +1,12 @@
 """`studio check`: one command for every check of a clone. CI and pre-commit call the same."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,29 +65,48 @@ class ToolsMissing(StudioError):
 def command(ctx: click.Context, no_tests: bool, pytest_options: Sequence[str]) -> None:
     """Run every check and every test of a clone: format, lint, types, imports, Lua, then pytest.
 
-    What follows goes to pytest: `studio check -k merger -x`. The tests run also when a check fails; the exit code is 0
-    only when everything is good.
+    What follows goes to pytest: `studio check -k merger -x`. The tests run beside the checks, which use one core and
+    are told of at the end, and also when a check fails; the exit code is 0 only when everything is good.
     """
     if not (ROOT / "tests").is_dir():
         raise Usage(f"check works in a clone of the repository; {ROOT} is none.")
-    failed = [step.name for step in STEPS if not _passes(step)]
+    for step in STEPS:
+        if shutil.which(step.command[0]) is None:
+            raise ToolsMissing(step.command[0])
     code = 0
-    if not no_tests:
-        code = subprocess.run([*TESTS, *pytest_options], cwd=ROOT, check=False).returncode
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        verdicts = [(step, beside.submit(_verdict, step)) for step in STEPS]
+        try:
+            if not no_tests:
+                code = subprocess.run([*TESTS, *pytest_options], cwd=ROOT, check=False).returncode
+        except BaseException:  # Ctrl-C above all: the checks that have not begun never do
+            beside.shutdown(wait=False, cancel_futures=True)
+            raise
+        failed = [step.name for step, verdict in verdicts if not _is_good(step, verdict)]
     if failed:
         click.echo(f"studio: failed: {', '.join(failed)} (their reports are above)", err=True)
     ctx.exit(code or (1 if failed else 0))
 
 
-def _passes(step: Step) -> bool:
-    """Run a check; show what it says only when it fails."""
+@dataclass(frozen=True)
+class Verdict:
+    """How a check went, in how many seconds, and what it said."""
+
+    passed: bool
+    took: float
+    said: str
+
+
+def _verdict(step: Step) -> Verdict:
     started = time.monotonic()
-    try:
-        done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    except FileNotFoundError:
-        raise ToolsMissing(step.command[0]) from None
-    verdict = "ok" if done.returncode == 0 else "FAILED"
-    click.echo(f"{step.name:<15}{verdict:<7}{time.monotonic() - started:5.1f} s", err=True)
-    if done.returncode != 0:
-        click.echo(done.stdout.decode(errors="replace").strip(), err=True)
-    return done.returncode == 0
+    done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return Verdict(done.returncode == 0, time.monotonic() - started, done.stdout.decode(errors="replace").strip())
+
+
+def _is_good(step: Step, verdict: Future[Verdict]) -> bool:
+    """Wait for a check's end and tell of it; what it says is shown only when it fails."""
+    told = verdict.result()
+    click.echo(f"{step.name:<15}{'ok' if told.passed else 'FAILED':<7}{told.took:5.1f} s", err=True)
+    if not told.passed:
+        click.echo(told.said, err=True)
+    return told.passed

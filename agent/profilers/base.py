@@ -9,6 +9,7 @@ from typing import Final, Literal, Protocol
 
 import structlog
 
+from agent.beginning import Beginning
 from agent.processes import Process
 from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from protocol.commands import ProfilingMode
@@ -25,7 +26,8 @@ log = structlog.get_logger(__name__)
 class RunRequest:
     """What to sample: `pids` None is the whole host. `exclude_pids` are neither attached to nor in the result.
 
-    `configs` says which profilers to use, and how.
+    `configs` says which profilers to use, and how. With a `beginning` nothing is sampled before that; only a profiler
+    that `prepares` is run ahead of it, and waits itself.
     """
 
     frequency_hz: int
@@ -34,6 +36,7 @@ class RunRequest:
     pids: frozenset[int] | None
     exclude_pids: frozenset[int] = frozenset()
     configs: ProfilerConfigs = NO_CONFIGS
+    beginning: Beginning | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,11 @@ def probed(profiler: Profiler) -> Available | Unavailable:
 def on_demand(profiler: Profiler) -> bool:
     """Whether it runs only where a command enables it by name: what it does to a target is more than to look at it."""
     return bool(getattr(profiler, "on_demand", False))
+
+
+def prepares(profiler: Profiler) -> bool:
+    """Whether it is run ahead of a request's beginning, and waits for it, so as to begin at the very moment."""
+    return bool(getattr(profiler, "prepares", False))
 
 
 def matching(profiler: Profiler, processes: Iterable[Process]) -> list[Process]:

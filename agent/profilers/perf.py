@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from agent.beginning import until
 from agent.processes import Process, is_alive
 from agent.profilers import reasons, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.perf_control import is_unknown
 from agent.profilers.perf_recording import Recording, read_back, record
 from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, asked_for, event_options
 from agent.profilers.programs import found
@@ -38,6 +40,7 @@ class Perf:
     name = "perf"
     scope: Scope = "host"
     modes: frozenset[ProfilingMode] = frozenset({"cpu"})
+    prepares = True
 
     def __init__(
         self,
@@ -137,6 +140,8 @@ class _Run:
         self._warnings: list[str] = []
         self._unread: list[str] = []
         self._mode: PerfMode = "fp"
+        self._beginning = request.beginning
+        self._counting_since = 0.0
         self.error: str | None = None
 
     def warn(self, warnings: Sequence[str]) -> None:
@@ -156,24 +161,32 @@ class _Run:
                 return
             # a rest too short to be worth its own start is recorded along
             seconds = left if left - longest < MIN_SEGMENT_SECONDS else longest
-            began = time.monotonic()
+            self._counting_since = time.monotonic()
             recording = await record(
                 self._binary,
                 self._options(alive),
                 self._work_dir / f"perf-{number}.data",
                 seconds=seconds,
                 stop=self._stop,
-                started=self._started,
+                started=self._count,
+                beginning=self._beginning,
             )
             if recording.workload is None:
-                self._explain(recording, alive)
+                await self._explain(recording, alive)
                 continue
+            self._beginning = None
             self._workloads.add(recording.workload)
             readers.create_task(self._read_back(recording))
             number += 1
-            left -= time.monotonic() - began
+            left -= time.monotonic() - self._counting_since
             if recording.broke:
                 self.error = reasons.perf(recording.said)
+
+    def _count(self) -> None:
+        """Perf counts from now on; the time that it waited for its moment is none of the run's."""
+        if self._beginning is not None:
+            self._counting_since = time.monotonic()
+        self._started()
 
     def _options(self, alive: Sequence[Process]) -> list[str]:
         where = ["-p", ",".join(str(target.pid) for target in alive)] if self._targets else ["-a"]
@@ -191,12 +204,16 @@ class _Run:
             )
         return mode
 
-    def _explain(self, recording: Recording, asked: Sequence[Process]) -> None:
+    async def _explain(self, recording: Recording, asked: Sequence[Process]) -> None:
         """Perf never came to count: try another event, or without those that have ended, or say why not."""
         if self._stop.is_set():
             self._warnings.append("the run was stopped before perf began to sample")
             return
-        if len(self._events) > 1 and reasons.perf_event_is_missing(recording.said):
+        if self._beginning is not None and is_unknown(recording.said):
+            self._warnings.append("perf cannot be told when to begin before 5.11: it was started at the moment itself")
+            await until(self._beginning.moment, self._stop)
+            self._beginning = None
+        elif len(self._events) > 1 and reasons.perf_event_is_missing(recording.said):
             self._events.pop(0)  # for the later runs of this agent too: the machine will not get one
         elif all(is_alive(target) for target in asked):
             self.error = reasons.perf(recording.said)

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from agent.beginning import Beginning, until
 from agent.profilers import perf_maps, reasons, spawn
+from agent.profilers.perf_control import control
 from agent.stacks import perf_script
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -53,12 +55,34 @@ async def record(
     seconds: float,
     stop: asyncio.Event,
     started: Callable[[], None],
+    beginning: Beginning | None = None,
 ) -> Recording:
-    """Record until the time is over, `stop` is set, or what is recorded has ended.
+    """Record until the time is over, `stop` is set, or what is recorded has ended. With a `beginning`: from then on.
 
     Raises:
         OSError: perf cannot be started.
     """
+    if beginning is None:
+        return await _record(binary, options, file, seconds=seconds, stop=stop, started=started)
+    with control(file.parent) as ear:
+
+        async def enabled() -> bool:
+            return not await until(beginning.moment, stop) and await ear.enable()
+
+        options = [*ear.options, *options]
+        return await _record(binary, options, file, seconds=seconds, stop=stop, started=started, enabled=enabled)
+
+
+async def _record(
+    binary: Path,
+    options: Sequence[str],
+    file: Path,
+    *,
+    seconds: float,
+    stop: asyncio.Event,
+    started: Callable[[], None],
+    enabled: Callable[[], Awaitable[bool]] | None = None,
+) -> Recording:
     # -B -N: no hashing of libraries at the end; without the BPF side thread perf ends 0.8 s sooner.
     program = [str(binary), "record", "-B", "-N", "--no-bpf-event", *options, "-o", str(file), "--", *_WORKLOAD]
     workload: int | None = None
@@ -68,6 +92,8 @@ async def record(
         saying = asyncio.create_task(keep(child.stderr, said))
         try:
             workload = await _counting(child, stop)
+            if workload is not None and enabled is not None and not await enabled():
+                workload = None
             if workload is not None:
                 started()
                 await child.wait_until(stop, seconds=seconds)

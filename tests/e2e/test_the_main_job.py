@@ -1,20 +1,27 @@
 """The issue of it all: a POST makes an agent profile a real process, and a flame graph comes out."""
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from agent.shelf import profiles_of
 from cli.sample import SHARES
 from tests.support.processes import eventually
 from tests.support.system import System, agent_role, running_system
+from tests.support.targets import hashing
 
 SEEN_WITHIN = 3
 """Seconds after the completion, which comes after the run's end: nobody waits longer for what they asked for."""
+ON_TIME = timedelta(milliseconds=50)
+"""By the host's clock, from a start's moment to the first sample."""
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
@@ -102,6 +109,42 @@ def test_two_starts_in_one_gap_arrive_as_one_command(system: System) -> None:
     assert done[0]["results_path"] == done[1]["results_path"]
     assert done[0]["execution_time"] > 2.5
     assert pids_in(system.page(done[0])) == {system.sample_pid, other}
+
+
+@pytest.mark.needs_perf
+@pytest.mark.skipif(shutil.which("perf") is None or os.geteuid() != 0, reason="it is perf that begins on time")
+def test_a_start_with_a_moment_begins_on_it_and_what_runs_goes_on_until_then(system: System) -> None:
+    with hashing() as native:
+        tries = (lateness_of_one(system, native.pid) for _ in range(3))
+        lateness = next((late for late in tries if late <= ON_TIME), None)  # a busy machine may be late once
+    assert lateness is not None, "it was late each time"
+
+
+def lateness_of_one(system: System, native: int) -> timedelta:
+    """How long after its moment a start began that is folded with what runs."""
+    runs = system.submit(pids=[system.sample_pid], duration=5, frequency=50)
+    began = datetime.fromisoformat(system.wait_for(runs["request_id"], "running")["timeline"]["running"])
+    moment = began + timedelta(seconds=3)
+    start = system.submit(pids=[native], start_at=moment.isoformat(), duration=1, frequency=50)
+    assert system.wait_for(start["request_id"], "received", "running")["status"] == "received", "it runs too early"
+    done = system.wait_for(start["request_id"])
+    assert done["status"] == "completed", done
+    assert system.wait_for(runs["request_id"])["command_id"] == done["command_id"], "folded into one"
+    (before,) = facts_of(system, runs["command_id"])
+    (after,) = facts_of(system, done["command_id"])
+    assert datetime.fromisoformat(before["finished_at"]) >= moment
+    assert {each["pid"] for each in after["processes"]} == {system.sample_pid, native}
+    assert datetime.fromisoformat(after["start_at"]) == moment
+    late = datetime.fromisoformat(after["started_at"]) - moment
+    assert late >= timedelta(0)
+    return late
+
+
+def facts_of(system: System, command_id: str) -> list[dict[str, Any]]:
+    """What the profiles that a command left say of themselves."""
+    files = profiles_of(system.state_dir / "profiles", command_id)
+    lines = [path.read_text().partition("\n")[0] for path in files if path.suffix == ".col"]
+    return [json.loads(line.removeprefix("# ")) for line in lines]
 
 
 def test_an_agent_that_comes_back_gets_nothing_old_with_or_without_its_ledger(system: System) -> None:

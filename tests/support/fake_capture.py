@@ -48,6 +48,8 @@ class FakeCapture:
     ) -> Profile:
         assert work_dir == WORK
         self.requests.append(request)
+        if request.beginning is not None and not await request.beginning.comes(stop):
+            return a_profile(0)
         if self.hold_start is not None:
             await self.hold_start.wait()
         scripted = self.script.pop(0) if self.script else None

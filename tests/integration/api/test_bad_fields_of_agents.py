@@ -92,4 +92,5 @@ def bad_completions() -> Iterator[Bad]:
 
 @each([*bad_heartbeats(), *bad_completions()])
 def test_a_bad_field_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:
-    check_refused(bare_api, bad, keyring[bad.token])
+    answer = check_refused(bare_api, bad, keyring[bad.token])
+    assert answer.status_code == bad.status

@@ -19,6 +19,8 @@ from broker.settings import BrokerSettings
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 WHOLE: Final[Mapping[str, str]] = {
     "/api/v1/roles": "as many as processes of ours were at work within an hour: a page would tear roles apart",
+    "/api/v1/flamegraph/functions": "the heaviest of one flame graph, as many as are asked for; the cut is told",
+    "/api/v1/flamegraph/timeline": "one time range in as many parts as are asked for",
 }
 """Lists that come whole, and why."""
 PAGING: Final = ("limit", "cursor", "sort")

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,21 @@ def test_a_tool_that_is_not_installed_is_named_with_what_to_do(monkeypatch: pyte
     assert result.stderr == (
         "studio: /nowhere/ruff is not there. `python3 studio.py setup --dev` prepares every tool of a check.\n"
     )
+
+
+def test_a_check_runs_beside_the_tests_and_is_told_of_when_they_have_ended(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The tests of this wait for the check, and the check waits for the tests: neither could end alone."""
+    meet = "import sys, pathlib, time\nmine, theirs = map(pathlib.Path, sys.argv[1:3])\nmine.touch()\n"
+    meet += "while not theirs.exists(): time.sleep(0.01)\nprint('they met', file=sys.stderr)"
+    one, other = str(tmp_path / "check"), str(tmp_path / "tests")
+    monkeypatch.setattr(check, "STEPS", [Step("meeting", (sys.executable, "-c", meet, one, other))])
+    monkeypatch.setattr(check, "TESTS", (sys.executable, "-c", meet, other, one))
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 0
+    assert capfd.readouterr().err == "they met\n"
+    assert result.stderr.startswith("meeting        ok")
 
 
 def test_what_follows_goes_to_pytest(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
