@@ -149,7 +149,8 @@ def test_a_socket_that_is_not_the_jvms_own_is_not_spoken_to(tmp_path: Path) -> N
 @contextlib.contextmanager
 def deaf(there: Path, *, uid: int) -> Iterator[int]:
     """A process of a user that takes SIGQUIT as a JVM does, and never listens; it stands in that directory."""
-    become = f"import os, signal; os.setgid({uid}); os.setuid({uid}); "  # in there: such a user may not start our Python
+    # In there, with what it needs imported before: such a user may not be able to read our Python.
+    become = f"import os, signal; os.setgid({uid}); os.setuid({uid}); "
     program = [sys.executable, "-c", become + DEAF]
     child = subprocess.Popen(program, cwd=there, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
