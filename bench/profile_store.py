@@ -1,12 +1,15 @@
 """How fast profiles are taken in, and merged into one flame graph; beside a plain Python merge of the same files.
 
     .venv/bin/python bench/profile_store.py
+    .venv/bin/python bench/profile_store.py --engine embedded --engine clickhouse
+    .venv/bin/python bench/profile_store.py --tenfold
 
 Everything in this one process, on a folder of its own: what is measured is the work, without HTTP and without rq.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import platform
@@ -15,17 +18,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from bench.stage import cpuinfo
 from profiles import collapsed
+from profiles.clickhouse import ClickHouse
+from profiles.comparison import compared
 from profiles.embedded import Embedded
 from profiles.flamegraph import tree_of
+from profiles.functions import heaviest
 from profiles.objects import Objects
-from profiles.questions import Place, Selection
+from profiles.questions import Engine, Place, Selection
 from profiles.shelves import Envelope, RawUploads
 from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
@@ -44,6 +51,7 @@ def stacks_of(number: int, many: int) -> dict[str, int]:
     return {stack(each): dice.randint(1, 50) for each in chosen}
 
 
+@cache
 def stack(number: int) -> str:
     """One of all stacks: those with close numbers share their upper frames."""
     frames = [
@@ -71,7 +79,7 @@ def timed(act: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def taken_in(objects: Objects, engine: Embedded, bodies: Sequence[bytes]) -> dict[str, float]:
+def taken_in(objects: Objects, engine: Engine, bodies: Iterable[bytes]) -> dict[str, float]:
     """Each upload read, stored, read again and indexed: what API and job do between them. Gives seconds."""
     raw = RawUploads(objects)
     stored = indexed = 0.0
@@ -94,7 +102,7 @@ def taken_in(objects: Objects, engine: Embedded, bodies: Sequence[bytes]) -> dic
     return {"stored": stored, "indexed": indexed}
 
 
-def plainly_merged(bodies: Sequence[bytes]) -> dict[str, int]:
+def plainly_merged(bodies: Iterable[bytes]) -> dict[str, int]:
     """The peer: the same files, parsed and added up in a dictionary."""
     merged: dict[str, int] = {}
     for body in bodies:
@@ -103,38 +111,75 @@ def plainly_merged(bodies: Sequence[bytes]) -> dict[str, int]:
     return merged
 
 
-def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Take them in, ask, compare."""
+WHOLE: Final = Selection(TENANT, SERVICE, START, START + timedelta(hours=1))
+TENTH: Final = Selection(TENANT, SERVICE, START, START + timedelta(hours=1), {"command_id": ["c-3"]})
+
+
+def asked(engine: Engine, rounds: int) -> tuple[dict[str, float], dict[str, int]]:
+    """What people ask of all that is there: the median of some rounds, and the last merge."""
+    spent: dict[str, list[float]] = {}
+    merged: dict[str, int] = {}
+
+    def ask(name: str, question: Callable[[], Any]) -> Any:
+        seconds, answer = timed(question)
+        spent.setdefault(name, []).append(seconds)
+        return answer
+
+    engine.merged(TENTH)  # what is loaded once is no part of an answer
+    for _ in range(rounds):
+        merged = ask("merge", lambda: engine.merged(WHOLE))
+        ask("tree", partial(tree_of, merged))
+        part = ask("tenth", lambda: engine.merged(TENTH))
+        ask("list", lambda: engine.profiles(WHOLE, after="", most=100))
+        ask("time", lambda: engine.over_time(WHOLE, timedelta(minutes=1)))
+        ask("diff", partial(compared, part, merged))
+        ask("functions", partial(heaviest, merged, order="total", most=100))
+    return {name: statistics.median(each) for name, each in spent.items()}, merged
+
+
+def steps(profiles: int, *, tenfold: bool) -> list[range]:
+    """The numbers of the profiles that come in each step: a tenth, then up to all, then ten times as many."""
+    ends = [0, max(profiles // 10, 1), profiles, *([profiles * 10] if tenfold else [])]
+    return [range(*each) for each in itertools.pairwise(ends) if each[0] < each[1]]
+
+
+def measured(given: argparse.Namespace, engine_of: Callable[[Objects], Engine]) -> list[dict[str, Any]]:
+    """Take them in, ask, compare with the dictionary, step by step. Gives what was measured after each step."""
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-profiles-") as folder:
         objects = Objects(folder)
-        engine = Embedded(objects)
-        bodies = [body_of(number, given.stacks) for number in range(given.profiles)]
-        spent = taken_in(objects, engine, bodies)
-        whole = Selection(TENANT, SERVICE, START, START + timedelta(hours=1))
-        tenth = Selection(TENANT, SERVICE, START, START + timedelta(hours=1), {"command_id": ["c-3"]})
-        merges, trees, parts, lists = [], [], [], []
-        for _ in range(given.rounds):
-            seconds, merged = timed(lambda: engine.merged(whole))
-            merges.append(seconds)
-            trees.append(timed(lambda merged=merged: tree_of(merged))[0])  # type: ignore[misc]  # bound at once
-            parts.append(timed(lambda: engine.merged(tenth))[0])
-            lists.append(timed(lambda: engine.profiles(whole, after="", most=100))[0])
-        plain, by_hand = timed(lambda: plainly_merged(bodies))
-        assert by_hand == merged, "the engine and the dictionary differ"
-        size = {
-            kind: sum(file.stat().st_size for file in (Path(folder) / kind).rglob("*") if file.is_file())
-            for kind in ("raw", "samples", "stacks")
-        }
+        engine = engine_of(objects)
+        for step in steps(given.profiles, tenfold=given.tenfold):
+            spent = taken_in(objects, engine, (body_of(number, given.stacks) for number in step))
+            answers, merged = asked(engine, given.rounds)
+            plain = 0.0
+            if step.stop <= given.profiles:
+                bodies = [body_of(number, given.stacks) for number in range(step.stop)]
+                plain, by_hand = timed(lambda: plainly_merged(bodies))  # noqa: B023 - called at once
+                assert by_hand == merged, "the engine and the dictionary differ"
+            found.append({
+                "profiles": step.stop, "taken_in": len(step), "distinct": len(merged),
+                "seconds": {**spent, **answers, "plain": plain},
+                "bytes": {
+                    kind: sum(file.stat().st_size for file in (Path(folder) / kind).rglob("*") if file.is_file())
+                    for kind in ("raw", "samples", "stacks")
+                },
+            })  # fmt: skip
+    return found
+
+
+ENGINES: Final[dict[str, Callable[[Objects], Engine]]] = {
+    "embedded": Embedded, "clickhouse": lambda _: ClickHouse("chdb://memory"),
+}  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Every engine that was asked for, one after the other."""
     machine = {
         "cpu": _cpu(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version(),
     }  # fmt: skip
-    return {
-        "machine": machine, "profiles": given.profiles, "stacks": given.stacks, "distinct": len(merged), "bytes": size,
-        "seconds": {
-            **spent, "merge": statistics.median(merges), "tree": statistics.median(trees),
-            "tenth": statistics.median(parts), "list": statistics.median(lists), "plain": plain,
-        },
-    }  # fmt: skip
+    engines = {name: measured(given, ENGINES[name]) for name in given.engine or ["embedded"]}
+    return {"machine": machine, "stacks": given.stacks, "engines": engines}
 
 
 def _cpu() -> str:
@@ -143,20 +188,37 @@ def _cpu() -> str:
 
 def told(one: dict[str, Any]) -> str:
     """For people."""
-    seconds, machine = one["seconds"], one["machine"]
+    machine = one["machine"]
+    lines = [f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f}, Python {machine['python']}"]
+    for name, found in one["engines"].items():
+        lines += ["", f"{name}, profiles of {one['stacks']:,} stacks; seconds", HEAD]
+        lines += [_row(each) for each in found]
+        before, after = found[-2:] if len(found) > 1 else (found[0], found[0])
+        grown = {each: after["seconds"][each] / before["seconds"][each] for each in ("merge", "list")}
+        more = after["profiles"] / before["profiles"]
+        lines.append(f"with {more:.0f} times the data a merge takes {grown['merge']:.1f} times as long, a page "
+                     f"of the list {grown['list']:.1f} times")  # fmt: skip
+        sizes = ", ".join(f"{kind} {size / 1e6:,.1f} MB" for kind, size in after["bytes"].items())
+        lines.append(f"on disk: {sizes}")
+    return "\n".join([*lines, "", "targets: 50 profiles/s in; 1,000 profiles of 2,000 stacks merged and drawn in 1 s"])
+
+
+HEAD: Final = (
+    f"{'profiles':>9}{'in/s':>7}{'indexed/s':>11}{'merge':>8}{'tree':>7}{'plain':>8}{'ratio':>7}{'tenth':>8}{'list':>7}"
+    f"{'time':>7}{'diff':>7}{'functions':>11}"
+)
+
+
+def _row(one: dict[str, Any]) -> str:
+    seconds, many = one["seconds"], one["taken_in"]
     both = seconds["stored"] + seconds["indexed"]
-    many = one["profiles"]
-    return "\n".join([
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f}, Python {machine['python']}",
-        f"{many:,} profiles of {one['stacks']:,} stacks, {one['distinct']:,} distinct",
-        "",
-        f"stored {many / seconds['stored']:,.0f}/s, indexed {many / seconds['indexed']:,.0f}/s (target: 50)",
-        f"both: {many / both:,.0f}/s",
-        f"merged: {seconds['merge']:.2f} s, and made a tree {seconds['tree']:.2f} s (target: under 1 s together)",
-        f"a tenth of them: {seconds['tenth']:.2f} s; a page of the list: {seconds['list']:.2f} s",
-        f"plain Python, parsed and added up: {seconds['plain']:.2f} s",
-        "on disk: " + ", ".join(f"{kind} {size / 1e6:,.1f} MB" for kind, size in one["bytes"].items()),
-    ])  # fmt: skip
+    plain = f"{seconds['plain']:.2f}" if seconds["plain"] else "-"
+    ratio = f"{seconds['plain'] / seconds['merge']:.1f}" if seconds["plain"] else "-"
+    return (
+        f"{one['profiles']:>9,}{many / both:>7,.0f}{many / seconds['indexed']:>11,.0f}{seconds['merge']:>8.2f}"
+        f"{seconds['tree']:>7.2f}{plain:>8}{ratio:>7}{seconds['tenth']:>8.2f}{seconds['list']:>7.2f}"
+        f"{seconds['time']:>7.2f}{seconds['diff']:>7.2f}{seconds['functions']:>11.2f}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,12 +226,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profiles", type=int, default=1_000, help="default: %(default)s")
     parser.add_argument("--stacks", type=int, default=2_000, help="of each; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--tenfold", action="store_true", help="and then ten times as many, which takes minutes")
+    parser.add_argument("--engine", action="append", choices=ENGINES, help="may be said twice; default: embedded")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args(arguments)
     if min(given.profiles, given.stacks, given.rounds) <= 0:
         parser.error("numbers must be positive")
-    measured = run(given)
-    print(json.dumps(measured, indent=2) if given.json else told(measured))
+    found = run(given)
+    print(json.dumps(found, indent=2) if given.json else told(found))
     return 0
 
 

@@ -10,6 +10,8 @@ DEEPEST: Final = 2_048
 MOST_STACKS: Final = 500_000
 MOST_COUNT: Final = 2**53
 """Of one line; what is beyond is no number of samples."""
+SURELY_SMALL: Final = len(str(MOST_COUNT))
+"""Digits that are too many to be sure, at a glance, of a count that is in order: nearly all have fewer."""
 MOST_FAULTS: Final = 20
 """Faults that are told line by line; the others are counted."""
 CUT: Final = "[deeper frames were cut]"
@@ -62,23 +64,25 @@ def read(text: str) -> Collapsed:
         TooManyStacks: this is no profile any more.
     """
     found = Collapsed()
+    stacks = found.stacks
     for number, line in _lines(text):
         if line.startswith("#"):
             if number == 1:
                 found.header = _header(line)
             continue
         stack, space, count = line.rpartition(" ")
-        why = _fault(stack, space, count)
+        value = int(count) if len(count) < SURELY_SMALL and count.isascii() and count.isdigit() else 0
+        why = "" if value and stack and stack[0] != ";" else _fault(stack, space, count)
         if why:
             found.bad_lines += 1
             if len(found.faults) < MOST_FAULTS:
                 found.faults.append(LineFault(number, why))
             continue
-        if stack.count(";") >= DEEPEST:
+        if len(stack) > DEEPEST and stack.count(";") >= DEEPEST:
             stack = ";".join((*stack.split(";", DEEPEST)[:DEEPEST], CUT))
             found.cut_stacks += 1
-        found.stacks[stack] = found.stacks.get(stack, 0) + int(count)
-        if len(found.stacks) > MOST_STACKS:
+        stacks[stack] = stacks.get(stack, 0) + (value or int(count))
+        if len(stacks) > MOST_STACKS:
             raise TooManyStacks(number)
     return found
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from protocol.names import HostKey
 
@@ -41,8 +41,7 @@ class ProfileFacts:
     agent_version: str = ""
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(NamedTuple):
     """Of which process a stack is. Empty: not known."""
 
     process: str = ""
