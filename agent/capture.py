@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,7 @@ class Profile:
         capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
         command_id: of the command that asked for it.
         start_at: when it was to begin, where that was said.
+        by_container: container → its stacks, under "" those of the host's own processes; empty where none is in one.
         usage: how busy the host was when the run was asked for, and when it was over.
         versions: of the profilers that sampled, where they tell.
     """
@@ -88,6 +89,7 @@ class Profile:
     capture_id: str | None = None
     command_id: str | None = None
     start_at: datetime | None = None
+    by_container: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     usage: tuple[Usage, Usage] | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -95,6 +97,11 @@ class Profile:
     def samples(self) -> int:
         """How many samples all stacks hold."""
         return sum(self.stacks.values())
+
+    @property
+    def apart(self) -> Mapping[str, Mapping[str, int]]:
+        """All stacks, container by container."""
+        return self.by_container or {"": self.stacks}
 
 
 async def capture(
@@ -295,11 +302,24 @@ class _Run:
                 profiler.name: result.event for profiler, result in self._results if result.event and result.stacks
             },
             unit=next((result.unit for _, result in self._results if result.stacks), "samples"),
+            by_container=self._by_container(processes, names),
             usage=(self._usage, usage.take()),
             versions={
                 profiler.name: result.version for profiler, result in self._results if result.version and result.stacks
             },
         )
+
+    def _by_container(
+        self, processes: Mapping[int, Mapping[str, int]], names: Mapping[int, str]
+    ) -> dict[str, dict[str, int]]:
+        """The same stacks, container by container."""
+        inside = {pid: self._labels[pid].container if pid in self._labels else "" for pid in processes}
+        if not any(inside.values()):
+            return {}
+        return {
+            container: combine.whole({pid: processes[pid] for pid, mine in inside.items() if mine == container}, names)
+            for container in set(inside.values())
+        }
 
     def _merge(self) -> tuple[dict[int, dict[str, int]], dict[int, str]]:
         """Each process's stacks by the profiler that knows it best, and its name."""

@@ -38,4 +38,5 @@ class HostCapture:
         profile = await capture(within, work_dir=work_dir, stop=stop, on_start=on_start)
         if self._container_names:
             return profile
-        return replace(profile, processes=tuple(replace(one, labels=None) for one in profile.processes))
+        processes = tuple(replace(one, labels=None) for one in profile.processes)
+        return replace(profile, processes=processes, by_container={})

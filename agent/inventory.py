@@ -65,6 +65,19 @@ class Label:
     namespace: str | None = None
     pod_name: str | None = None
 
+    @property
+    def container(self) -> str:
+        """The container in one word, as servers of the field take it apart: for a pod's, as its runtime would name it.
+
+        That is `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`; in place of the uid, which is not known here, stands the
+        container's id, and 0 for the attempt. Empty where the process runs in none.
+        """
+        short = (self.container_id or "")[:_SHORT]
+        name = self.container_name or short
+        if self.pod_name and self.namespace and name and short:
+            return f"k8s_{name}_{self.pod_name}_{self.namespace}_{short}_0"
+        return name
+
 
 @dataclass(frozen=True)
 class Inventory:

@@ -2,12 +2,13 @@
 
 The body is JSON: `start_time` and `end_time` (UTC, whole seconds, without an offset), `hostname`, `profile`, `cpu_avg`,
 `mem_avg`, `spawn_time`, `gpid`. `profile` is collapsed stacks below a line `# {json}`, in which servers of the field
-look for `metadata` with `hostname` and `agent_version`, and for `containers`.
+look for `metadata` with `hostname` and `agent_version`, and for `containers`. They take the first frame of every stack
+for the container's name, be it empty, and the second for the process.
 """
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,22 +25,29 @@ class Sender:
 
 
 def pack(
-    facts: Mapping[str, Any], stacks: str, *, sender: Sender, started_at: datetime, finished_at: datetime
+    facts: Mapping[str, Any],
+    stacks: str,
+    *,
+    sender: Sender,
+    started_at: datetime,
+    finished_at: datetime,
+    containers: Sequence[str] = (),
 ) -> bytes:
     """The gzipped body.
 
     Args:
         facts: what the profile's first line says of it; servers of ours read that.
-        stacks: collapsed, a line each.
+        stacks: collapsed, a line each, with a column for the container.
         sender: who uploads.
         started_at: when sampling began.
         finished_at: when it ended.
+        containers: the names in that column.
     """
     body = {
         "start_time": _whole_seconds(started_at),
         "end_time": _whole_seconds(finished_at),
         "hostname": sender.hostname,
-        "profile": f"# {json.dumps(_first_line(facts, sender), separators=(',', ':'))}\n{stacks}",
+        "profile": f"# {json.dumps(_first_line(facts, sender, containers), separators=(',', ':'))}\n{stacks}",
         "cpu_avg": None,
         "mem_avg": None,
         "spawn_time": _whole_seconds(sender.spawned_at),
@@ -49,8 +57,9 @@ def pack(
     return gzip.compress(json.dumps(body, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
 
 
-def _first_line(facts: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
-    told = dict(facts)
+def _first_line(facts: Mapping[str, Any], sender: Sender, containers: Sequence[str]) -> dict[str, Any]:
+    # On the host's disk a profile has no column for the container, and its `format` says so.
+    told = {name: value for name, value in facts.items() if name != "format"}
     metadata = {
         "hostname": sender.hostname,
         "agent_version": sender.agent_version,
@@ -59,8 +68,8 @@ def _first_line(facts: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
     }
     known = told.get("metadata")
     return {
-        "containers": [],
-        "container_names_enabled": False,
+        "containers": list(containers),
+        "container_names_enabled": bool(containers),
         "application_metadata": [None],
         "application_metadata_enabled": False,
         "profiling_mode": "cpu",

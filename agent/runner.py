@@ -21,6 +21,7 @@ from agent.planner import RunView
 from agent.profiler_configs import ProfilerConfigs, run_request_extras
 from agent.profilers.base import RunRequest
 from agent.reports import Ending
+from agent.stacks import collapsed
 from agent.waiting import pause
 from protocol.commands import StartConfig
 
@@ -337,6 +338,13 @@ def _given_up_on(request: RunRequest, asked: datetime) -> Profile:
     )  # fmt: skip
 
 
+def _by_container(parts: Sequence[Profile]) -> dict[str, dict[str, int]]:
+    return {
+        container: collapsed.merge(part.apart.get(container, {}) for part in parts)
+        for container in {container for part in parts for container in part.apart}
+    }
+
+
 def joined(parts: Sequence[Profile]) -> Profile:
     """Captures that follow each other, as one profile. Without samples the last error stands."""
     if len(parts) == 1:
@@ -351,6 +359,7 @@ def joined(parts: Sequence[Profile]) -> Profile:
     return replace(
         parts[0],
         stacks=dict(stacks),
+        by_container=_by_container(parts) if any(part.by_container for part in parts) else {},
         finished_at=parts[-1].finished_at,
         elapsed_seconds=sum(part.elapsed_seconds for part in parts),
         warnings=list(dict.fromkeys(warning for part in parts for warning in part.warnings)),

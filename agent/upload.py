@@ -203,7 +203,8 @@ class Uploader:
     def _pack(self, profile: Profile, name: str) -> None:
         content = parcel.pack(
             self._facts_of(profile),
-            collapsed.render(profile.stacks),
+            collapsed.render_apart(profile.apart),
+            containers=sorted(filter(None, profile.apart)),
             sender=self._sender,
             started_at=profile.started_at,
             finished_at=profile.finished_at,

@@ -45,6 +45,7 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/v1/enrol"): "host.enrol",
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "host.release",
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "dead_letter.replay",
+    ("DELETE", "/api/v1/profiles/{profile_id}"): "profile.delete",
 }
 """Every route that acts -> its action. Heartbeats are no acts; what they carry is in the results."""
 NOT_ALLOWED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})

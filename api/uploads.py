@@ -1,19 +1,22 @@
 """Taking in an uploaded profile: read, checked, stored, and then said to be there."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import structlog
 
 from api.bodies import unzipped
-from api.problems import Refusal, invalid
+from api.problems import Refusal, invalid, not_found
 from broker.command_store import CommandStore
 from broker.uploads import Uploads
-from profiles.shelves import Envelope, RawUploads
-from profiles.upload import BadUpload, Upload, read_collapsed, read_json
+from profiles.questions import Engine, Place, Selection
+from profiles.shelves import HOUR, Envelope, RawUploads, hour_of
+from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
 from protocol.names import HostKey
+from protocol.problems import FieldFault
 
 log = structlog.get_logger(__name__)
 
@@ -23,16 +26,8 @@ MOST_PLAIN_BYTES: Final = 96 * 1024 * 1024
 """Unzipped."""
 AT_ONCE: Final = 2
 """Uploads that one process reads at a time: each may take some hundred MB, and the others wait."""
-Form = Literal["agent", "collapsed"]
-
-
-@dataclass(frozen=True)
-class OfFile:
-    """What a collapsed file does not say itself: whose it is, when it began and when it ended, UTC."""
-
-    hostname: str
-    started_at: datetime
-    ended_at: datetime
+Answer = TypeVar("Answer")
+Form = Literal["agent", "collapsed", "pprof"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Sent:
         tenant: whose.
         service: of which service.
         is_zipped: whether the body is gzip.
-        of_file: of a collapsed file alone.
+        beside: what was said beside a file; None with `agent`.
     """
 
     form: Form
@@ -53,7 +48,7 @@ class Sent:
     tenant: str
     service: str
     is_zipped: bool
-    of_file: OfFile | None = None
+    beside: Beside | None = None
 
 
 class Intake:
@@ -65,8 +60,12 @@ class Intake:
         self._commands = commands
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def take(self, sent: Sent) -> Upload:
+    async def take(self, sent: Sent, *, may_speak: Callable[[HostKey], Awaitable[None]]) -> Upload:
         """Store an upload and have it indexed. Taken again, it is the same profile.
+
+        Args:
+            sent: what came.
+            may_speak: raises for a host that the uploader may not speak for; asked once the upload says whose it is.
 
         Raises:
             Refusal: it cannot be read, or not be stored; nothing is.
@@ -75,10 +74,42 @@ class Intake:
         now = datetime.now(UTC)
         async with self._room:
             upload = await asyncio.to_thread(_read, sent, now)
+            await may_speak(upload.facts.host)
             requests = await self._commands.requests_of(upload.facts.host, upload.facts.command_id)
             path = await asyncio.to_thread(self._keep, sent, upload, now, requests)
         await self._uploads.announce(upload.facts.host, path)
         return upload
+
+    async def is_known(self, place: Place, engine: Engine) -> bool:
+        """Whether there is, or was, such a profile: indexed, waiting to be, or deleted.
+
+        Raises:
+            Refusal: the store does not answer, or this is no profile's id.
+        """
+        hour = _hour_of(place.profile_id)
+        selection = Selection(place.tenant, place.service, hour, hour + HOUR, {"profile_id": [place.profile_id]})
+
+        def look() -> bool:
+            if self._raw.is_there(place) or self._raw.is_deleted(place):
+                return True
+            return bool(engine.profiles(selection, after="", most=1))
+
+        return await _of_the_store(look)
+
+    async def delete(self, place: Place, engine: Engine) -> None:
+        """Delete a profile for good. Done again it changes nothing.
+
+        That it is gone is written first: who indexes or packs it just now looks there afterwards.
+
+        Raises:
+            Refusal: the store does not answer; some of it may be gone, and doing it again goes on.
+        """
+
+        def gone() -> None:
+            self._raw.delete(place)
+            engine.forget(place)
+
+        await _of_the_store(gone)
 
     def _keep(self, sent: Sent, upload: Upload, now: datetime, requests: list[str]) -> str:
         facts = upload.facts
@@ -86,11 +117,34 @@ class Intake:
             tenant=facts.host.tenant, service=facts.host.service, host=facts.host.host, form=sent.form,
             is_zipped=sent.is_zipped, started_at=facts.started_at.isoformat(), ended_at=facts.ended_at.isoformat(),
             received_at=now.isoformat(), request_ids=requests,
+            facts=dict(sent.beside.facts) if sent.beside is not None else {},
+            sample_type=sent.beside.sample_type if sent.beside is not None else "",
         )  # fmt: skip
         try:
+            if self._raw.is_deleted(Place(facts.host.tenant, facts.host.service, facts.profile_id)):
+                why = "this profile was deleted"
+                raise Refusal(
+                    "conflict",
+                    "It was deleted, and stays so.",
+                    errors=[FieldFault(field="profile", message=why, code="deleted")],
+                )
             return self._raw.keep(facts.profile_id, envelope, sent.content)
         except OSError as error:
             raise unavailable(error) from error
+
+
+def _hour_of(profile_id: str) -> datetime:
+    try:
+        return hour_of(profile_id)
+    except ValueError:
+        raise not_found("profile_id", "There is no such profile.") from None
+
+
+async def _of_the_store(ask: Callable[[], Answer]) -> Answer:
+    try:
+        return await asyncio.to_thread(ask)
+    except OSError as error:
+        raise unavailable(error) from error
 
 
 def unavailable(error: OSError) -> Refusal:
@@ -102,10 +156,8 @@ def unavailable(error: OSError) -> Refusal:
 def _read(sent: Sent, now: datetime) -> Upload:
     content = unzipped(sent.content, most=MOST_PLAIN_BYTES) if sent.is_zipped else sent.content
     try:
-        if sent.of_file is None:
+        if sent.beside is None:
             return read_json(content, tenant=sent.tenant, service=sent.service, now=now)
-        host = HostKey(sent.tenant, sent.service, sent.of_file.hostname)
-        started_at, ended_at = sent.of_file.started_at, sent.of_file.ended_at
-        return read_collapsed(content, host, started_at=started_at, ended_at=ended_at, now=now)
+        return FILES[sent.form](content, sent.beside, now=now)
     except BadUpload as error:
         raise invalid(more=error.faults) from None

@@ -104,6 +104,15 @@ class CommandStore:
         )  # fmt: skip
         return scripts.read_complete(await self._broker.run(call))
 
+    async def may_speak(self, host: HostKey, *, by: Credential, now: float) -> Contested | None:
+        """Why a credential may not speak for a host; None: it may. `now` is in seconds since the epoch.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        call = scripts.speak(self._broker.place(host), by=by, now=codec.ms(now))
+        return scripts.read_speak(await self._broker.run(call))
+
     async def trace_of(self, host: HostKey, command_id: str) -> str:
         """The trace that a host's effective command belongs to; an empty text where it has none, or is another.
 

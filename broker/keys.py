@@ -72,7 +72,7 @@ def host(at: Place) -> str:
 
 
 def conflict(at: Place) -> str:
-    """String, TTL 600 s. A token that may not speak for the host did, and the events were told; beat, complete."""
+    """String, TTL 600 s. A token that may not speak for the host did: the events were told. beat, complete, speak."""
     return f"{PREFIX}{{{at.partition}}}:conflict:{at.path}"
 
 
@@ -104,6 +104,11 @@ def doorbell(partition: int) -> str:
 def uploads(partition: int) -> str:
     """Stream with group `indexers`, deleted when drained. Profiles that are stored and not indexed; uploads."""
     return f"{PREFIX}{{{partition}}}:uploads"
+
+
+def pushes(partition: int) -> str:
+    """Stream with group `pushers`, capped at 10,000. Profiles that are indexed and not pushed to a sink yet; pushes."""
+    return f"{PREFIX}{{{partition}}}:pushes"
 
 
 def results(partition: int) -> str:

@@ -10,16 +10,22 @@ from broker.streams import Entry, GroupReader
 from protocol.names import HostKey
 
 INDEXERS: Final = "indexers"
+PUSHERS: Final = "pushers"
+MOST_PUSHES: Final = 10_000
+"""That wait in one partition, for a sink that is away."""
 AT_ONCE: Final = timedelta(milliseconds=1)
 
 
 class Uploads:
     """Between whoever stores an upload and whoever indexes it. An entry may come twice: indexing may be repeated."""
 
+    _stream = staticmethod(keys.uploads)
+    _group = INDEXERS
+
     def __init__(self, broker: Broker, consumer: str = "") -> None:
         self._broker = broker
-        streams = [keys.uploads(number) for number in range(broker.partitions)]
-        self._reader = GroupReader(broker, streams, group=INDEXERS, consumer=consumer)
+        streams = [self._stream(number) for number in range(broker.partitions)]
+        self._reader = GroupReader(broker, streams, group=self._group, consumer=consumer)
 
     async def announce(self, host: HostKey, path: str) -> None:
         """Say that an upload of a host is stored under a path.
@@ -27,7 +33,7 @@ class Uploads:
         Raises:
             BrokerUnavailable: the server cannot be reached; the upload is to be refused, and comes again.
         """
-        stream = keys.uploads(keys.place(host, self._broker.partitions).partition)
+        stream = self._stream(keys.place(host, self._broker.partitions).partition)
         async with self._broker.guarded() as redis:
             await redis.xadd(stream, {"path": path})
 
@@ -55,3 +61,20 @@ class Uploads:
             BrokerUnavailable: the server cannot be reached.
         """
         return await self._reader.lag()
+
+
+class Pushes(Uploads):
+    """Between whoever indexes a profile and whoever pushes it to a sink. An entry names both."""
+
+    _stream = staticmethod(keys.pushes)
+    _group = PUSHERS
+
+    async def ask(self, host: HostKey, path: str, sink: str) -> None:
+        """Have a host's profile pushed to a sink; of very many that wait the oldest are given up.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        stream = self._stream(keys.place(host, self._broker.partitions).partition)
+        async with self._broker.guarded() as redis:
+            await redis.xadd(stream, {"path": path, "sink": sink}, maxlen=MOST_PUSHES, approximate=True)

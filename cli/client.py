@@ -1,5 +1,6 @@
 """The public REST API, typed. Tokens travel in the header alone: never in an address, a log or an error."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import ip_address
 from types import TracebackType
@@ -83,6 +84,30 @@ class WorkerList(BaseModel):
     """`GET /api/v1/roles`."""
 
     items: list[WorkerRow]
+
+
+class ProfileRow(BaseModel):
+    """A stored profile in a list."""
+
+    profile_id: str
+    hostname: str
+    started_at: datetime
+    command_id: str
+    profiling_mode: str
+    samples: int
+
+
+class ProfilePage(BaseModel):
+    """A page of them."""
+
+    items: list[ProfileRow]
+    next_cursor: str | None = None
+
+
+class DeletedProfile(BaseModel):
+    """What was deleted."""
+
+    profile_id: str
 
 
 class HostProgress(BaseModel):
@@ -192,6 +217,21 @@ class StudioClient:
         answer = self._send("DELETE", f"{SCHEDULES}/{quote(schedule_id, safe='')}")
         return self._read(answer, ScheduleView) if answer.is_success else self._fail(answer)
 
+    def profiles(self, selection: dict[str, str | list[str]]) -> list[ProfileRow]:
+        """Every stored profile of a selection, page after page."""
+        rows: list[ProfileRow] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._get("/api/v1/profiles", ProfilePage, {**selection, "cursor": cursor, "limit": "1000"})
+            rows += page.items
+            cursor = page.next_cursor
+        return rows
+
+    def delete_profile(self, profile_id: str, service: str) -> DeletedProfile:
+        """Delete a profile for good."""
+        answer = self._send("DELETE", f"/api/v1/profiles/{quote(profile_id, safe='')}", params={"service": service})
+        return self._read(answer, DeletedProfile) if answer.is_success else self._fail(answer)
+
     def tokens(self) -> list[TokenView]:
         """Every token of the tenant, page after page."""
         rows: list[TokenView] = []
@@ -230,7 +270,7 @@ class StudioClient:
         """A part of the chain of audit records, the oldest first."""
         return self._get("/api/v1/audit/chain", ChainPage, {"cursor": cursor} if cursor else {})
 
-    def _get(self, path: str, model: type[Answer], query: dict[str, str]) -> Answer:
+    def _get(self, path: str, model: type[Answer], query: Mapping[str, str | list[str]]) -> Answer:
         answer = self._send("GET", path, params=query)
         return self._read(answer, model) if answer.is_success else self._fail(answer)
 

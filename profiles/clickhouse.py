@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow.parquet as pq
-
 from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
 
 if TYPE_CHECKING:
@@ -93,6 +91,8 @@ class ClickHouse:
         Raises:
             OSError: they cannot be stored; doing it again is safe.
         """
+        import pyarrow.parquet as pq  # noqa: PLC0415 - for who indexes: who only asks does not load it
+
         columns = pq.read_table(io.BytesIO(samples)).to_pydict()
         texts = pq.read_table(io.BytesIO(stacks)).to_pydict()
         first = {name: values[0] for name, values in columns.items() if name not in _LISTS}
@@ -177,6 +177,32 @@ class ClickHouse:
             {**asked.values, "step": step // timedelta(milliseconds=1)},
         )
         return [Bucket(FIRST_MOMENT + number * step, int(samples), profiles) for number, samples, profiles in rows]
+
+    def forget(self, place: Place) -> None:
+        """Have a profile no more.
+
+        Raises:
+            OSError: the server does not answer.
+        """
+        self._delete(
+            PROFILES, "tenant = {tenant:String} AND service = {service:String} AND profile_id = {profile_id:String}",
+            {"tenant": place.tenant, "service": place.service, "profile_id": place.profile_id},
+        )  # fmt: skip
+
+    def expire(self, tenant: str, *, before: datetime) -> None:
+        """Have no more of a tenant what began before a moment, and texts that were last seen then.
+
+        Raises:
+            OSError: the server does not answer.
+        """
+        for table, column in ((PROFILES, "started_at"), (STACKS, "seen_at")):
+            old = f"tenant = {{tenant:String}} AND {column} < {{before:DateTime64(6, 'UTC')}}"
+            self._delete(table, old, {"tenant": tenant, "before": before})
+
+    def _delete(self, table: str, which: str, values: dict[str, Any]) -> None:
+        """Delete rows, and wait until they are gone on this server."""
+        with self._connected() as client:
+            client.command(f"ALTER TABLE {table} DELETE WHERE {which} SETTINGS mutations_sync = 1", parameters=values)
 
     def _rows(self, query: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
         with self._connected() as client:

@@ -10,6 +10,8 @@ DEEPEST: Final = 2_048
 MOST_STACKS: Final = 500_000
 MOST_COUNT: Final = 2**53
 """Of one line; what is beyond is no number of samples."""
+MOST_LINES: Final = 2_000_000
+"""Of an upload: very many bad lines are no profile either, and cost as much to look at."""
 SURELY_SMALL: Final = len(str(MOST_COUNT))
 """Digits that are too many to be sure, at a glance, of a count that is in order: nearly all have fewer."""
 MOST_FAULTS: Final = 20
@@ -49,10 +51,10 @@ class BadHeader(ValueError):
 
 
 class TooManyStacks(ValueError):
-    """More distinct stacks than one profile may have. `line` counts from 1."""
+    """More distinct stacks, or lines, than one profile may have. `line` counts from 1."""
 
-    def __init__(self, line: int) -> None:
-        super().__init__(f"line {line}: more than {MOST_STACKS:,} distinct stacks")
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(f"line {line}: {why}")
         self.line = line
 
 
@@ -66,6 +68,8 @@ def read(text: str) -> Collapsed:
     found = Collapsed()
     stacks = found.stacks
     for number, line in _lines(text):
+        if number > MOST_LINES:
+            raise TooManyStacks(number, f"more than {MOST_LINES:,} lines")
         if line.startswith("#"):
             if number == 1:
                 found.header = _header(line)
@@ -83,7 +87,7 @@ def read(text: str) -> Collapsed:
             found.cut_stacks += 1
         stacks[stack] = stacks.get(stack, 0) + (value or int(count))
         if len(stacks) > MOST_STACKS:
-            raise TooManyStacks(number)
+            raise TooManyStacks(number, f"more than {MOST_STACKS:,} distinct stacks")
     return found
 
 

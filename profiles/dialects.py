@@ -1,14 +1,20 @@
-"""What a header says of a profile, and the root frames that say of which process a stack is: ours, and the field's.
+"""What a header says of a profile, and the root frames that say of which process a stack is: a file's, and an upload's.
 
-Agents of the field put up to two frames before the process's name: an index into `application_metadata`, where
-`application_metadata_enabled` is true, and always the container's name, which may be empty. Ours say `format` and list
-`processes`; their stacks begin with the process's name.
+Agents, ours and the field's, put up to two frames before the process's name when they upload: an index into
+`application_metadata`, where `application_metadata_enabled` is true, and the container's name, which may be empty.
+Those that say `profile_api_version` `v1` put none. A profile as our agent keeps it on its host, and as it uploaded it
+once, says `format` instead; its stacks begin with the process's name.
+
+A container of a pod is named as its runtime names it, `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from profiles.facts import Labels, text_of
+
+_OF_A_POD: Final = "k8s"
+_PARTS: Final = 6
 
 
 class Labelled(NamedTuple):
@@ -19,15 +25,19 @@ class Labelled(NamedTuple):
     samples: int
 
 
-def is_ours(header: Mapping[str, Any]) -> bool:
-    """Whether an agent of ours, or anybody's plain collapsed file, is read: no frames before the process's name."""
-    return header.get("format") == "collapsed" or "metadata" not in header
+def has_columns(header: Mapping[str, Any]) -> bool:
+    """Whether there are frames before the process's name: not in our files, nor in anybody's plain collapsed file."""
+    metadata = header.get("metadata")
+    if header.get("format") == "collapsed" or "metadata" not in header:
+        return False
+    arguments = metadata.get("run_arguments") if isinstance(metadata, dict) else None
+    return not (isinstance(arguments, dict) and arguments.get("profile_api_version") == "v1")
 
 
 def labelled(header: Mapping[str, Any], stacks: Mapping[str, int]) -> Iterator[Labelled]:
     """Each stack, and of which process it is."""
-    if is_ours(header):
-        known = _by_process(header)
+    known = _by_process(header)
+    if not has_columns(header):
         for stack, count in stacks.items():
             process = stack.partition(";")[0]
             labels = known.get(process)
@@ -38,10 +48,22 @@ def labelled(header: Mapping[str, Any], stacks: Mapping[str, int]) -> Iterator[L
     has_index = header.get("application_metadata_enabled") is True
     for stack, count in stacks.items():
         rest = stack.partition(";")[2] if has_index else stack
-        container, separator, rest = rest.partition(";")
+        column, separator, rest = rest.partition(";")
         if not separator:  # there is no frame but this one
-            container, rest = "", container
-        yield Labelled(Labels(process=rest.partition(";")[0], container=container), rest or "[unknown]", count)
+            column, rest = "", column
+        container, pod = _taken_apart(column)
+        process = rest.partition(";")[0]
+        listed = known.get(process) if container else None
+        labels = Labels(process, container, pod or (listed.pod if listed else ""), listed.runtime if listed else "")
+        yield Labelled(labels, rest or "[unknown]", count)
+
+
+def _taken_apart(column: str) -> tuple[str, str]:
+    """The container's own name, and its pod's where it has one."""
+    parts = column.split("_")
+    if parts[0] == _OF_A_POD and len(parts) == _PARTS:
+        return text_of(parts[1]), text_of(parts[2])
+    return text_of(column), ""
 
 
 def _by_process(header: Mapping[str, Any]) -> dict[str, Labels]:
@@ -52,8 +74,11 @@ def _by_process(header: Mapping[str, Any]) -> dict[str, Labels]:
         if not isinstance(each, dict) or not isinstance(name := each.get("name"), str):
             continue
         labels = Labels(
-            name, text_of(each.get("container")), text_of(each.get("pod")), text_of(each.get("runtime"))
-        )  # fmt: skip
+            name,
+            text_of(each.get("container")) or text_of(each.get("container_name")),
+            text_of(each.get("pod")) or text_of(each.get("pod_name")),
+            text_of(each.get("runtime")),
+        )
         before = found.setdefault(name, labels)
         if before != labels:
             found[name] = Labels(

@@ -5,12 +5,13 @@ A DuckDB file could be opened by one process only; these files by any number.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from profiles.objects import Objects
+from profiles.packs import ENDING, Shelves, parsed
 from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
-from profiles.shelves import SAMPLES, STACKS, hours_between, path_of, place_of
+from profiles.shelves import SAMPLES, STACKS, hour_of, hours_between, path_of, place_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +25,8 @@ SETTINGS: Final[dict[str, Any]] = {
 }  # fmt: skip
 FIRST_TEXTS: Final = 20
 """Files that are looked into at first for the texts of stacks."""
+_File = tuple[str, str]
+"""Its hour, as `place_of` gives it, and its name."""
 COLUMNS: Final = {"request_id": "request_ids"}
 """Filter -> its column, where that has another name."""
 
@@ -33,6 +36,7 @@ class Embedded:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._shelves = Shelves(objects)
 
     def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
         """Store a profile's tables, the texts first: samples without texts would be seen.
@@ -51,24 +55,38 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
-        samples = self._files(SAMPLES, selection)
-        if not samples:
+        files = self._files(selection)
+        if not files:
             return {}
         conditions, values = _conditions(selection)
         chosen = f"FROM read_parquet(?) WHERE {conditions}"
         with self._connected() as connection:
             added_up = f"SELECT stack_id, sum(count)::HUGEINT AS count {chosen} GROUP BY stack_id"
-            connection.execute(f"CREATE TEMP TABLE counted AS {added_up}", [samples, *values])
-            found = connection.execute(f"SELECT DISTINCT profile_id {chosen}", [samples, *values]).fetchall()
-            there = set(self._files(STACKS, selection))
-            texts = [self._stacks_of(selection, profile_id) for (profile_id,) in found]
-            self._look_up(connection, [file for file in texts if file in there])
+            connection.execute(f"CREATE TEMP TABLE counted AS {added_up}", [[*files], *values])
+            having = f"SELECT DISTINCT filename FROM read_parquet(?, filename = true) WHERE {conditions}"  # noqa: S608 - likewise
+            found = connection.execute(having, [[*files], *values]).fetchall()
+            self._look_up(connection, self._texts_of([files[address] for (address,) in found]))
             rows = connection.execute(
                 "SELECT coalesce(stack, ?) AS stack, sum(count)::HUGEINT"
                 " FROM counted LEFT JOIN texts USING (stack_id) GROUP BY 1",
                 [LOST],
             ).fetchall()
         return {stack: int(count) for stack, count in rows}
+
+    def forget(self, place: Place) -> None:
+        """Have a profile no more; from the disk a pack that had it goes some minutes later.
+
+        Raises:
+            ValueError: this is no profile's id.
+            OSError: the store does not answer.
+        """
+        from profiles.compacting import Compactor  # noqa: PLC0415 - tables: for who changes them
+
+        hour = place_of(place.tenant, place.service, hour_of(place.profile_id))
+        Compactor(self._objects).forget(hour, {place.profile_id})
+
+    def expire(self, tenant: str, *, before: datetime) -> None:
+        """Nothing: the files were all there was."""
 
     def _look_up(self, connection: "DuckDBPyConnection", files: Sequence[str]) -> None:
         """Fill `texts` for `counted`, from ever more files until none is missing: hosts share most of what they run."""
@@ -85,8 +103,15 @@ class Embedded:
                 return
             first, many = first + many, many * 2
 
-    def _stacks_of(self, selection: Selection, profile_id: str) -> str:
-        return self._objects.address(path_of(STACKS, selection.tenant, selection.service, profile_id))
+    def _texts_of(self, samples: Sequence["_File"]) -> list[str]:
+        """The files with the texts of some files of samples; those that are lost are left out."""
+        found: list[str] = []
+        there = {place: set(self._objects.names(f"{STACKS}/{place}")) for place in {place for place, _ in samples}}
+        for place, name in samples:
+            texts = name if parsed(name) is None else self._shelves.facts(f"{SAMPLES}/{place}/{name}").stacks
+            if texts in there[place]:
+                found.append(self._objects.address(f"{STACKS}/{place}/{texts}"))
+        return found
 
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles, the newest first, behind the one with id `after`.
@@ -95,7 +120,7 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
-        files = self._files(SAMPLES, selection)
+        files = self._files(selection)
         if not files:
             return []
         conditions, values = _conditions(selection)
@@ -110,7 +135,7 @@ class Embedded:
             SELECT * FROM found WHERE ? = '' OR profile_id < ? ORDER BY profile_id DESC LIMIT ?
         """  # noqa: S608 - likewise
         with self._connected() as connection:
-            rows = connection.execute(query, [files, *values, after, after, most]).fetchall()
+            rows = connection.execute(query, [[*files], *values, after, after, most]).fetchall()
         return [_stored(row) for row in rows]
 
     def over_time(self, selection: Selection, step: timedelta) -> list[Bucket]:
@@ -120,7 +145,7 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
-        files = self._files(SAMPLES, selection)
+        files = self._files(selection)
         if not files:
             return []
         conditions, values = _conditions(selection)
@@ -129,16 +154,24 @@ class Embedded:
             FROM read_parquet(?) WHERE {conditions} GROUP BY number ORDER BY number
         """  # noqa: S608 - likewise
         with self._connected() as connection:
-            rows = connection.execute(query, [step // timedelta(milliseconds=1), files, *values]).fetchall()
+            rows = connection.execute(query, [step // timedelta(milliseconds=1), [*files], *values]).fetchall()
         return [Bucket(FIRST_MOMENT + number * step, int(samples), profiles) for number, samples, profiles in rows]
 
-    def _files(self, kind: str, selection: Selection) -> list[str]:
-        return [
-            self._objects.address(f"{folder}/{name}")
-            for hour in hours_between(selection.start, selection.end)
-            for folder in [f"{kind}/{place_of(selection.tenant, selection.service, hour)}"]
-            for name in self._objects.names(folder)
-        ]
+    def _files(self, selection: Selection) -> dict[str, "_File"]:
+        """The samples of every hour that is asked for, by address: each profile is in one of them.
+
+        Listed once a question: what is packed meanwhile stays where it was listed until nobody asks there any more.
+        """
+        found: dict[str, _File] = {}
+        for hour in hours_between(selection.start, selection.end):
+            place = place_of(selection.tenant, selection.service, hour)
+            shelf = self._shelves.shelf(f"{SAMPLES}/{place}", always_read=False)
+            for name in (
+                *(pack.name for pack in shelf.packs),
+                *(f"{profile_id}{ENDING}" for profile_id in shelf.loose),
+            ):
+                found[self._objects.address(f"{SAMPLES}/{place}/{name}")] = (place, name)
+        return found
 
     @contextmanager
     def _connected(self) -> Iterator["DuckDBPyConnection"]:

@@ -64,5 +64,5 @@ def profile_id_of(host: HostKey, started_at: datetime, content: bytes) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A fact that should be a text; empty where it is none."""
-    return value[:MOST_TEXT] if isinstance(value, str) else ""
+    """A fact that should be a text; empty where it is none. JSON may hold halves of characters, and no store does."""
+    return value[:MOST_TEXT].encode(errors="replace").decode() if isinstance(value, str) else ""

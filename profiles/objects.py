@@ -1,18 +1,23 @@
 """Where files of the server are: a folder, or whatever else fsspec has a protocol for. Files are written once."""
 
 import hashlib
+import io
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
 import fsspec
 import fsspec.core
 import fsspec.utils
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 UNFINISHED: Final = ".unfinished-"
 FORGOTTEN_AFTER_S: Final = 3600.0
@@ -77,6 +82,55 @@ class Objects:
             data: bytes = self.fs.cat_file(f"{self.root}/{path}")
         return data
 
+    def table(self, path: str) -> "pa.Table":
+        """A Parquet file's rows.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+            OSError: it cannot be read.
+            pyarrow.ArrowInvalid: it is damaged.
+        """
+        import pyarrow.parquet as pq  # noqa: PLC0415 - for who reads tables
+
+        return pq.read_table(io.BytesIO(self.read(path)))
+
+    def schema(self, path: str) -> "pa.Schema":
+        """A Parquet file's columns and what else stands at its end, without its rows.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+            OSError: it cannot be read, or is damaged.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - likewise
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        with self._told_as_ours(), self.fs.open(f"{self.root}/{path}", "rb") as file:
+            try:
+                return pq.read_schema(file)
+            except pa.ArrowInvalid:
+                raise OSError("a file of the store is damaged") from None
+
+    def size(self, path: str) -> int:
+        """A file's bytes, counted; 0 where there is none.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        with suppress(FileNotFoundError), self._told_as_ours():
+            return int(self.fs.info(f"{self.root}/{path}")["size"])
+        return 0
+
+    def modified(self, path: str) -> datetime:
+        """When a file was written, UTC; now where there is none any more.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        with suppress(FileNotFoundError), self._told_as_ours():
+            when: datetime = self.fs.modified(f"{self.root}/{path}")
+            return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        return datetime.now(UTC)
+
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
         self.fs.invalidate_cache()
@@ -87,6 +141,16 @@ class Objects:
         """Remove a file; that there is none is no error."""
         with suppress(FileNotFoundError), self._told_as_ours():
             self.fs.rm_file(f"{self.root}/{path}")
+
+    def remove_below(self, folder: str) -> None:
+        """Remove a folder with all that is in it; that there is none is no error.
+
+        Raises:
+            OSError: the store does not answer; some may be gone.
+        """
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError), self._told_as_ours():
+            self.fs.rm(f"{self.root}/{folder}", recursive=True)
 
     def names(self, folder: str) -> Iterator[str]:
         """The names of what is right below a folder; none where there is no such folder."""

@@ -92,3 +92,9 @@ class Engine(Protocol):
 
     def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
         """Take in a profile's two tables. Taken in again it is still there once."""
+
+    def forget(self, place: Place) -> None:
+        """Have a profile no more. That there is none is no error."""
+
+    def expire(self, tenant: str, *, before: datetime) -> None:
+        """Have no more of a tenant what began before a moment. Files of those days are removed by who calls."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from formats import flamegraph, pprof, speedscope
 from profiles.flamegraph import MOST_NODES, tree_of
+from profiles.trees import written
 
 Format = Literal["json", "collapsed", "html", "pprof", "speedscope"]
 Unit = Literal["samples", "bytes"]
@@ -68,7 +69,7 @@ def unit_of_mode(mode: str) -> Unit:
 
 
 def _json(merged: Merged, most: int) -> bytes:
-    return json.dumps(tree_told(merged, most), separators=(",", ":")).encode()
+    return written(tree_told(merged, most))
 
 
 def _collapsed(merged: Merged, _most: int) -> bytes:

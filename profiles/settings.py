@@ -1,9 +1,10 @@
 """Where profiles are kept, from the environment."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from broker.config import FiledSettings
@@ -20,6 +21,15 @@ class ProfileSettings(FiledSettings):
 
     profiles_engine: SecretStr | None = None
     """ClickHouse's address (`https://user:password@host:8443/database`), if it has the index; unset: files have it."""
+
+    profiles_keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Whole days after which profiles go; 0: never."""
+    profiles_keep_days_of: dict[str, Annotated[int, Field(ge=0, le=36_500)]] = Field(default_factory=dict)
+    """The same for some tenants, in place of it: `{"acme": 7}`."""
+    profiles_fold_after_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days after which light stacks are folded into heavier ones and uploads go; 0: never."""
+    profiles_fold_below: Annotated[float, Field(gt=0, lt=1)] = 0.0001
+    """Share of an hour's samples below which a stack is light."""
 
     @field_validator("profiles_url")
     @classmethod

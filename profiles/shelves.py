@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from profiles.objects import Objects, part_of
+from profiles.questions import Place
 
 RAW: Final = "raw"
 SAMPLES: Final = "samples"
 STACKS: Final = "stacks"
+GONE: Final = "gone"
+"""A file for each profile that was deleted: who indexes or packs it just then takes it out again."""
 HOUR: Final = timedelta(hours=1)
 MOST_HOURS: Final = 24 * 400
 
@@ -23,13 +27,17 @@ class Envelope:
     service: str
     host: str
     form: str
-    """`agent` (the JSON of agents of the field) or `collapsed`; both unzipped or not, as they came."""
+    """`agent` (the JSON of agents of the field), `collapsed` or `pprof`; each unzipped or not, as it came."""
     is_zipped: bool
     started_at: str
     ended_at: str
     received_at: str
     request_ids: list[str] = field(default_factory=list)
     """Of the requests that its command worked for, as the broker knew when it came."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was said beside a file, in the words of a header."""
+    sample_type: str = ""
+    """Of pprof: which of its values is meant."""
 
 
 def hour_of(profile_id: str) -> datetime:
@@ -52,7 +60,7 @@ def path_of(kind: str, tenant: str, service: str, profile_id: str) -> str:
     Raises:
         ValueError: this is no profile's id.
     """
-    end = "" if kind == RAW else ".parquet"
+    end = "" if kind in {RAW, GONE} else ".parquet"
     return f"{kind}/{place_of(tenant, service, hour_of(profile_id))}/{profile_id}{end}"
 
 
@@ -84,6 +92,41 @@ class RawUploads:
         """
         line, _, content = self._objects.read(path).partition(b"\n")
         return Envelope(**json.loads(line)), content
+
+    def is_there(self, place: Place) -> bool:
+        """Whether there is an upload.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return self._objects.has(path_of(RAW, place.tenant, place.service, place.profile_id))
+
+    def is_deleted(self, place: Place) -> bool:
+        """Whether a profile was deleted for good.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return self._objects.has(path_of(GONE, place.tenant, place.service, place.profile_id))
+
+    def delete(self, place: Place) -> None:
+        """Remove an upload, and remember that: who indexes or packs it just now looks there afterwards.
+
+        Raises:
+            ValueError: this is no profile's id.
+            OSError: the store does not answer.
+        """
+        with suppress(FileExistsError):
+            self._objects.write(path_of(GONE, place.tenant, place.service, place.profile_id), b"")
+        self.forget(place)
+
+    def forget(self, place: Place) -> None:
+        """Remove an upload.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        self._objects.remove(path_of(RAW, place.tenant, place.service, place.profile_id))
 
     def paths(self, tenant: str, service: str, *, start: datetime, end: datetime) -> Iterator[str]:
         """Every upload whose profile began in the hours of this time."""

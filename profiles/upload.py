@@ -1,14 +1,15 @@
-"""An upload, read: the JSON that agents of the field send, or a plain collapsed file. Pure."""
+"""An upload, read: the JSON that agents of the field send, a plain collapsed file, or pprof's. Pure."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from profiles.collapsed import BadHeader, Collapsed, TooManyStacks, read
+from formats import pprof_reading
+from profiles.collapsed import MOST_COUNT, MOST_STACKS, BadHeader, Collapsed, TooManyStacks, read
 from profiles.facts import ProfileFacts, profile_id_of, text_of
 from protocol.names import HostKey, Name
 from protocol.problems import FieldFault
@@ -19,6 +20,11 @@ EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST: Final = timedelta(days=2)
 MOST_REQUESTS: Final = 100
 MOST_HZ: Final = 1_000_000
+NANOSECONDS: Final = "nanoseconds"
+MODES: Final[Mapping[str, str]] = {
+    "samples": "cpu", "cpu": "cpu", "alloc_space": "allocation", "space": "allocation", "inuse_space": "in_use",
+}  # fmt: skip
+"""Kind of pprof's values -> mode; other kinds are modes of their own name."""
 
 
 class AgentUpload(BaseModel):
@@ -67,21 +73,104 @@ def read_json(content: bytes, *, tenant: str, service: str, now: datetime) -> Up
     return _upload(body.profile, HostKey(tenant, service, body.hostname), started_at, ended_at, content)
 
 
-def read_collapsed(content: bytes, host: HostKey, *, started_at: datetime, ended_at: datetime, now: datetime) -> Upload:
-    """Read a plain collapsed file, unzipped; what its first line does not say has been said beside it.
+@dataclass(frozen=True)
+class Beside:
+    """What is said beside a file that is uploaded.
+
+    Attributes:
+        host: whose it is.
+        started_at: when it began, UTC; None: the file says it itself.
+        ended_at: likewise, when it ended.
+        facts: what a header would say, as `frequency_hz`; the file's own header goes before it.
+        sample_type: of pprof: which of its values is meant; empty: the usual one.
+    """
+
+    host: HostKey
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sample_type: str = ""
+
+
+def read_collapsed(content: bytes, beside: Beside, *, now: datetime) -> Upload:
+    """Read a plain collapsed file, unzipped.
 
     Raises:
         BadUpload: nothing of it is a profile.
     """
-    _check_times(started_at, ended_at, now=now)
+    if beside.started_at is None or beside.ended_at is None:
+        told = {"start_time": beside.started_at, "end_time": beside.ended_at}
+        raise BadUpload([_needed(name) for name, value in told.items() if value is None])
+    _check_times(beside.started_at, beside.ended_at, now=now)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise BadUpload([FieldFault(field="body", message=f"not UTF-8: byte {error.start}", code="encoding")]) from None
-    return _upload(text, host, started_at, ended_at, content)
+    return _upload(text, beside.host, beside.started_at, beside.ended_at, content, beside=beside.facts)
 
 
-def _upload(text: str, host: HostKey, started_at: datetime, ended_at: datetime, content: bytes) -> Upload:
+def read_pprof(content: bytes, beside: Beside, *, now: datetime) -> Upload:
+    """Read a profile of pprof's, unzipped. What the query says of its times goes before what it says itself.
+
+    Raises:
+        BadUpload: it is none, or nothing of it is a profile.
+    """
+    try:
+        found = pprof_reading.read(content, value_type=beside.sample_type, most_stacks=MOST_STACKS)
+    except pprof_reading.BadPprof as error:
+        raise BadUpload([FieldFault(field="profile", message=str(error)[:300], code="bad_profile")]) from None
+    started_at, ended_at = _times_of(found, beside)
+    _check_times(started_at, ended_at, now=now)
+    each = found.period if _is_divided(found) else 1
+    stacks = {stack: min(-(-count // each), MOST_COUNT) for stack, count in found.stacks.items()}
+    collapsed = Collapsed(stacks=stacks, bad_lines=found.bad_samples, cut_stacks=found.cut_stacks)
+    if not stacks:
+        raise BadUpload([FieldFault(field="profile", message="there is no sample in it", code="empty_profile")])
+    facts = {"format": "collapsed", **_facts_of(found), **beside.facts}
+    return Upload(_facts(facts, beside.host, started_at, ended_at, content), replace(collapsed, header=facts))
+
+
+FILES: Final[Mapping[str, Callable[..., Upload]]] = {"collapsed": read_collapsed, "pprof": read_pprof}
+"""Forms of files that anyone may upload, and what reads them."""
+
+
+def _times_of(found: pprof_reading.Pprof, beside: Beside) -> tuple[datetime, datetime]:
+    started_at = beside.started_at
+    try:
+        if started_at is None and found.started_ns > 0:
+            started_at = datetime.fromtimestamp(found.started_ns / 1e9, UTC)
+        if started_at is None:
+            raise BadUpload([_needed("start_time")])
+        return started_at, beside.ended_at or started_at + timedelta(microseconds=max(found.duration_ns, 0) // 1_000)
+    except (OverflowError, ValueError, OSError) as error:
+        if isinstance(error, BadUpload):
+            raise
+        raise BadUpload([FieldFault(field="profile", message="its times are none", code="bad_time")]) from None
+
+
+def _facts_of(found: pprof_reading.Pprof) -> dict[str, Any]:
+    """What a profile of pprof's says, in the words of a header. Values of other kinds are modes of their own."""
+    in_time = found.unit == NANOSECONDS and not _is_divided(found)
+    mode = MODES.get(found.value_type, found.value_type)
+    facts: dict[str, Any] = {"profiling_mode": f"{found.value_type}_{found.unit}" if in_time else mode}
+    if found.period_unit == NANOSECONDS and found.period > 0:
+        facts["frequency_hz"] = round(1_000_000_000 / found.period)
+    return facts
+
+
+def _is_divided(found: pprof_reading.Pprof) -> bool:
+    """Whether its values are times that a known period makes samples of."""
+    return found.unit == NANOSECONDS and found.period_unit == NANOSECONDS and found.period > 0
+
+
+def _needed(name: str) -> FieldFault:
+    return FieldFault(field=name, message="is needed", code="missing")
+
+
+def _upload(
+    text: str, host: HostKey, started_at: datetime, ended_at: datetime, content: bytes,
+    *, beside: Mapping[str, Any] | None = None,
+) -> Upload:  # fmt: skip
     try:
         collapsed = read(text)
     except (BadHeader, TooManyStacks) as error:
@@ -91,7 +180,8 @@ def _upload(text: str, host: HostKey, started_at: datetime, ended_at: datetime, 
             FieldFault(field=f"profile.{each.line}", message=each.why, code="bad_line") for each in collapsed.faults
         ] or [FieldFault(field="profile", message="there is no stack in it", code="empty_profile")]
         raise BadUpload(faults)
-    return Upload(_facts(collapsed.header, host, started_at, ended_at, content), collapsed)
+    header = {**(beside or {}), **collapsed.header}
+    return Upload(_facts(header, host, started_at, ended_at, content), collapsed)
 
 
 def _facts(

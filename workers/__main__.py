@@ -32,7 +32,7 @@ from broker.standing import StandingRequests
 from broker.streams import consumer_name
 from broker.token_store import TokenStore
 from broker.tracing import TracesNeedTheExtra, configure_tracing
-from broker.uploads import Uploads
+from broker.uploads import Pushes, Uploads
 from workers.dispatcher import Dispatcher
 from workers.greeter import LOOK_EVERY as GREET_EVERY
 from workers.greeter import Greeter
@@ -45,6 +45,7 @@ from workers.projector import Projector
 from workers.recoverer import Recoverer
 from workers.scheduler import PASS_EVERY, Scheduler
 from workers.settings import WorkerSettings
+from workers.sinks import BadSinks, read_sinks
 from workers.watch import Watch
 from workers.webhooks import BadWebhooks, read_webhooks
 
@@ -73,7 +74,8 @@ def passes(broker: Broker, settings: WorkerSettings, instance: str) -> dict[str,
     greeter = Greeter(standing, requests, registry, request_log, Inventories(broker), TokenStore(broker))
     queue = JobQueue(settings.job_queue_url)
     asked = requests.jobs_reader(instance)
-    dispatcher = Dispatcher(requests, queue, asked, Uploads(broker))
+    pushes = Pushes(broker) if settings.profiles_push.get_secret_value() else None
+    dispatcher = Dispatcher(requests, queue, asked, Uploads(broker), pushes)
     scheduler = Scheduler(ScheduleStore(broker), queue)
 
     async def keep_time() -> int:
@@ -108,6 +110,7 @@ async def run(roles: list[str]) -> None:
 
     Raises:
         BadWebhooks: the notifier is among them and cannot know whom to tell.
+        BadSinks: nobody can know to whom profiles are to be pushed.
     """
     settings = WorkerSettings()
     hooks = read_webhooks(settings.webhooks.get_secret_value()) if NOTIFIER in roles else []
@@ -118,6 +121,7 @@ async def run(roles: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     instance = consumer_name()
+    read_sinks(settings.profiles_push.get_secret_value())
     _ = settings.job_queue_url  # what stands against it is said before anything starts
     async with Broker.opened(BrokerSettings()) as broker, AsyncExitStack() as further:
         waiting = asyncio.create_task(broker.wait_until_ready())
@@ -194,7 +198,7 @@ def main() -> None:
         return
     try:
         asyncio.run(run(list(dict.fromkeys(roles))))
-    except (BrokerError, BadWebhooks) as error:
+    except (BrokerError, BadWebhooks, BadSinks) as error:
         raise SystemExit(f"workers: {error}") from None
 
 

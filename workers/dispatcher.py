@@ -13,7 +13,7 @@ import structlog
 
 from broker.request_store import RequestStore
 from broker.streams import Entry, GroupReader
-from broker.uploads import Uploads
+from broker.uploads import Pushes, Uploads
 from workers.job_queue import JobQueue
 
 log = structlog.get_logger(__name__)
@@ -25,17 +25,24 @@ ANOTHER_JOB_EVERY_SECONDS: Final = 10
 
 Any number of them may be at work at once: each upload is taken by one.
 """
+TENDED_EVERY_SECONDS: Final = 120
+PUSHED_EVERY_SECONDS: Final = 10
 LOOK_AGAIN: Final = timedelta(seconds=3)
 
 
 class Dispatcher:
     """From asked-for to done."""
 
-    def __init__(self, store: RequestStore, queue: JobQueue, reader: GroupReader, uploads: Uploads) -> None:
+    def __init__(
+        self, store: RequestStore, queue: JobQueue, reader: GroupReader, uploads: Uploads, pushes: Pushes | None = None
+    ) -> None:
+        """`pushes` None: profiles are pushed nowhere."""
         self._store = store
         self._queue = queue
         self._reader = reader
         self._uploads = uploads
+        self._pushes = pushes
+        self._tended = self._pushed = 0
 
     async def dispatch(self) -> int:
         """One pass: hand new entries to rq, look after the older ones. Gives how many jobs were made sure of.
@@ -52,7 +59,16 @@ class Dispatcher:
         for entry in waiting:
             job_id = await asyncio.to_thread(self._queue.ensure, entry.fields["job"], entry.fields["request_id"])
             log.info("job asked for", job_id=job_id, deliveries=entry.deliveries)
+        await self._tend()
+        await self._push()
         return len(waiting) + await self._index()
+
+    async def _tend(self) -> None:
+        """Have stored profiles tended from time to time. Several dispatchers ask several times: it may be repeated."""
+        turn = int(time.time()) // TENDED_EVERY_SECONDS
+        if turn != self._tended:
+            await asyncio.to_thread(self._queue.ensure, "tend", str(turn))
+            self._tended = turn
 
     async def _index(self) -> int:
         """Have uploads indexed, where some wait: one job takes all there are."""
@@ -61,6 +77,13 @@ class Dispatcher:
         turn = int(time.time()) // ANOTHER_JOB_EVERY_SECONDS
         await asyncio.to_thread(self._queue.ensure, "index", str(turn))
         return 1
+
+    async def _push(self) -> None:
+        """Have profiles pushed, where some wait: once a turn, as who does not take them now may not in a second."""
+        turn = int(time.time()) // PUSHED_EVERY_SECONDS
+        if self._pushes is not None and turn != self._pushed and (await self._pushes.lag()).behind:
+            await asyncio.to_thread(self._queue.ensure, "push", str(turn))
+            self._pushed = turn
 
     async def _is_done(self, entry: Entry) -> bool:
         record = await self._store.get(entry.fields["request_id"])

@@ -1,20 +1,20 @@
 """Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated."""
 
 import asyncio
-import zlib
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from broker.streams import Entry
-from broker.uploads import Uploads
+from broker.uploads import Pushes, Uploads
 from profiles.questions import Engine, Place
-from profiles.shelves import Envelope, RawUploads
+from profiles.reindexing import UNREADABLE, read_again
+from profiles.shelves import RawUploads
 from profiles.tables import samples_and_stacks
-from profiles.upload import BadUpload, Upload, read_collapsed, read_json
 from protocol.names import HostKey
+from workers.sinks import Sink
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +26,16 @@ TAKEN_OVER_AFTER: Final = timedelta(seconds=20)
 class Indexer:
     """Indexes what was uploaded."""
 
-    def __init__(self, uploads: Uploads, raw: RawUploads, engine: Engine) -> None:
+    def __init__(
+        self, uploads: Uploads, raw: RawUploads, engine: Engine,
+        pushes: Pushes | None = None, sinks: Sequence[Sink] = (),
+    ) -> None:  # fmt: skip
+        """`pushes`: where to ask for what is indexed to be pushed to `sinks`."""
         self._uploads = uploads
         self._raw = raw
         self._engine = engine
+        self._pushes = pushes
+        self._sinks = sinks
 
     async def index(self) -> int:
         """Index everything that waits. Gives how many profiles.
@@ -41,42 +47,33 @@ class Indexer:
         indexed = 0
         while entries := await self._uploads.take(idle=TAKEN_OVER_AFTER, most=AT_A_TIME):
             for entry in entries:
-                await asyncio.to_thread(self._index, entry)
+                host = await asyncio.to_thread(self._index, entry)
+                if host is not None and self._pushes is not None:
+                    for sink in self._sinks:
+                        if sink.wants(host.tenant, host.service):
+                            await self._pushes.ask(host, entry.fields["path"], sink.name)
                 await self._uploads.done([entry])
                 indexed += 1
         return indexed
 
-    def _index(self, entry: Entry) -> None:
+    def _index(self, entry: Entry) -> HostKey | None:
+        """Index an upload. Gives whose profile it is; None: there is none now."""
         path = entry.fields["path"]
         try:
-            envelope, content = self._raw.read(path)
-            upload = read_again(envelope, content)
+            upload = read_again(*self._raw.read(path))
+            samples, stacks = samples_and_stacks(upload)
         except FileNotFoundError:
             log.warning("an upload is gone before it was indexed", path=path)
-            return
-        except (BadUpload, ValueError, TypeError, zlib.error) as error:
+            return None
+        except UNREADABLE as error:
             log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
-            return
+            return None
         facts = upload.facts
-        samples, stacks = samples_and_stacks(upload)
-        self._engine.add(samples, stacks, Place(facts.host.tenant, facts.host.service, facts.profile_id))
+        place = Place(facts.host.tenant, facts.host.service, facts.profile_id)
+        self._engine.add(samples, stacks, place)
+        if self._raw.is_deleted(place):  # just now, or it was sent again
+            self._engine.forget(place)
+            self._raw.forget(place)
+            return None
         log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)
-
-
-def read_again(envelope: Envelope, content: bytes) -> Upload:
-    """An upload that was stored, read as it was when it came.
-
-    Raises:
-        BadUpload: it cannot be read any more; what was stored could be.
-        ValueError: its envelope is none of ours.
-        zlib.error: it is damaged.
-    """
-    plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
-    received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
-    if envelope.form == "agent":
-        upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
-        requests = tuple(envelope.request_ids) or upload.facts.request_ids
-        return replace(upload, facts=replace(upload.facts, request_ids=requests))
-    host = HostKey(envelope.tenant, envelope.service, envelope.host)
-    started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
-    return read_collapsed(plain, host, started_at=started_at, ended_at=ended_at, now=received_at)
+        return facts.host

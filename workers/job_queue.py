@@ -39,6 +39,8 @@ JOBS: Final[Mapping[str, str]] = {
     "cancel": "workers.jobs.cancel.run",
     "schedule": "workers.jobs.fire_schedule.run",
     "index": "workers.jobs.index_profiles.run",
+    "push": "workers.jobs.push_profiles.run",
+    "tend": "workers.jobs.tend_profiles.run",
 }
 """What may be asked for, and the function that does it."""
 AWAY: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)

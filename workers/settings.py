@@ -30,6 +30,9 @@ class WorkerSettings(ProfileSettings):
     webhooks: SecretStr = SecretStr("")
     """Who is told of outcomes: a JSON list, or the path of a file with one. Addresses may be secrets."""
 
+    profiles_push: SecretStr = SecretStr("")
+    """Where else profiles go: a JSON list of sinks, or the path of a file with one. Addresses may be secrets."""
+
     @property
     def job_queue_url(self) -> str:
         """The URL for rq; may carry a password, so it is never logged.

@@ -17,11 +17,12 @@ WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429})
 
 
 class NotTold(Exception):
-    """The webhook did not take it, this time. `reason` never holds the address."""
+    """The webhook did not take it, this time. `reason` never holds the address; `status` is 0 without an answer."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, status: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.status = status
 
 
 class RefusedForGood(NotTold):
@@ -35,10 +36,11 @@ def _may_pass(error: BaseException) -> bool:
 class WebhookClient:
     """Connections to webhooks. Redirects are not followed: they could lead where nobody has configured us to go."""
 
-    def __init__(self, *, first_wait_s: float = FIRST_WAIT_S, timeout: timedelta = TIMEOUT) -> None:
+    def __init__(self, *, first_wait_s: float = FIRST_WAIT_S, timeout: timedelta = TIMEOUT, tries: int = TRIES) -> None:
         logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every address
         self._http = httpx.AsyncClient(timeout=timeout.total_seconds(), follow_redirects=False)
         self._first_wait_s = first_wait_s
+        self._tries = tries
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,14 +49,14 @@ class WebhookClient:
         await self._http.aclose()
 
     async def tell(self, url: str, message: Message) -> None:
-        """Send a message; three tries, with waits that are random up to a cap.
+        """Send a message; a few tries, with waits that are random up to a cap.
 
         Raises:
             RefusedForGood: it answered that the message is wrong, or gone.
             NotTold: it did not answer well enough.
         """
         tries = AsyncRetrying(
-            stop=stop_after_attempt(TRIES),
+            stop=stop_after_attempt(self._tries),
             wait=wait_random_exponential(multiplier=self._first_wait_s, max=LONGEST_WAIT_S),
             retry=retry_if_exception(_may_pass),
             reraise=True,
@@ -71,5 +73,5 @@ class WebhookClient:
         if 200 <= status < 300:  # noqa: PLR2004 - success, as HTTP has it
             return
         if status < 500 and status not in WORTH_ANOTHER_TRY:  # noqa: PLR2004 - the server's own fault, as HTTP has it
-            raise RefusedForGood(f"answered {status}")
-        raise NotTold(f"answered {status}")
+            raise RefusedForGood(f"answered {status}", status)
+        raise NotTold(f"answered {status}", status)

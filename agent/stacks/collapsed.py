@@ -45,6 +45,15 @@ def render(stacks: Mapping[str, int]) -> str:
     return "".join(f"{stack} {count}\n" for stack, count in sorted(stacks.items()))
 
 
+def render_apart(containers: Mapping[str, Mapping[str, int]]) -> str:
+    """Write the stacks of each container, its name, which may be empty, in a column of its own before each stack."""
+    return "".join(
+        f"{frame(name) if name else ''}{SEPARATOR}{line}\n"
+        for name, stacks in sorted(containers.items())
+        for line in render(stacks).splitlines()
+    )
+
+
 def merge(profiles: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The sum of several profiles."""
     merged: dict[str, int] = {}

@@ -26,6 +26,7 @@ MOVE: Final = load_script("move")
 BEAT: Final = load_script("beat", shared=True)
 KEEP_INVENTORY: Final = load_script("keep_inventory")
 COMPLETE: Final = load_script("complete", shared=True)
+SPEAK: Final = load_script("speak", shared=True)
 CANCEL: Final = load_script("cancel", shared=True)
 LOSE: Final = load_script("lose", shared=True)
 HUSH: Final = load_script("hush", shared=True)
@@ -280,6 +281,20 @@ def read_complete(answer: Any) -> Recorded | Contested:
             return Contested(owner, reason)
         case _:
             return Recorded(answer)
+
+
+def speak(at: Place, *, by: Credential, now: int) -> Call:
+    """Ask whether a credential may speak for a host. `now` is in ms."""
+    return Call(SPEAK, [keys.host(at), keys.events(at.partition), keys.conflict(at)], [now, at.path, *by.args])
+
+
+def read_speak(answer: Any) -> Contested | None:
+    """What `speak` gives."""
+    match answer:
+        case ["contested", owner, reason]:
+            return Contested(owner, reason)
+        case _:
+            return None
 
 
 # --- cancel and lose -------------------------------------------------------------------------------------------------

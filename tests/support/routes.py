@@ -90,6 +90,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         body={"start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": "web-01",
               "profile": "main;work 1"},
     ),
+    ("DELETE", "/api/v1/profiles/{profile_id}"): Route(
+        ("operator", "admin"), to_others=OTHER_SERVICE, query={"service": "web"}
+    ),
     ("GET", "/api/v1/profiles"): Route(TELLING, to_others=OTHER_SERVICE, query=SOME_PROFILES),
     ("GET", "/api/v1/profiles/{name}"): Route(
         TELLING, to_others=OTHER_SERVICE, query={"service": "web"}

@@ -81,6 +81,15 @@ async def an_owned_host_there(app: App) -> str:
     return f"/api/v1/hosts/web/{host.host}/owner"
 
 
+async def a_profile_there(app: App) -> str:
+    body = {
+        "start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": f"web-{next(numbers)}",
+        "profile": "main;work 1",
+    }  # fmt: skip
+    told = await app.ok("POST", "/api/v2/profiles?service=web", json=body)
+    return f"/api/v1/profiles/{told['profile_id']}?service=web"
+
+
 def at(path: str) -> Callable[[App], Awaitable[str]]:
     async def there(_: App) -> str:
         return path
@@ -100,6 +109,7 @@ ACTS: Final[dict[str, tuple[str, Callable[[App], Awaitable[str]], Any]]] = {
     "host.enrol": ("POST", at("/api/v1/enrol"), lambda: {"service_name": "web", "hostname": f"web-{next(numbers)}"}),
     "host.release": ("DELETE", an_owned_host_there, None),
     "dead_letter.replay": ("POST", a_letter_there, None),
+    "profile.delete": ("DELETE", a_profile_there, None),
 }
 """Action -> how it is asked for, on what; a body that can be called is another one each time."""
 

@@ -85,14 +85,15 @@ def places(bare_api: Api) -> Iterator[dict[str, str]]:
     yield {
         "request_id": request_id, "letter_id": letter_id, "service_name": "web", "hostname": "web-ours",
         "token_id": token_id, "schedule_id": a_schedule(bare_api), "name": a_profile(bare_api),
+        "profile_id": a_profile(bare_api, "web-other"),
     }  # fmt: skip
     bare_api.check_log()
 
 
-def a_profile(api: Api) -> str:
+def a_profile(api: Api, hostname: str = "web-ours") -> str:
     """A profile of ours, indexed as the job would: there are no workers here."""
     body = {
-        "start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": "web-ours",
+        "start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": hostname,
         "profile": "main;work 1",
     }  # fmt: skip
     upload = read_json(json.dumps(body).encode(), tenant=DEFAULT_TENANT, service="web", now=datetime.now(UTC))

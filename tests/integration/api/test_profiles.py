@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api
-from tests.support.uploads import START, TIMES, UPLOAD, agent_body, asked, indexed, send
+from formats import pprof
+from tests.support.api import HEARTBEAT, Api
+from tests.support.uploads import STACKS, START, TIMES, UPLOAD, agent_body, asked, indexed, send
 
 _services = count(1)
 
@@ -86,6 +87,100 @@ def test_a_plain_collapsed_file_is_taken(served: Api, service: str) -> None:
     assert (answer["samples"], answer["bad_lines"]) == (3, 1)
     indexed(served, service, 1)
     assert shares(asked(served, "flamegraph", service)) == {"main": 3, "main;work": 3}
+
+
+def test_pprof_is_taken_as_it_is_and_says_itself_when_it_was(served: Api, service: str) -> None:
+    began = START + timedelta(milliseconds=250)
+    content = pprof.encode(STACKS, pprof.cpu(99), started_at=began, duration=timedelta(seconds=30))
+    said = {"service": service, "hostname": "a", "capture_id": "k-1"}
+    zipped = gzip.compress(content)
+    sent = [
+        served.ok("POST", UPLOAD, token=served.agent, params=params, content=body, headers=headers)
+        for body, headers, params in (
+            (zipped, {"Content-Type": "application/vnd.google.protobuf+gzip"}, said),
+            (content, {"Content-Type": "application/x-protobuf"}, said),
+            (zipped, {"Content-Encoding": "gzip"}, {**said, "format": "pprof"}),
+        )
+    ]
+    assert sent[0] == sent[1] == sent[2]
+    assert (sent[0]["samples"], sent[0]["stacks"]) == (45, 3)
+    (item,) = indexed(served, service, 1)
+    assert (item["capture_id"], item["profiling_mode"]) == ("k-1", "cpu")
+    assert (item["started_at"], item["ended_at"]) == ("2026-05-04T10:15:00.250000Z", "2026-05-04T10:15:30.250000Z")
+    assert shares(asked(served, "flamegraph", service))["web;main;work"] == 30
+
+
+def test_bad_lines_are_told_by_number_and_the_good_ones_are_kept(served: Api, service: str) -> None:
+    deep = ";".join(f"f{number}" for number in range(10_000))
+    lines = f"main 1\nno count\nmain 0\nmain -4\nmain {10**30}\n{deep} 2\n"
+    body = {**agent_body(), "profile": f'# {{"command_id": "\\ud800"}}\n{lines}'}
+    told = send(served, service, body).json()
+    assert [each["line"] for each in told["faults"]] == [3, 4, 5, 6]
+    assert (told["bad_lines"], told["samples"], told["cut_stacks"]) == (4, 3, 1)
+    assert indexed(served, service, 1)[0]["command_id"] == "?"
+    tree = served.call("GET", "/api/v1/flamegraph", token=served.admin, params={"service": service, **TIMES})
+    assert tree.status_code == 200
+    assert b'"samples":3,' in tree.content  # too deep for Python's own reader of JSON
+
+
+NOT_TAKEN: dict[str, tuple[bytes, dict[str, str], int, list[str]]] = {
+    "nobody's": (
+        b"main 1", {"start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:00:01"}, 422, ["hostname"]
+    ),
+    "without time": (b"main 1", {"hostname": "a"}, 422, ["end_time", "start_time"]),
+    "pprof that is none": (b"\xff" * 20, {"hostname": "a", "format": "pprof"}, 422, ["profile"]),
+    "pprof cut short": (gzip.compress(b"x" * 99)[:-4], {"hostname": "a", "format": "pprof"}, 400, ["body"]),
+    "pprof that is a bomb": (
+        gzip.compress(b"\0" * (97 * 1024 * 1024)), {"hostname": "a", "format": "pprof"}, 413, ["body"]
+    ),
+    "pprof without time": (
+        pprof.encode({"a": 1}, pprof.cpu(9), started_at=datetime(1970, 1, 1, tzinfo=UTC), duration=timedelta(0)),
+        {"hostname": "a", "format": "pprof"}, 422, ["start_time"],
+    ),
+    "values that are not there": (
+        pprof.encode({"a": 1}, pprof.cpu(9), started_at=START, duration=timedelta(0)),
+        {"hostname": "a", "format": "pprof", "sample_type": "space"}, 422, ["profile"],
+    ),
+    "a format that is none": (b"main 1", {"hostname": "a", "format": "jfr"}, 422, ["format"]),
+    "a frequency that is none": (b"main 1", {"hostname": "a", "frequency_hz": "0"}, 422, ["frequency_hz"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "said", "status", "fields"), NOT_TAKEN.values(), ids=NOT_TAKEN)
+def test_files_that_are_none_are_refused_and_nothing_is_stored(
+    bare_api: Api, service: str, content: bytes, said: dict[str, str], status: int, fields: list[str]
+) -> None:
+    answer = bare_api.call(
+        "POST", UPLOAD, token=bare_api.agent, params={"service": service, **said}, content=content,
+        headers={"Content-Type": "text/plain"},
+    )  # fmt: skip
+    assert answer.status_code == status, answer.text
+    assert sorted({fault["field"] for fault in answer.json()["errors"]}) == fields
+    assert not (bare_api.state_dir / "profile-store" / "raw" / "default" / service).exists()
+
+
+def test_a_profile_is_taken_only_from_whom_heartbeats_are_taken(bare_api: Api, keyring: dict[str, str | None]) -> None:
+    enrolled = [
+        bare_api.ok(
+            "POST", "/api/v1/enrol", token=keyring["enrolment of web"],
+            json={"service_name": "web", "hostname": f"uploader-{name}"},
+        )["token"]
+        for name in ("a", "b")
+    ]  # fmt: skip
+    bare_api.made_tokens += enrolled
+    beat = {"ip_address": "10.0.0.1", "hostname": "uploader-c", "service_name": "web"}
+    bare_api.ok("POST", HEARTBEAT, token=keyring["agent of web"], json=beat)
+    others, _ = bare_api.make_token("agent", "web")
+    for host, who, status in (
+        ("uploader-a", enrolled[0], 200), ("uploader-b", enrolled[0], 403), ("uploader-a", enrolled[1], 403),
+        ("uploader-a", others, 200),  # nobody has beaten for it: it is nobody's yet
+        ("uploader-c", keyring["agent of web"], 200), ("uploader-c", others, 403), ("uploader-c", enrolled[0], 403),
+        ("uploader-c", keyring["admin"], 200), ("uploader-d", enrolled[0], 403),
+    ):  # fmt: skip
+        answer = send(bare_api, "web", agent_body(host), token=who)
+        assert answer.status_code == status, (host, answer.text)
+        if status == 403:
+            assert [fault["field"] for fault in answer.json()["errors"]] == ["hostname"]
 
 
 def test_a_tree_that_is_too_large_says_what_was_cut(served: Api, service: str) -> None:

@@ -1,6 +1,9 @@
 """Profiles in S3: the same from upload to flame graph, and what an uploader is told while the store is away."""
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +30,7 @@ def stored(tmp_path: Path) -> Iterator[tuple[Api, S3, dict[str, Role]]]:
         yield stack.enter_context(running_api(tmp_path, env=server.env)), server, roles
 
 
+@pytest.mark.timeout(300)
 def test_what_is_acknowledged_is_stored_in_s3_and_seen_and_nothing_is_while_it_is_away(
     stored: tuple[Api, S3, dict[str, Role]],
 ) -> None:
@@ -37,6 +41,26 @@ def test_what_is_acknowledged_is_stored_in_s3_and_seen_and_nothing_is_while_it_i
     assert {each["hostname"] for each in indexed(api, "web", 2)} == {"a", "b"}
     assert asked(api, "flamegraph", "web")["samples"] == 45 + 7
     assert not (api.state_dir / "profile-store").exists()
+
+    # Packed and made anew in S3 too, by a process of its own, as an operator does it.
+    for what, said in (
+        ("compact", "packed: 2 profiles"),
+        ("reindex", "indexed: 0 of 2"),
+        ("reindex --anew", "indexed: 2"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "workers.reindex_profiles", *what.split()],
+            env={**os.environ, **server.env, "PCS_STATE_DIR": str(api.state_dir)}, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert done.stdout.startswith(said)
+        assert SECRET not in done.stderr
+        assert asked(api, "flamegraph", "web")["samples"] == 45 + 7
+    gone = first.json()["profile_id"]
+    for _ in range(2):
+        api.ok("DELETE", f"/api/v1/profiles/{gone}", token=api.admin, params={"service": "web"})
+        assert asked(api, "flamegraph", "web")["samples"] == 7
+    check_problem(send(api, "web", agent_body()), code="conflict", fields=["profile"])
 
     server.role.kill()
     refused = send(api, "web", agent_body("c"))

@@ -5,16 +5,21 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agent.capture import PERF_BOUNDS
+from agent import labels
+from agent.beginning import Beginning, until
+from agent.capture import PERF_BOUNDS, capture
+from agent.inventory import Label
 from agent.processes import Process
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.stacks.combine import ATTACH_FAILED
 from protocol.commands import ProfilingMode
+from tests.support.agents import soon
 from tests.support.targets import Run
 
 
@@ -29,6 +34,7 @@ class Scripted:
     missing: str | None = None
     matches: bool = True
     waits: bool = False
+    prepares: bool = False
     asked: list[tuple[list[int], Path]] = field(default_factory=list)
     ended: bool = False
 
@@ -69,6 +75,37 @@ def pid() -> Iterator[int]:
     yield child.pid
     child.kill()
     child.wait()
+
+
+async def test_stacks_are_told_apart_by_the_container_they_ran_in(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "of", lambda pids: {one: Label("c" * 64, "app") for one in pids if one == pid})
+    other = os.getppid()
+    runtime = Scripted(Result(stacks={pid: {"f": 3}, other: {"f": 2}}))
+    profile = await Run(tmp_path, pids=[pid, other], profilers=[runtime]).profile()
+    assert {name: sum(stacks.values()) for name, stacks in profile.by_container.items()} == {"app": 3, "": 2}
+    assert profile.samples == 5
+
+
+async def test_only_a_profiler_that_prepares_is_run_ahead_of_the_moment(pid: int, tmp_path: Path) -> None:
+    attaches, prepares = Scripted(Result(stacks={pid: {"f": 1}})), Scripted(Result(), scope="host")
+    prepares.prepares = True
+    moment = datetime.now(UTC) + timedelta(seconds=0.5)
+    beginning = Beginning(moment)
+    request = RunRequest(99, timedelta(seconds=1), "cpu", pids=None, beginning=beginning)
+    run = asyncio.create_task(
+        capture(
+            request, work_dir=tmp_path, stop=asyncio.Event(), on_start=lambda: None, profilers=[attaches, prepares]
+        )
+    )  # fmt: skip
+    await soon(lambda: prepares.asked)
+    assert not attaches.asked
+    await until(moment, asyncio.Event())
+    assert not attaches.asked, "what ran until now has not let go"
+    beginning.released.set()
+    await run
+    assert attaches.asked
 
 
 async def test_a_named_process_goes_to_its_runtimes_profiler_alone(pid: int, tmp_path: Path) -> None:

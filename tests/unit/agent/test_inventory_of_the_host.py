@@ -142,5 +142,20 @@ def test_a_process_is_labelled_with_what_it_runs_in() -> None:
     assert label(HOST, names) is None
 
 
+@pytest.mark.parametrize(
+    ("labels", "column"),
+    [
+        (Label(ID, "app", "containerd", "shop", "cart-1"), f"k8s_app_cart-1_shop_{ID[:12]}_0"),
+        (Label(ID, None, "containerd", "shop", "cart-1"), f"k8s_{ID[:12]}_cart-1_shop_{ID[:12]}_0"),
+        (Label(ID, "app", "docker"), "app"),
+        (Label(ID), ID[:12]),
+        (Label(None, "", None, "shop", "cart-1"), ""),
+    ],
+    ids=["of a pod", "of a pod, without a name", "of docker", "without a name", "a pod's process in no container"],
+)
+def test_a_container_is_one_word_that_servers_of_the_field_take_apart(labels: Label, column: str) -> None:
+    assert labels.container == column
+
+
 def test_processes_of_the_host_and_those_that_are_gone_have_no_labels(tmp_path: Path) -> None:
     assert Surroundings(None, logs=tmp_path, log_folders=tmp_path).labels([2**22 + 1]) == {}

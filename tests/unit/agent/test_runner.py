@@ -178,6 +178,13 @@ def test_profiles_join_into_one() -> None:
     assert [process.samples for process in whole.processes] == [5]
 
 
+def test_profiles_join_container_by_container() -> None:
+    in_one = replace(a_profile(2), by_container={"c": {"python;main": 1}, "": {"python;main": 1}})
+    whole = joined([in_one, a_profile(3), in_one])
+    assert whole.apart == {"c": {"python;main": 2}, "": {"python;main": 5}}
+    assert joined([a_profile(2), a_profile(3)]).apart == {"": {"python;main": 5}}
+
+
 def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 

@@ -3,6 +3,7 @@ import contextlib
 import gzip
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ async def test_a_profile_that_cannot_be_kept_is_an_error_of_whoever_has_it(tmp_p
 
 def test_the_body_is_what_agents_of_the_field_send() -> None:
     content = pack(
-        {"format": "collapsed", "samples": 3, "kernel": "6.1"}, "python;main 3\n",
+        {"format": "collapsed", "samples": 3, "kernel": "6.1"}, ";python;main 3\n",
         sender=SENDER, started_at=NOW, finished_at=NOW + timedelta(seconds=60, milliseconds=5),
     )  # fmt: skip
     body = json.loads(gzip.decompress(content))
@@ -160,11 +161,34 @@ def test_the_body_is_what_agents_of_the_field_send() -> None:
         "mem_avg": None, "spawn_time": "2026-01-02T03:04:05", "gpid": "",
     }  # fmt: skip
     first, _, rest = body["profile"].partition("\n")
-    assert rest == "python;main 3\n"
+    assert rest == ";python;main 3\n"
     facts = json.loads(first.removeprefix("# "))
     assert (facts["samples"], facts["containers"], facts["service_name"]) == (3, [], "web")
     assert facts["metadata"]["hostname"] == "web-01"
     assert facts["metadata"]["agent_version"] == "1.2"
+    assert "format" not in facts, "on the host there is no column for the container"
+
+
+async def test_each_stack_is_uploaded_with_the_container_that_it_ran_in(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    profile = replace(
+        a_profile(5), stacks={"web;main": 5},
+        by_container={"": {"web;main": 1}, "a;b": {"web;main": 3}, "k8s_app_p_n_0_0": {"web;main": 1}},
+    )  # fmt: skip
+    await case.uploader.keep(profile, name="a")
+    body = json.loads(gzip.decompress(case.spool.read("a") or b""))["profile"]
+    first, *stacks = body.splitlines()
+    assert stacks == [";web;main 1", "a:b;web;main 3", "k8s_app_p_n_0_0;web;main 1"]
+    facts = json.loads(first.removeprefix("# "))
+    assert (facts["containers"], facts["container_names_enabled"]) == (["a;b", "k8s_app_p_n_0_0"], True)
+
+
+async def test_without_containers_the_column_is_there_and_empty(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    await case.uploader.keep(a_profile(3), name="a")
+    body = json.loads(gzip.decompress(case.spool.read("a") or b""))["profile"]
+    assert body.splitlines()[1:] == [";python;main 3"]
+    assert not json.loads(body.partition("\n")[0].removeprefix("# "))["container_names_enabled"]
 
 
 def test_the_same_profile_is_the_same_bytes() -> None:

@@ -28,6 +28,9 @@ DOCUMENT: Final[Mapping[str, Any]] = create_app(ApiSettings(insecure_no_auth=Tru
 REQUEST_ID: Final = UUID("4803bfe1-bdc7-4c29-8290-99e5252d9cd5")
 A_REQUEST: Final = {"service_name": "s", "target_hostnames": ["h"], "duration": 5, "frequency": 99}
 A_SCHEDULE: Final = {"name": "nightly", "cron": "30 2 * * *", "request": A_REQUEST}
+SOME_PROFILES: Final[dict[str, str | list[str]]] = {
+    "service": "s", "start": "2026-05-04T00:00:00Z", "end": "2026-05-05T00:00:00Z", "hostname": ["a", "b"],
+}  # fmt: skip
 A_TOKEN: Final = {"kind": "enrolment", "services": ["*"], "name": "n", "description": "d", "max_uses": 3}
 
 METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
@@ -45,6 +48,8 @@ METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
     "make_token": lambda client: client.make_token(dict(A_TOKEN)),
     "rotate_token": lambda client: client.rotate_token("t-1", {"overlap": 60, "expires_in": 600}),
     "revoke_token": lambda client: client.revoke_token("t-1"),
+    "profiles": lambda client: client.profiles(SOME_PROFILES),
+    "delete_profile": lambda client: client.delete_profile("p-1", "s"),
     "whose": lambda client: client.whose("secret"),
     "audit": lambda client: client.audit({"limit": "10"}),
     "audit_chain": lambda client: client.audit_chain("1-0"),
@@ -58,6 +63,9 @@ COMMANDS: Final = (
     ("schedules create --name n --cron 0_2_*_*_* --service s --whole-service --dry-run", "make_schedule"),
     ("schedules pause s-1", "change_schedule"),
     ("schedules resume s-1", "change_schedule"),
+    (("profiles list --service s --since 2026-05-04 --until 2026-05-05 --host a --command c --request r --mode cpu"),
+     "profiles"),
+    ("profiles delete --service s --since 2026-05-04 --until 2026-05-05 --dry-run", "profiles"),
     (("audit tail -n 3 --actor a --action token.* --outcome refused --service s --object o"
       " --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z"), "audit"),
     ("audit export --out {out} --actor a --action token.* --outcome failed --service s --object o", "audit"),
@@ -80,7 +88,6 @@ NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/api/v1/hosts/{service_name}/{hostname}"): "no command shows one host; `status` counts them",
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "no command releases a host",
     ("POST", "/api/v2/profiles"): "agents upload",
-    ("GET", "/api/v1/profiles"): "no command lists profiles",
     ("GET", "/api/v1/profiles/{name}"): "no command shows a profile",
     **{
         ("GET", f"/api/v1/flamegraph{ending}"): "no command draws one"

@@ -39,5 +39,32 @@ def test_the_field_s_may_have_an_index_before_that() -> None:
     ]
 
 
+def test_ours_comes_with_the_container_first_too_and_is_taken_apart_where_it_is_a_pod_s() -> None:
+    header = {
+        "metadata": {"hostname": "a"}, "container_names_enabled": True, "application_metadata_enabled": False,
+        "processes": [
+            {"name": "web", "container_name": "app", "pod_name": "web-7f", "runtime": "containerd"},
+            {"name": "db", "runtime": "docker"}, {"name": "db", "runtime": "podman"},
+        ],
+    }  # fmt: skip
+    stacks = {"k8s_app_web-7f_shop_0123456789ab_0;web;main": 3, ";web;main": 2, "pg;db;loop": 1, "k8s_odd;db;loop": 1}
+    assert list(labelled(header, stacks)) == [
+        Labelled(Labels("web", "app", "web-7f", "containerd"), "web;main", 3),
+        Labelled(Labels("web"), "web;main", 2),
+        Labelled(Labels("db", "pg"), "db;loop", 1),
+        Labelled(Labels("db", "k8s_odd"), "db;loop", 1),
+    ]
+
+
+def test_as_our_agent_keeps_it_the_header_alone_tells_the_container() -> None:
+    header = {"format": "collapsed", "processes": [{"name": "web", "container_name": "app", "pod_name": "web-7f"}]}
+    assert list(labelled(header, {"web;main": 3})) == [Labelled(Labels("web", "app", "web-7f"), "web;main", 3)]
+
+
+def test_the_field_s_first_version_has_no_such_frame() -> None:
+    header = {"metadata": {"run_arguments": {"profile_api_version": "v1"}}}
+    assert list(labelled(header, {"web;main": 3})) == [Labelled(Labels("web"), "web;main", 3)]
+
+
 def test_a_plain_file_of_anybody_is_taken_as_it_is() -> None:
     assert list(labelled({}, {"a;b": 1})) == [Labelled(Labels("a"), "a;b", 1)]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 
 from profiles.embedded import Embedded
 from profiles.objects import Objects
-from profiles.questions import Bucket, Selection
+from profiles.questions import Bucket, Place, Selection
 from tests.support.engines import START, Shelf, clickhouse_in_this_process
 
 ENGINES: dict[str, Callable[[Path], Shelf]] = {
@@ -152,3 +153,24 @@ def test_the_engines_agree_on_random_profiles(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert answers[0] == answers[1], where
         assert answers[0][0], where
+
+
+def test_a_profile_that_is_forgotten_is_in_no_answer_and_the_others_are(shelf: Shelf) -> None:
+    gone = shelf.add("a", "main;work 3")
+    shelf.add("b", "main;work 2")
+    for _ in range(2):
+        shelf.engine.forget(Place(shelf.tenant, "s", gone))
+        assert shelf.merged() == {"main;work": 2}
+    shelf.engine.forget(Place(shelf.tenant, "another", gone))
+    assert [each.host for each in shelf.engine.profiles(shelf.chosen(), after="", most=10)] == ["b"]
+
+
+def test_what_is_expired_is_one_tenants_and_of_before_a_moment(tmp_path: Path) -> None:
+    shelf = ENGINES["clickhouse"](tmp_path)  # the embedded one's files are removed by who calls: see test_keeping.py
+    shelf.add("old", "main;work 3", at=START - MINUTE)
+    shelf.add("young", "main;work 2")
+    shelf.add("old", "main;work 5", at=START - MINUTE, tenant=f"{shelf.tenant}-other")
+    shelf.engine.expire(shelf.tenant, before=START)
+    assert shelf.merged() == {"main;work": 2}
+    other = replace(shelf.chosen(), tenant=f"{shelf.tenant}-other")
+    assert shelf.engine.merged(other) == {"main;work": 5}

@@ -1,0 +1,84 @@
+"""Making an index anew from the uploads, which are kept as they came."""
+
+import io
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow.parquet as pq
+import structlog
+
+from profiles.compacting import Tables
+from profiles.shelves import RAW, Envelope, RawUploads
+from profiles.tables import samples_and_stacks
+from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
+from protocol.names import HostKey
+
+log = structlog.get_logger(__name__)
+
+UNREADABLE: Final = (BadUpload, ValueError, TypeError, KeyError, zlib.error)
+"""What reading a stored upload again may raise: this version cannot, or it is damaged."""
+
+
+def read_again(envelope: Envelope, content: bytes) -> Upload:
+    """An upload that was stored, read as it was when it came.
+
+    Raises:
+        BadUpload: it cannot be read any more; what was stored could be.
+        ValueError, TypeError, KeyError: its envelope is none of ours.
+        zlib.error: it is damaged.
+    """
+    plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
+    received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
+    if envelope.form == "agent":
+        upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
+    else:
+        host = HostKey(envelope.tenant, envelope.service, envelope.host)
+        started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
+        beside = Beside(host, started_at, ended_at, envelope.facts, envelope.sample_type)
+        upload = FILES[envelope.form](plain, beside, now=received_at)
+    requests = tuple(envelope.request_ids) or upload.facts.request_ids
+    return replace(upload, facts=replace(upload.facts, request_ids=requests))
+
+
+def as_tables(samples: bytes, stacks: bytes) -> Tables:
+    """Both files of a profile as tables."""
+    return pq.read_table(io.BytesIO(samples)), pq.read_table(io.BytesIO(stacks))
+
+
+def maker(raw: RawUploads, place: str, *, seen: Callable[[int], None]) -> Callable[[Sequence[str]], dict[str, Tables]]:
+    """What makes the tables of an hour's profiles from their uploads; those that are gone or unreadable are left out.
+
+    Args:
+        raw: the uploads.
+        place: the hour.
+        seen: is told of each profile that was looked at.
+    """
+
+    def made(ids: Sequence[str]) -> dict[str, Tables]:
+        found: dict[str, Tables] = {}
+        for profile_id in ids:
+            files = files_of(raw, f"{RAW}/{place}/{profile_id}")
+            if files is not None:
+                found[profile_id] = as_tables(*files)
+            seen(1)
+        return found
+
+    return made
+
+
+def files_of(raw: RawUploads, path: str) -> tuple[bytes, bytes] | None:
+    """Both files of an upload; None: it is gone, or cannot be read, which is logged.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    try:
+        return samples_and_stacks(read_again(*raw.read(path)))
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        log.warning("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
+        return None

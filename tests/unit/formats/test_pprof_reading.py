@@ -1,0 +1,126 @@
+"""Profiles that others wrote in pprof's format: read as they are meant, refused where they mean nothing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from formats import pprof, pprof_reading
+from formats.pprof_reading import BadPprof, read
+
+BEGAN = datetime(2026, 1, 8, 11, 0, 0, 250_000, tzinfo=UTC)
+FRAME = st.text(st.characters(categories=["L", "N"], include_characters=".<>:"), min_size=1, max_size=12)
+STACKS = st.dictionaries(st.lists(FRAME, min_size=1, max_size=6).map(";".join), st.integers(1, 10**9), min_size=1)
+
+
+def field(number: int, value: int | bytes | str) -> bytes:
+    """One field, written as any client of protobuf does."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    content = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(number: int) -> bytes:
+    number &= 2**64 - 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+STRINGS = ("", "cpu", "nanoseconds", "main", "work", "/srv/bin/web", "samples", "count", "inlined")
+TABLE = b"".join(field(6, text) for text in STRINGS)
+TYPES = field(1, field(1, 6) + field(2, 7)) + field(1, field(1, 1) + field(2, 2))
+FUNCTIONS = b"".join(field(5, field(1, number) + field(2, name)) for number, name in ((1, 3), (2, 4), (3, 8)))
+LOCATIONS = field(4, field(1, 10) + field(4, field(1, 1))) + field(
+    4, field(1, 20) + field(4, field(1, 3)) + field(4, field(1, 2))
+)
+"""20 is `work`, into which `inlined` was put: pprof tells the inlined one first."""
+
+
+def profile(*samples: bytes, before: bytes = b"") -> bytes:
+    return before + TYPES + b"".join(field(2, sample) for sample in samples) + LOCATIONS + FUNCTIONS + TABLE
+
+
+def sample(*locations: int, values: tuple[int, ...] = (3, 30)) -> bytes:
+    return field(1, b"".join(map(varint, locations))) + field(2, b"".join(map(varint, values)))
+
+
+def stacks(content: bytes, **asked: Any) -> dict[str, int]:
+    return read(content, most_stacks=100, **asked).stacks
+
+
+@given(STACKS)
+def test_what_we_write_is_read_as_it_was(written: dict[str, int]) -> None:
+    content = pprof.encode(written, pprof.cpu(11), started_at=BEGAN, duration=timedelta(seconds=5.5))
+    found = read(content, most_stacks=len(written))
+    assert found.stacks == {";".join(frame or "[unknown]" for frame in one.split(";")): n for one, n in written.items()}
+    assert (found.value_type, found.unit, found.period_unit) == ("samples", "count", "nanoseconds")
+    assert datetime.fromtimestamp(found.started_ns / 1e9, UTC) == BEGAN
+    assert found.duration_ns == 5_500_000_000
+
+
+def test_the_root_comes_first_and_inlined_functions_are_frames() -> None:
+    assert stacks(profile(sample(20, 10))) == {"main;work;inlined": 3}
+    assert stacks(profile(sample(20, 10)), value_type="cpu") == {"main;work;inlined": 30}
+    assert stacks(profile(sample(10), before=field(3, field(1, 1) + field(5, 5)))) == {"web;main": 3}
+
+
+def test_numbers_that_are_not_packed_are_read_too() -> None:
+    one_by_one = field(1, 20) + field(1, 10) + field(2, 4) + field(2, 40)
+    assert stacks(profile(one_by_one, sample(20, 10))) == {"main;work;inlined": 7}
+
+
+def test_samples_without_a_count_are_left_out_and_counted() -> None:
+    found = read(profile(sample(10), sample(20, values=(0, 0)), sample(20, values=(-5, 1)), sample()), most_stacks=9)
+    assert (found.stacks, found.bad_samples) == ({"main": 3}, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "no type"), (b"\x1f", "field"), (TABLE, "no type"), (profile(sample(99)), "location 99"),
+        (profile(sample(10))[:-1], "cut short"), (b"\xff" * 11, "cut short, or no number"),
+        (field(1, field(1, 77)) + TABLE, "string 77"),
+        (profile(*(sample(10) for _ in range(3)), before=field(5, field(1, 9) + field(2, 99))), "string 99"),
+    ],
+)  # fmt: skip
+def test_what_is_none_is_refused(content: bytes, why: str) -> None:
+    with pytest.raises(BadPprof, match=why):
+        read(content, most_stacks=100)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_comes_is_read_or_refused(content: bytes) -> None:
+    for given_as in (content, profile(content), profile(sample(10)) + content):
+        try:
+            read(given_as, most_stacks=5)
+        except BadPprof:
+            continue
+
+
+def test_kinds_of_values_that_are_not_there_are_named() -> None:
+    with pytest.raises(BadPprof, match="samples, cpu"):
+        read(profile(sample(10)), value_type="inuse_space", most_stacks=9)
+
+
+def test_a_few_bytes_do_not_become_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = TYPES + field(2, sample(*[1] * 5_000)) + field(4, field(1, 1) + field(4, field(1, 1)))
+    content = long + field(5, field(1, 1) + field(2, 9)) + TABLE + field(6, "x" * 100_000)
+    found = read(content, most_stacks=9)
+    (stack,) = found.stacks
+    frames = stack.split(";")
+    assert (len(frames), frames[-1]) == (pprof_reading.DEEPEST + 1, pprof_reading.CUT)
+    assert len(frames[0]) == pprof_reading.LONGEST_FRAME
+    assert found.cut_stacks == 1
+    for name, most in (("MOST_TEXT", 1_000_000), ("MOST_SAMPLES", 0), ("MOST_ENTRIES", 5)):
+        with monkeypatch.context() as bounded:
+            bounded.setattr(pprof_reading, name, most)
+            with pytest.raises(BadPprof, match="more than"):
+                read(content, most_stacks=9)
+    with pytest.raises(BadPprof, match="distinct"):
+        read(profile(sample(10), sample(20)), most_stacks=1)
