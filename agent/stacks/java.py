@@ -1,9 +1,10 @@
 """A JVM's recording as collapsed stacks: what it ran, or what it allocated. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from agent.stacks import jfr
 from agent.stacks.collapsed import frame, parse
@@ -19,6 +20,7 @@ ALLOCATIONS: Final[Mapping[str, str]] = {
     "jdk.ObjectAllocationOutsideTLAB": "allocationSize",
 }
 """Events of an allocation, and which field tells how many bytes one stands for: the first since JDK 16."""
+SAMPLED: Final = "jdk.ObjectAllocationSample"
 LOST: Final = "jdk.DataLoss"
 
 WAITING: Final = frozenset(
@@ -51,6 +53,15 @@ class JavaSamples:
 
     stacks: Mapping[str, int]
     lost_bytes: int = 0
+
+
+class Allocated(NamedTuple):
+    """One sampled allocation: where, for how many bytes it stands, in which thread, and when."""
+
+    stack: str
+    weight: int
+    thread: Any
+    at: int
 
 
 def ran(recording: bytes | memoryview) -> JavaSamples:
@@ -92,8 +103,28 @@ def _plain(name: str) -> str:
     return f"{_GENERATED.sub('', kind.replace('/', '.'))}.{method}"
 
 
+def since_the_start(sampled: Sequence[Allocated]) -> Iterator[tuple[str, int]]:
+    """Stacks and bytes of what was allocated during the recording.
+
+    A sample stands for what its thread has allocated since the sample before, and the first of a thread for all since
+    the thread began: gigabytes, in a JVM that has run for long, of which nobody knows where. It counts no more than the
+    others do on average; where there is no other, it is all there is.
+    """
+    first: dict[Any, Allocated] = {}
+    for each in sampled:
+        if each.thread not in first or each.at < first[each.thread].at:
+            first[each.thread] = each
+    of_the_past = {id(each) for each in first.values()}
+    others = [each.weight for each in sampled if id(each) not in of_the_past]
+    most = round(statistics.fmean(others)) if others else None
+    for each in sampled:
+        is_bounded = most is not None and id(each) in of_the_past
+        yield each.stack, min(each.weight, most or 1) if is_bounded else each.weight
+
+
 def _collapse(recording: bytes | memoryview, weights: Mapping[str, str | None]) -> JavaSamples:
     stacks: dict[str, int] = {}
+    sampled: list[Allocated] = []
     lost = 0
     for event in jfr.events(recording, (*weights, LOST)):
         if event.kind == LOST:
@@ -106,10 +137,22 @@ def _collapse(recording: bytes | memoryview, weights: Mapping[str, str | None]) 
         weight = 1 if field is None else event.fields[field]
         if field is not None:
             frames.append(_class_name(event.fields.get("objectClass")))
-        if weight > 0:
-            stack = SEPARATOR.join(frame(one) for one in frames)
+        if weight <= 0:
+            continue
+        stack = SEPARATOR.join(frame(one) for one in frames)
+        if event.kind == SAMPLED:
+            sampled.append(Allocated(stack, weight, _thread(event.fields), event.fields.get("startTime", 0)))
+        else:
             stacks[stack] = stacks.get(stack, 0) + weight
+    for stack, weight in since_the_start(sampled):
+        stacks[stack] = stacks.get(stack, 0) + weight
     return JavaSamples(stacks, lost)
+
+
+def _thread(fields: Mapping[str, Any]) -> Any:
+    """What tells one thread from another: the number that Java gives it, as that of the system may come again."""
+    thread = fields.get("eventThread")
+    return thread.get("javaThreadId") if isinstance(thread, dict) else None
 
 
 def _frames(trace: Any) -> list[str]:

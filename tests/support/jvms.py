@@ -33,11 +33,8 @@ def compiled() -> Path:
 def hot_java(
     *arguments: str, options: Sequence[str] = (), before: Sequence[str] = (), cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program with known shares, past its start; with arguments from its source, which the start compiles.
-
-    What it allocates is told right more often so: the first event of a thread stands for all that came before it.
-    """
-    program = (str(PROGRAM), *arguments) if arguments else ("-cp", str(compiled()), "HotJava")
+    """The program with known shares, past its start."""
+    program = ["-cp", str(compiled()), "HotJava", *arguments]
     command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, *program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd)
     try:

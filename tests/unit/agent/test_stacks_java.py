@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.stacks import java, jfr
+from agent.stacks.java import Allocated
 from agent.stacks.jfr import HEADER, BadRecording
 
 
@@ -59,3 +60,16 @@ def test_a_number_takes_up_to_nine_bytes(value: bytes, number: int) -> None:
 )
 def test_a_class_is_named_as_people_write_it_and_alike_in_every_jvm(name: str, readable: str) -> None:
     assert java._class_name({"name": {"string": name}}) == readable
+
+
+def test_what_a_thread_allocated_before_the_recording_is_not_told_of_its_first_sample() -> None:
+    past = 14_500_000_000
+    sampled = [
+        Allocated("main;b", 500, thread=1, at=20),
+        Allocated("main;a", past, thread=1, at=10),
+        Allocated("main;a", 700, thread=1, at=30),
+        Allocated("worker", 40, thread=2, at=15),
+    ]
+    assert list(java.since_the_start(sampled)) == [("main;b", 500), ("main;a", 600), ("main;a", 700), ("worker", 40)]
+    assert list(java.since_the_start(sampled[1:2])) == [("main;a", past)], "there is nothing to measure it by"
+    assert list(java.since_the_start([])) == []
