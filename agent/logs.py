@@ -42,6 +42,18 @@ class LogFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class names it so
         """Lose the line."""
 
+    def doRollover(self) -> None:  # noqa: N802 - the base class names it so
+        """Put the full file aside; where that cannot be done, begin it anew.
+
+        In `/tmp` anybody can put a directory where the older file goes: the log would say nothing from then on.
+        """
+        try:
+            super().doRollover()
+        except OSError:
+            if self.stream is None:
+                self.stream = self._open()
+            os.ftruncate(self.stream.fileno(), 0)
+
     def _open(self) -> TextIOWrapper:
         """Where the base class opens it, also after each rotation."""
         # Without a buffer: what a full disk refuses is lost, and does not pile up in memory.

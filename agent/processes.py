@@ -1,5 +1,6 @@
 """Processes of this host, as far as a profiler cares: which are there, and which runtime each has."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from agent.runtimes import Runtime
 SETTLED_AFTER: Final = timedelta(seconds=60)
 """A process this old has loaded the libraries it is going to load: the answer about it is kept."""
 
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
 HEAD_BYTES: Final = 4096
 """So much of an executable is looked at."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process at one moment. `create_time` (seconds since the epoch) tells it from a later one with the same pid.
+    """A process at one moment. `create_time` (seconds since the machine began) tells it from a later one of its pid.
+
+    Not the time of day: that is another for the same process once the clock has been set.
 
     `runtime` is None for a thread of the kernel, and where the process may not be looked at.
     """
@@ -71,7 +76,7 @@ class ProcessTable:
         return found
 
     def _look_at(self, process: psutil.Process) -> Process:
-        created = process.create_time()
+        created = _create_time(process.pid)
         try:
             name = Path(f"/proc/{process.pid}/comm").read_text(errors="replace").rstrip("\n")
         except PermissionError:
@@ -85,7 +90,8 @@ class ProcessTable:
         key = (pid, created, executable)
         if key not in self._runtimes:
             runtime = _runtime_of(pid, executable)
-            if runtime in (None, "native") and time.time() - created < SETTLED_AFTER.total_seconds():
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - created
+            if runtime in (None, "native") and age < SETTLED_AFTER.total_seconds():
                 return runtime
             self._runtimes[key] = runtime
         return self._runtimes[key]
@@ -113,10 +119,28 @@ def names_of(pids: frozenset[int]) -> dict[int, str]:
 def is_alive(process: Process) -> bool:
     """Whether it is still the same process and has not ended."""
     try:
-        current = psutil.Process(process.pid)
-        return current.create_time() == process.create_time and current.status() != psutil.STATUS_ZOMBIE
+        return (
+            _create_time(process.pid) == process.create_time
+            and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
+        )
     except psutil.Error:
         return False
+
+
+def _create_time(pid: int) -> float:
+    """As `Process.create_time`.
+
+    Raises:
+        AccessDenied: it may not be looked at.
+        NoSuchProcess: it has ended.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except PermissionError:
+        raise psutil.AccessDenied(pid) from None
+    except OSError:
+        raise psutil.NoSuchProcess(pid) from None
+    return int(text.rpartition(")")[2].split()[19]) / _TICKS
 
 
 def in_other_namespace(pid: int) -> bool:

@@ -71,7 +71,8 @@ def read_reply(payload: Any, *, held: bool) -> Reply:
     generation = payload.get("generation")
     return Reply(
         command_id=_read_id(payload.get("command_id")) if command is not None else None,
-        command=command if isinstance(command, Mapping) or command is None else {"command_type": command},
+        # as a text: `[]` or `0` would otherwise pass for a command that does not say its type, which is a start
+        command=command if isinstance(command, Mapping) or command is None else {"command_type": repr(command)[:100]},
         generation=generation if isinstance(generation, int) else None,
         interval=_read_interval(payload.get("heartbeat_interval")),
         held=held,

@@ -1,5 +1,6 @@
 """The agent's own directory, and the lock that keeps a second agent out of it."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -43,10 +44,13 @@ class StateDir:
         """Own the directory: create it, keep other agents out, sweep away what a killed agent left in `work`.
 
         Raises:
-            StateDirUnusable: it cannot be created or written, or another agent owns it.
+            StateDirUnusable: it cannot be created or written, is another user's, or another agent owns it.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.stat().st_uid not in {0, os.geteuid()}:
+                # Its owner could put links where the agent, as root, writes.
+                raise PermissionError(errno.EPERM, "it is another user's", str(self.path))
             lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateDirUnusable(

@@ -1,5 +1,6 @@
 """The agent's calls to the server, and the only module that knows how they travel."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -177,7 +178,7 @@ class Transport:
                     timeout=httpx.Timeout(self._send_timeout, connect=_CONNECT_SECONDS),
                 ) as arriving,
             ):  # fmt: skip
-                response = await self._whole(arriving)
+                response = await self._whole(arriving, within=self._send_timeout)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
             raise Unreachable(f"{self._server} cannot be reached: {told}") from None
@@ -283,7 +284,7 @@ class Transport:
                     timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
                 ) as arriving,
             ):
-                response = await self._whole(arriving)
+                response = await self._whole(arriving, within=read_timeout)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # Not `str(error)` of a protocol error on our side: that may quote a header.
             told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
@@ -293,8 +294,20 @@ class Transport:
             raise Refused(response.status_code, retry_after=_retry_after(response), detail=_detail(response))
         return response
 
-    async def _whole(self, arriving: httpx.Response) -> httpx.Response:
-        """The answer with its body, unpacked."""
+    async def _whole(self, arriving: httpx.Response, *, within: float) -> httpx.Response:
+        """The answer with its body, unpacked.
+
+        Raises:
+            Unreachable: it is too long, or has not ended in so many seconds from its head on: a server that sends a
+                byte now and then would hold the call for ever.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await self._unpacked(arriving)
+        except TimeoutError:
+            raise Unreachable(f"{self._server} did not end its answer within {within:g} s") from None
+
+    async def _unpacked(self, arriving: httpx.Response) -> httpx.Response:
         content = bytearray()
         async for chunk in arriving.aiter_bytes():
             content += chunk

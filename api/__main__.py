@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import resource
@@ -13,6 +14,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
+
+if __name__ == "__main__":
+    gc.disable()  # what is loaded now stays: to look for garbage among it takes a fifth of the start
 
 import structlog
 import uvicorn
@@ -128,6 +132,7 @@ def raise_file_limit() -> None:
 
 def main() -> None:
     """Parse the flags and serve. Exit code 2 for what cannot be served as asked."""
+    gc.enable()
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")

@@ -1,5 +1,6 @@
 """Fixtures that several folders share: a real server for the session, emptied for each test."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,18 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 # Tests start some hundred processes. Where this is set, as in many containers, each would compile what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# What is made while tests are collected stays until the end. To look through it again and again for what does not is a
+# quarter of the work, which each test process does by itself.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage again: from here on what tests leave, and nothing that was there before."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

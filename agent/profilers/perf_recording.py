@@ -17,6 +17,9 @@ from agent.stacks import perf_script
 PATIENCE: Final = timedelta(seconds=10)
 NORMAL_EXITS: Final = frozenset({0, 130, 143, -signal.SIGINT, -signal.SIGTERM})
 MAX_OUTPUT: Final = 64 * 1024
+PASSED_OVER: Final = (
+    "lines of perf's were passed over: a process, file or function has a name with line ends, perhaps to mislead"
+)
 
 _WORKLOAD: Final = ("/bin/sh", "-c", 'echo "$$"; exec cat')
 """perf starts it the moment that its events count, and stops when it ends: it tells us the first, and we its end."""
@@ -129,7 +132,11 @@ async def read_back(binary: Path, recording: Recording) -> tuple[perf_script.Per
         for file in (text, recording.file):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
-    return samples, reasons.perf(said.decode(errors="replace")) if code != 0 else None
+    if code != 0:
+        return samples, reasons.perf(said.decode(errors="replace"))
+    if samples.passed_over:
+        return samples, f"{samples.passed_over} {PASSED_OVER}"
+    return samples, None
 
 
 async def keep(stream: asyncio.StreamReader, said: bytearray) -> None:

@@ -3,9 +3,14 @@
 The target has its own mount namespace and user, so the directory is reached by `/proc/PID/root` and given to that user.
 Everything in there may be changed by others, while the agent is root: nothing is opened by a path of more than one
 part, no link is followed, only plain files are read, and of those no more than a bound.
+
+Any user may mount in a namespace of their own: `/tmp`, or what is in it, can be `/etc`. So `/tmp` must be a place where
+the target's user could make the directory too, what lies in there must be on the same mount, and a directory is given
+away or emptied only if it is the one that was just made, or that user's already.
 """
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -57,15 +62,15 @@ class TargetDir:
         name = f"{PREFIX}-{_us()}-{target.pid}-{secrets.token_hex(4)}"
         try:
             os.mkdir(name, 0o700, dir_fd=tmp_fd)
-            fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+            fd = _opened_new(name, tmp_fd)
         except OSError as problem:
             os.close(tmp_fd)
             raise NoPlace(f"its /tmp cannot be written to: {problem.strerror}") from problem
         made = cls(name, tmp_fd, fd, uid)
         try:
+            os.fchown(fd, uid, gid)  # first: one of root's that is left behind is empty
             for file, content in files.items():
                 made._write(file, content)
-            os.fchown(fd, uid, gid)  # last: from here on the directory is theirs
         except OSError as problem:
             made.remove()
             raise NoPlace(f"its /tmp cannot be written to: {problem.strerror}") from problem
@@ -75,20 +80,21 @@ class TargetDir:
         """A plain file's bytes.
 
         Raises:
-            OSError: it is not there, no plain file, or too large.
+            OSError: it is not there, no plain file of the target's user, or too large.
         """
         fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
         with os.fdopen(fd, "rb") as opened:
             about = os.fstat(fd)
-            if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1 or about.st_uid != self.uid:
                 raise NoPlace(f"{self.path}/{file} is no plain file")
             if about.st_size > at_most:
                 raise NoPlace(f"{self.path}/{file} has {about.st_size} bytes, more than {at_most}")
             return opened.read(at_most)
 
     def remove(self) -> None:
-        """Remove it with the files in it, and let go of it."""
-        _empty(self.fd)
+        """Remove it with the files in it, and let go of it. What is still root's was never used: it has none."""
+        if os.fstat(self.fd).st_uid == self.uid:
+            _empty(self.fd)
         with contextlib.suppress(OSError):
             os.rmdir(self.name, dir_fd=self.tmp_fd)
         os.close(self.fd)
@@ -115,7 +121,7 @@ def left_behind(target: Process) -> Iterator[TargetDir]:
                 fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
             except OSError:
                 continue
-            if os.fstat(fd).st_uid in (uid, os.geteuid()):
+            if os.fstat(fd).st_uid in (uid, os.geteuid()) and _mount_of(fd) == _mount_of(tmp_fd):
                 yield TargetDir(name, os.dup(tmp_fd), fd, uid)
             else:
                 os.close(fd)
@@ -134,7 +140,29 @@ def _empty(fd: int) -> None:
                 os.unlink(file, dir_fd=fd)
 
 
+def _opened_new(name: str, tmp_fd: int) -> int:
+    """The directory that was just made, open.
+
+    Raises:
+        OSError: something else has taken its place meanwhile.
+    """
+    fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+    about = os.fstat(fd)
+    private = about.st_uid == os.geteuid() and not about.st_mode & 0o077
+    if private and _mount_of(fd) == _mount_of(tmp_fd) and not _names(fd):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EXDEV, "another directory was put in place of the agent's")
+
+
+def _mount_of(fd: int) -> str:
+    """The number of the mount that an open file is on; the device would be the same after a bind mount."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("mnt_id:"))
+
+
 def _open_tmp(target: Process) -> int:
+    user = _user(target)
     try:
         root = os.open(f"/proc/{target.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError as problem:
@@ -143,11 +171,24 @@ def _open_tmp(target: Process) -> int:
         raise NoPlace("it has ended") from problem
     try:
         # A link here would be followed in the agent's own root, wherever the target's user wants.
-        return os.open("tmp", _DIRECTORY, dir_fd=root)
+        tmp_fd = os.open("tmp", _DIRECTORY, dir_fd=root)
     except OSError as problem:
         raise NoPlace(f"its /tmp is no directory that can be opened: {problem.strerror}") from problem
     finally:
         os.close(root)
+    if not _may_write(os.fstat(tmp_fd), *user):
+        os.close(tmp_fd)
+        raise NoPlace("its /tmp is not its user's to write to")
+    return tmp_fd
+
+
+def _may_write(about: os.stat_result, uid: int, gid: int) -> bool:
+    """Whether the user could make a file in the directory; nothing is done for them where they could not."""
+    return (
+        uid in (0, about.st_uid)
+        or bool(about.st_mode & stat.S_IWOTH)
+        or (about.st_gid == gid and bool(about.st_mode & stat.S_IWGRP))
+    )
 
 
 def _user(target: Process) -> tuple[int, int]:

@@ -2,11 +2,14 @@
 
 A sample is a head line (`comm pid/tid event:`), then its frames, leaf first, and a blank line. Frames without a symbol
 tell nothing but where they are: a row of them in one place becomes one.
+
+perf prints names as they are, and any user of the host may give a process, a file or a function a name with a line end
+in it. What is left of such a line is passed over; it must not cost the others their samples.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agent.stacks import jit
@@ -41,6 +44,7 @@ class PerfSamples:
         names: per pid, the name of its main thread, else of any.
         events: what made the samples.
         unnamed: per pid, addresses in code of a JIT compiler that perf had no name for.
+        passed_over: how many lines were neither a head, a frame, a comment nor blank.
     """
 
     stacks: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -48,10 +52,11 @@ class PerfSamples:
     names: dict[int, str] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
     unnamed: dict[int, set[int]] = field(default_factory=dict)
+    passed_over: int = 0
 
 
 class BadScript(ValueError):
-    """A line that perf would not print with our options. `line_number` counts from 1."""
+    """No frame can be read, and this line is why: perf would not print it with our options; counted from 1."""
 
     def __init__(self, line_number: int, line: str) -> None:
         super().__init__(f"line {line_number} is neither a sample's head nor a frame: {line[:120]!r}")
@@ -64,17 +69,22 @@ def read(lines: Iterable[str], compiled: Mapping[int, Mapping[int, str]] | None 
     `compiled` names, by pid and address, what a JIT compiler made and perf has no name for.
 
     Raises:
-        BadScript: a line is neither a head, a frame, a comment nor blank.
+        BadScript: there is something, and no frame in it.
     """
     reader = _Reader(compiled or {})
+    bad: BadScript | None = None
+    passed_over = 0
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip("\r\n")
         if not line.strip():
             reader.close()
         elif not line.startswith("#") and not reader.take(line):
-            raise BadScript(number, line)
+            bad = bad or BadScript(number, line)
+            passed_over += 1
     reader.close()
-    return reader.samples
+    if bad is not None and not reader.frames:
+        raise bad
+    return replace(reader.samples, passed_over=passed_over)
 
 
 class _Reader:
@@ -82,6 +92,7 @@ class _Reader:
 
     def __init__(self, compiled: Mapping[int, Mapping[int, str]]) -> None:
         self.samples = PerfSamples()
+        self.frames = 0
         self._compiled = compiled
         self._into = self.samples.stacks
         self._main_threads: set[int] = set()
@@ -91,6 +102,7 @@ class _Reader:
     def take(self, line: str) -> bool:
         """A head or a frame; whether it was one."""
         if self._frames is not None and (found := _FRAME.fullmatch(line) or _FALLBACK.fullmatch(line)):
+            self.frames += 1
             name = self._name(found["address"], found["symbol"], found["object"])
             if not (name.startswith("[") and self._frames and self._frames[-1] == name):
                 self._frames.append(name)
@@ -104,6 +116,8 @@ class _Reader:
         self._into = self.samples.unwound if event.endswith(BY_COPY) else self.samples.stacks
         plain = event.removesuffix(BY_COPY).removesuffix(BY_POINTER)
         self.samples.events.add(f"{plain}:{modifiers}" if modifiers else plain)
+        if not head["comm"]:  # the rest of a name with a line end in it: /proc knows it better
+            return True
         if head["pid"] == head["tid"]:
             self._main_threads.add(self._pid)
             self.samples.names[self._pid] = head["comm"]

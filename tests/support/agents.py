@@ -20,12 +20,15 @@ calm: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slo
 
 GPROFILER: Final = str(Path(sys.executable).with_name("gprofiler"))
 _BUSY: Final = """
+import os
 def hot_loop():
     while True:
         sum(range(1000))
 print("ready", flush=True)
+os.nice(10)
 hot_loop()
 """
+"""It is sampled also while it waits for a CPU, so it leaves them to those who have something to do."""
 
 
 def agent(server: FakeServer, home: Path, *extra: str, token: str | None = TOKEN) -> Role:

@@ -1,6 +1,7 @@
 """JVMs to profile, and what goes on in them."""
 
 import contextlib
+import fcntl
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,14 +12,33 @@ import psutil
 from tests.support.processes import ROOT, eventually
 
 PROGRAM = ROOT / "tests" / "targets" / "HotJava.java"
+CLASSES = ROOT / "build" / "java"
+
+
+def compiled() -> Path:
+    """The program's classes, compiled when they are older: `java HotJava.java` would compile them at each start.
+
+    Below the clone, like the program: who runs it as another user may look there.
+    """
+    CLASSES.mkdir(parents=True, exist_ok=True)
+    with (CLASSES / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = CLASSES / "HotJava.class"
+        if not made.exists() or made.stat().st_mtime_ns < PROGRAM.stat().st_mtime_ns:
+            subprocess.run(["javac", "-d", str(CLASSES), str(PROGRAM)], check=True, timeout=120)
+    return CLASSES
 
 
 @contextlib.contextmanager
 def hot_java(
     *arguments: str, options: Sequence[str] = (), before: Sequence[str] = (), cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program with known shares, past its start."""
-    command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, str(PROGRAM), *arguments]
+    """The program with known shares, past its start; with arguments from its source, which the start compiles.
+
+    What it allocates is told right more often so: the first event of a thread stands for all that came before it.
+    """
+    program = (str(PROGRAM), *arguments) if arguments else ("-cp", str(compiled()), "HotJava")
+    command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, *program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd)
     try:
         assert process.stdout is not None

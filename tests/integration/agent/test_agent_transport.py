@@ -171,3 +171,32 @@ async def test_an_endless_answer_is_not_read_to_its_end(packed: bool) -> None:
             await transport.heartbeat(BEAT, wait=NO_WAIT)
         await transport.aclose()
     assert packed or wrote < 64 * 1024 * 1024
+
+
+async def test_an_answer_that_comes_a_byte_at_a_time_does_not_hold_the_agent() -> None:
+    gone = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        gone.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        transport = Transport(
+            f"http://127.0.0.1:{port}", token=lambda: None, user_agent="gprofiler/0", ca_bundle=None,
+            send_timeout=timedelta(seconds=0.5),
+        )  # fmt: skip
+        done = Completion(command_id="c1", hostname="web-01", status="completed")
+        with pytest.raises(Unreachable, match=r"did not end its answer within 0\.5 s"):
+            await transport.complete(done)
+        await transport.aclose()
+        await asyncio.wait_for(gone.wait(), 15)

@@ -40,6 +40,16 @@ def test_a_traceback_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ValueError: invalid literal" in json.loads(capsys.readouterr().err)["exception"]
 
 
+def test_a_log_that_cannot_be_put_aside_goes_on_and_stays_small(tmp_path: Path) -> None:
+    (tmp_path / "log.1").mkdir()  # as anybody may do in /tmp
+    log = LogFile(tmp_path / "log", max_bytes=100)
+    for number in range(50):
+        log.write(f"line {number:02}")
+    log.close()
+    assert (tmp_path / "log").read_text().endswith("line 49\n")
+    assert (tmp_path / "log").stat().st_size <= 100
+
+
 @pytest.mark.parametrize("how", ["link", "dangling", "hard link", "pipe", "directory"])
 def test_what_is_not_a_plain_file_of_ours_is_refused(tmp_path: Path, how: str) -> None:
     victim, path, fallback = tmp_path / "victim", tmp_path / "log", tmp_path / "fallback"

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import psutil
 import pytest
 
 from agent.processes import NoSuchTarget, ProcessTable, busiest, is_alive, names_of
@@ -14,6 +15,14 @@ def test_this_process_is_found_as_python() -> None:
     assert is_alive(found)
     assert os.getpid() in {process.pid for process in ProcessTable().all()}
     assert names_of(frozenset({os.getpid(), 2**31 - 1})) == {os.getpid(): found.name}
+
+
+def test_a_clock_that_is_set_makes_no_other_process_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ProcessTable().find(os.getpid())
+    stepped = psutil.boot_time() + 3600  # the kernel's word on when it began follows the clock
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: stepped)
+    assert is_alive(found)
+    assert ProcessTable().find(os.getpid()) == found
 
 
 def test_a_pid_that_is_gone_is_explained() -> None:

@@ -1,19 +1,25 @@
 """What a JVM is told, and what it answers."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import psutil
 import pytest
 
 from agent.processes import Process
-from agent.profilers import jfr_settings, jvm, jvm_attach
+from agent.profilers import jfr_settings, jvm, jvm_attach, leash
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.jvm import NoAnswer, Version
+from tests.support.processes import eventually
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,7 @@ def test_the_report_of_a_crash_is_found_after_the_jvm_has_gone(tmp_path: Path) -
     assert os.listdir(tmp_path) == [f"hs_err_pid{child.pid}.log"]  # noqa: PTH208 -- names alone
 
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 DEAF = "import signal; signal.signal(signal.SIGQUIT, lambda *_: None); print('ready', flush=True); input()"
 
 
@@ -137,3 +144,85 @@ def test_a_socket_that_is_not_the_jvms_own_is_not_spoken_to(tmp_path: Path) -> N
         assert not jvm_attach._listens(tmp, ".java_pid9", os.geteuid())
     finally:
         os.close(tmp)
+
+
+@contextlib.contextmanager
+def deaf(there: Path, *, uid: int) -> Iterator[int]:
+    """A process of a user that takes SIGQUIT as a JVM does, and never listens; it stands in that directory."""
+    # In there, with what it needs imported before: such a user may not be able to read our Python.
+    become = f"import os, signal; os.setgid({uid}); os.setuid({uid}); "
+    program = [sys.executable, "-c", become + DEAF]
+    child = subprocess.Popen(program, cwd=there, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        yield child.pid
+    finally:
+        child.communicate(b"\n")
+
+
+@as_root
+def test_no_file_is_made_where_the_jvms_user_may_not_make_one(tmp_path: Path) -> None:
+    """A user may stand anywhere, also in a directory whose files the host's own programs act on."""
+    (of_root := tmp_path / "cron.d").mkdir(mode=0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(0o755)
+    with deaf(of_root, uid=64_242) as pid:
+        words = [str(word) for word in (pid, pid, 64_242, 64_242, "VM.version")]
+        with subprocess.Popen([sys.executable, jvm_attach.__file__, *words], stdout=subprocess.DEVNULL) as asking:
+            seen = set()
+            end = time.monotonic() + 1
+            while asking.poll() is None and time.monotonic() < end:
+                seen |= {path.name for path in of_root.iterdir()}
+            asking.terminate()
+    Path(f"/tmp/.attach_pid{pid}").unlink(missing_ok=True)  # where the host's /tmp is everybody's, it asks by that
+    assert seen == set()
+
+
+AGENT = """
+import os, subprocess, sys, time
+leash, *program = sys.argv[1:]
+subprocess.Popen([sys.executable, leash, str(os.getpid()), sys.executable, *program])
+time.sleep(60)
+"""
+
+
+@as_root
+def test_what_asks_a_jvm_does_so_as_its_user_and_still_dies_with_the_agent(tmp_path: Path) -> None:
+    (theirs := tmp_path / "theirs").mkdir()
+    os.chown(theirs, 64_242, 64_242)
+    with deaf(theirs, uid=64_242) as pid:
+        words = [leash.__file__, jvm_attach.__file__, *map(str, (pid, pid, 64_242, 64_242, "VM.version"))]
+        agent = subprocess.Popen([sys.executable, "-c", AGENT, *words])
+        try:
+            eventually(lambda: list(theirs.iterdir()))
+            assert [path.stat().st_uid for path in theirs.iterdir()] == [64_242]
+            (asking,) = psutil.Process(agent.pid).children()
+            assert asking.uids().effective == 64_242
+        finally:
+            agent.kill()
+            agent.wait()
+        eventually(lambda: not psutil.pid_exists(asking.pid) or asking.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_an_answer_without_end_is_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jvm_attach, "LONGEST_ANSWER", 100_000)
+    own, before = os.getpid(), Path.cwd()
+    socket_of_jvm = Path(f"/tmp/.java_pid{own}")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(socket_of_jvm))
+        listening.listen()
+
+        def answer() -> None:
+            talking, _ = listening.accept()
+            with talking, contextlib.suppress(OSError):
+                while True:
+                    talking.sendall(b"x" * 65_536)
+
+        threading.Thread(target=answer, daemon=True).start()
+        try:
+            with pytest.raises(jvm_attach.NotReached, match="more than 100000 bytes"):
+                jvm_attach.ask(own, own, (os.geteuid(), os.getegid()), "VM.version")
+        finally:
+            os.chdir(before)
+            socket_of_jvm.unlink()

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.processes import Process
+from agent.processes import Process, ProcessTable
 from agent.profilers import node_target
 from agent.profilers.node_target import NotToBeAsked
 from agent.sockets import listening
@@ -29,7 +29,7 @@ def process(tmp_path: Path) -> Process:
     (folder / "exe").symlink_to("/usr/bin/node")
     (folder / "maps").write_text("")
     show(tmp_path)
-    return Process(own.pid, own.create_time(), "node", "node")
+    return Process(own.pid, ProcessTable().find(own.pid).create_time, "node", "node")
 
 
 def show(proc: Path, *, state: str = "S (sleeping)", caught: int = SIGUSR1, ignored: int = 0, blocked: int = 0) -> None:

@@ -103,6 +103,112 @@ def test_only_what_an_agent_that_is_gone_has_left_is_found(root: Path) -> None:
         }  # fmt: skip
 
 
+USER = 64_242
+MOUNTED = """
+import ctypes, os, sys
+libc, (uid, *mounts) = ctypes.CDLL(None, use_errno=True), sys.argv[1:]
+assert libc.unshare(0x20000) == 0  # what any user may do in a user namespace of their own: mount over what they see
+assert libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None) == 0
+for what, where in zip(mounts[::2], mounts[1::2]):
+    assert libc.mount(what.encode(), where.encode(), None, 0x5000, None) == 0, where
+os.setgid(int(uid)), os.setuid(int(uid))
+print("in", flush=True)
+input()
+"""
+
+
+@contextlib.contextmanager
+def mounting(*mounts: tuple[Path, Path], uid: int = USER) -> Iterator[Process]:
+    """A process of a user who has mounted each first directory over the second, in a namespace of its own."""
+    words = [str(word) for mount in mounts for word in mount]
+    program = [sys.executable, "-c", MOUNTED, str(uid), *words]
+    child = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"in\n"
+        yield ProcessTable().find(child.pid)
+    finally:
+        child.communicate(b"\n")
+
+
+@pytest.fixture
+def open_tmp(tmp_path: Path) -> Path:
+    """What stands for a `/tmp` that everybody may write to."""
+    (place := tmp_path / "open").mkdir()
+    place.chmod(0o1777)
+    return place
+
+
+@pytest.fixture
+def of_the_host(tmp_path: Path) -> Path:
+    """A directory of root's, with a file in it."""
+    (place := tmp_path / "etc").mkdir(mode=0o755)
+    (place / "passwd").write_text("root")
+    return place
+
+
+@as_root
+def test_a_directory_of_roots_that_is_mounted_as_tmp_gets_nothing(of_the_host: Path) -> None:
+    with mounting((of_the_host, Path("/tmp"))) as target, pytest.raises(NoPlace, match="not its user's"):
+        TargetDir.make(target, {"settings": b"on"})
+    assert [path.name for path in of_the_host.iterdir()] == ["passwd"]
+
+
+@as_root
+def test_a_directory_of_roots_that_is_mounted_as_one_left_behind_keeps_its_files(
+    open_tmp: Path, of_the_host: Path
+) -> None:
+    bait = f"gprofiler-{2**22 + 5}-77-{2**22 + 6}-00ff"
+    (open_tmp / bait).mkdir()
+    with mounting((of_the_host, open_tmp / bait), (open_tmp, Path("/tmp"))) as target:
+        assert list(left_behind(target)) == []
+    assert (of_the_host / "passwd").exists()
+
+
+@as_root
+def test_a_directory_of_roots_that_is_called_like_one_left_behind_keeps_its_files(
+    open_tmp: Path, of_the_host: Path
+) -> None:
+    of_the_host.rename(moved := open_tmp / f"gprofiler-{2**22 + 5}-77-{2**22 + 6}-00ff")
+    with mounting((open_tmp, Path("/tmp"))) as target:
+        for place in left_behind(target):
+            place.remove()
+    assert (moved / "passwd").exists()
+
+
+@as_root
+def test_what_is_put_in_place_of_the_directory_just_made_is_not_given_away(
+    open_tmp: Path, of_the_host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os_mkdir = os.mkdir
+
+    def swapped(name: str, mode: int, *, dir_fd: int) -> None:
+        os_mkdir(name, mode, dir_fd=dir_fd)
+        (open_tmp / name).rename(open_tmp / "aside")
+        of_the_host.rename(open_tmp / name)
+
+    with mounting((open_tmp, Path("/tmp"))) as target:
+        monkeypatch.setattr(os, "mkdir", swapped)
+        with pytest.raises(NoPlace, match="another directory was put in place"):
+            TargetDir.make(target, {"settings": b"on"})
+    (taken,) = open_tmp.glob("gprofiler-*")
+    assert taken.stat().st_uid == 0
+    assert [path.name for path in taken.iterdir()] == ["passwd"]
+
+
+@as_root
+def test_a_file_of_another_user_is_not_read_out_of_the_target(open_tmp: Path) -> None:
+    with mounting((open_tmp, Path("/tmp"))) as target:
+        place = TargetDir.make(target, {})
+        (open_tmp / place.name / "recording").write_text("root's, as a file that is mounted there would be")
+        with pytest.raises(NoPlace, match="no plain file"):
+            place.read("recording")
+        os.chown(open_tmp / place.name / "recording", USER, USER)
+        assert place.read("recording").startswith(b"root's")
+        place.remove()
+    assert list(open_tmp.iterdir()) == []
+
+
 def test_a_target_that_has_ended_has_no_place() -> None:
     child = subprocess.Popen(["true"])
     child.wait()

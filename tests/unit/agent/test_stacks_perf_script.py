@@ -69,6 +69,28 @@ def test_a_line_that_perf_would_not_print_is_named_by_its_number() -> None:
         read(["sh 1/1 cpu-clock: \n", "garbage\n"])
 
 
+def test_a_name_with_line_ends_in_it_costs_nobody_else_a_sample() -> None:
+    script = """\
+sh 1/1 cpu-clock: 
+\t 10 main (/bin/sh)
+
+a
+b c
+
+  7/7  cpu-clock: 
+\t 20 evil (/tmp/x
+y)
+\t 30 [unknown] (/bin/z)
+
+sh 1/1 cpu-clock: 
+\t 10 main (/bin/sh)
+"""  # noqa: W291 -- as above
+    samples = read(script.splitlines())
+    assert samples.stacks == {1: {"main (sh)": 2}, 7: {"[z]": 1}}
+    assert samples.names == {1: "sh"}
+    assert samples.passed_over == 4
+
+
 def test_nothing_is_nothing() -> None:
     assert read([]).stacks == {}
 

@@ -72,3 +72,13 @@ def test_a_place_that_others_may_write_to_holds_no_lock(tmp_path: Path) -> None:
         assert list((tmp_path / "gprofiler").iterdir()) == []
     with sole("a", run=tmp_path / "nowhere"):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_state_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Its owner could put a link where the agent, as root, writes its ledger."""
+    (theirs := tmp_path / "state").mkdir()
+    os.chown(theirs, 64_242, 64_242)
+    with pytest.raises(StateDirUnusable, match="another user's"), StateDir(theirs).held():
+        pass
+    assert list(theirs.iterdir()) == []
