@@ -138,6 +138,14 @@ async def test_who_is_away_is_tried_again_and_holds_nothing_up(
     assert (await site.pushes.lag()).behind == 0
 
 
+async def test_what_is_sent_and_indexed_again_is_pushed_once(site: Site, receiver: Receiver) -> None:
+    for _ in range(2):
+        await site.upload()
+        await site.index(sink(receiver.url))
+        await site.push(sink(receiver.url))
+    assert len(receiver.calls) == 1
+
+
 async def test_uploads_go_first(site: Site, receiver: Receiver) -> None:
     await site.upload("a")
     await site.index(sink(receiver.url))
