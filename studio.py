@@ -242,14 +242,16 @@ def fetch_uv(environment: dict[str, str]) -> str:
     return str(home / "bin" / "uv")
 
 
-def sync(uv: str, extras: Sequence[str], environment: dict[str, str], *, reinstall: bool) -> None:
+def sync(
+    uv: str, extras: Sequence[str], environment: dict[str, str], *, reinstall: bool, compiled: bool = True
+) -> None:
     """Install what `uv.lock` names, from where it names it.
 
     What else is in `.venv` stays, unless all of the extras are wanted: then the environment is made exact. Compiled at
     once, by every core: else each role of the first start compiles what they share, and where PYTHONDONTWRITEBYTECODE
     is set every start of each role does.
     """
-    command = [uv, "sync", "--frozen", "--compile-bytecode", "--project", str(ROOT)]
+    command = [uv, "sync", "--frozen", *(("--compile-bytecode",) if compiled else ()), "--project", str(ROOT)]
     command += [word for extra in extras for word in ("--extra", extra)]
     if set(extras) != set(EVERYTHING):
         command.append("--inexact")

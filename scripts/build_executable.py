@@ -92,7 +92,7 @@ def python_with_the_agent() -> Path:
         if mirror:
             studio.install_from_mirror(uv, EXTRAS, environment, venv=venv)
         else:
-            studio.sync(uv, EXTRAS, environment, reinstall=False)
+            studio.sync(uv, EXTRAS, environment, reinstall=False, compiled=False)  # it is read as source
     return venv / "bin" / "python"
 
 
