@@ -16,6 +16,7 @@ from agent.runtimes import Runtime
 SETTLED_AFTER: Final = timedelta(seconds=60)
 """A process this old has loaded the libraries it is going to load: the answer about it is kept."""
 
+_UNPRINTABLE: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "?")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 HEAD_BYTES: Final = 4096
@@ -78,7 +79,7 @@ class ProcessTable:
     def _look_at(self, process: psutil.Process) -> Process:
         created = _create_time(process.pid)
         try:
-            name = Path(f"/proc/{process.pid}/comm").read_text(errors="replace").rstrip("\n")
+            name = _name(process.pid)
         except PermissionError:
             raise psutil.AccessDenied(process.pid) from None
         except OSError:
@@ -110,7 +111,7 @@ def names_of(pids: frozenset[int]) -> dict[int, str]:
     names = {}
     for pid in pids:
         try:
-            names[pid] = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+            names[pid] = _name(pid)
         except OSError:
             continue
     return names
@@ -125,6 +126,15 @@ def is_alive(process: Process) -> bool:
         )
     except psutil.Error:
         return False
+
+
+def _name(pid: int) -> str:
+    """What the process calls itself, without what would steer the terminal of whoever reads a message about it.
+
+    Raises:
+        OSError: it has ended, or may not be looked at.
+    """
+    return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n").translate(_UNPRINTABLE)
 
 
 def _create_time(pid: int) -> float:

@@ -111,6 +111,11 @@ def pushes(partition: int) -> str:
     return f"{PREFIX}{{{partition}}}:pushes"
 
 
+def pushed(partition: int, what: str) -> str:
+    """String, TTL 1 d. That this profile was asked to be pushed to this sink; pushes."""
+    return f"{PREFIX}{{{partition}}}:pushed:{what}"
+
+
 def results(partition: int) -> str:
     """Stream, trimmed after 24 h behind its slowest group. Every change of state of every command; any script."""
     return f"{PREFIX}{{{partition}}}:results"

@@ -1,5 +1,6 @@
 """Which uploaded profiles are stored and not indexed yet: a stream in each partition, read by a group."""
 
+import hashlib
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from protocol.names import HostKey
 
 INDEXERS: Final = "indexers"
 PUSHERS: Final = "pushers"
+REMEMBERED: Final = timedelta(days=1)
 MOST_PUSHES: Final = 10_000
 """That wait in one partition, for a sink that is away."""
 AT_ONCE: Final = timedelta(milliseconds=1)
@@ -70,11 +72,19 @@ class Pushes(Uploads):
     _group = PUSHERS
 
     async def ask(self, host: HostKey, path: str, sink: str) -> None:
-        """Have a host's profile pushed to a sink; of very many that wait the oldest are given up.
+        """Have a host's profile pushed to a sink, once a day; of very many that wait the oldest are given up.
+
+        A profile that is sent again is indexed again, and who adds up what is pushed would count it twice. That it was
+        asked for is noted last: a crash before that asks again.
 
         Raises:
             BrokerUnavailable: the server cannot be reached.
         """
-        stream = self._stream(keys.place(host, self._broker.partitions).partition)
+        partition = keys.place(host, self._broker.partitions).partition
+        noted = keys.pushed(partition, hashlib.sha256(f"{sink} {path}".encode()).hexdigest()[:32])
         async with self._broker.guarded() as redis:
-            await redis.xadd(stream, {"path": path, "sink": sink}, maxlen=MOST_PUSHES, approximate=True)
+            if await redis.exists(noted):
+                return
+            fields = {"path": path, "sink": sink}
+            await redis.xadd(self._stream(partition), fields, maxlen=MOST_PUSHES, approximate=True)
+            await redis.set(noted, "1", ex=REMEMBERED)

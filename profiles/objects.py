@@ -23,6 +23,8 @@ UNFINISHED: Final = ".unfinished-"
 FORGOTTEN_AFTER_S: Final = 3600.0
 OF_S3: Final[Mapping[str, Any]] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}}}
 """Tried twice, not five times: whoever uploads to a store that is away is told so, and comes again."""
+TOLD_APART_BY: Final = ("size", "mtime", "ino", "ETag", "created")
+"""What a listing says of a file, as folders, S3 and others have it."""
 LONGEST_PART: Final = 200
 """Characters of one part of a path: file systems take 255 bytes."""
 
@@ -151,6 +153,22 @@ class Objects:
         self.fs.invalidate_cache()
         with suppress(FileNotFoundError), self._told_as_ours():
             self.fs.rm(f"{self.root}/{folder}", recursive=True)
+
+    def listed(self, folder: str) -> Iterator[tuple[str, str]]:
+        """The names of what is right below a folder, each with what tells it from another file of that name.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError), self._told_as_ours():
+            for entry in self.fs.ls(f"{self.root}/{folder}".rstrip("/"), detail=True):
+                name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+                if not name.startswith(UNFINISHED):
+                    yield (
+                        name,
+                        "-".join(str(entry.get(fact, "")) for fact in ("size", "ETag", "mtime", "ino", "created")),
+                    )
 
     def names(self, folder: str) -> Iterator[str]:
         """The names of what is right below a folder; none where there is no such folder."""

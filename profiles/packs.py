@@ -101,13 +101,17 @@ def parsed(name: str) -> Pack | None:
 
 
 class Shelves:
-    """The hours of an index, as they are to be read. What a pack says is read once: it never changes."""
+    """The hours of an index, as they are to be read. What a pack says is read once: the file never changes.
+
+    Another one may be there after an index was lost and made anew: then its size or its time is another.
+    """
 
     MOST_REMEMBERED: Final = 20_000
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._facts: dict[str, PackFacts] = {}
+        self._facts: dict[str, tuple[str, PackFacts]] = {}
+        self._stamps: dict[str, str] = {}
 
     def shelf(self, folder: str, *, always_read: bool = True) -> Shelf:
         """An hour's sample files.
@@ -122,11 +126,12 @@ class Shelves:
         newest: dict[int, Pack] = {}
         found: list[Pack] = []
         own: list[str] = []
-        for name in self._objects.names(folder):
+        for name, stamp in self._objects.listed(folder):
             pack = parsed(name)
             if pack is None:
                 own.append(name.removesuffix(ENDING))
                 continue
+            self._stamps[f"{folder}/{name}"] = stamp
             found.append(pack)
             newest[pack.number] = max(pack, newest.get(pack.number, pack))
         packs = {pack: self.facts(f"{folder}/{pack.name}") for pack in newest.values() if own or always_read}
@@ -144,12 +149,16 @@ class Shelves:
         Raises:
             OSError: it cannot be read, or is none.
         """
+        stamp = self._stamps.get(path, "")
         known = self._facts.get(path)
-        if known is None:
-            if len(self._facts) >= self.MOST_REMEMBERED:
-                self._facts.clear()
-            known = self._facts[path] = facts_in(self._objects.schema(path))
-        return known
+        if known is not None and known[0] == stamp:
+            return known[1]
+        facts = facts_in(self._objects.schema(path))
+        if len(self._facts) >= self.MOST_REMEMBERED or len(self._stamps) >= 2 * self.MOST_REMEMBERED:
+            self._facts, self._stamps = {}, {}
+        else:
+            self._facts[path] = (stamp, facts)
+        return facts
 
 
 def facts_in(schema: "pa.Schema") -> PackFacts:

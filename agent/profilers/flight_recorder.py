@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 
 from agent.processes import Process, is_alive
-from agent.profilers import attached, jfr_settings, jvm
+from agent.profilers import attached, jfr_repository, jfr_settings, jvm
 from agent.profilers.attached import Seen
 from agent.profilers.base import RunRequest
+from agent.profilers.crash_watch import number_inside
 from agent.profilers.target_dir import TargetDir, left_behind
 from agent.stacks import java
 from agent.stacks.jfr import BadRecording
@@ -40,6 +41,8 @@ class FlightRecorder:
 
     def __init__(self) -> None:
         self._versions: dict[tuple[int, float], jvm.Version] = {}
+        self._recorded_before: dict[tuple[int, float], bool] = {}
+        """Whether a JVM had a repository before we first spoke to it: then that is never ours."""
 
     async def sample(
         self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
@@ -52,7 +55,12 @@ class FlightRecorder:
             OSError: its `/tmp` cannot be used.
         """
         began = time.monotonic()
-        recording = _Recording(target, work_dir)
+        key, number = (target.pid, target.create_time), number_inside(target.pid)
+        if key not in self._recorded_before:
+            self._recorded_before[key] = await asyncio.to_thread(jfr_repository.is_there, target, number)
+            while len(self._recorded_before) > MOST_REMEMBERED:
+                del self._recorded_before[next(iter(self._recorded_before))]
+        recording = _Recording(target, work_dir, None if self._recorded_before[key] else number)
         version = await self._version(recording, target, request)
         content = await recording.take(_settings(request, version), request, stop, started, since=began)
         warnings = _unheeded(request)
@@ -82,11 +90,15 @@ class FlightRecorder:
 
 
 class _Recording:
-    """Our recording in one JVM."""
+    """Our recording in one JVM.
 
-    def __init__(self, target: Process, work_dir: Path) -> None:
+    `own_repository` is the JVM's number in its own namespace, if the repository with that number was made for us.
+    """
+
+    def __init__(self, target: Process, work_dir: Path, own_repository: int | None) -> None:
         self._target = target
         self._work_dir = work_dir
+        self._own_repository = own_repository
 
     async def tell(self, *words: str) -> str:
         """Have the JVM carry out a command.
@@ -114,6 +126,8 @@ class _Recording:
             OSError: its `/tmp` cannot be used, or the recording is not there.
         """
         await self._clear_the_past()
+        if self._own_repository is not None and "no available recordings" not in (await self.tell("JFR.check")).lower():
+            self._own_repository = None  # somebody else records there too
         place = await asyncio.to_thread(TargetDir.make, self._target, {SETTINGS: settings})
         bound = math.ceil((request.duration + GRACE).total_seconds())
         running = True  # as soon as it is asked to: the answer may be lost
@@ -138,6 +152,8 @@ class _Recording:
             try:
                 if running and is_alive(self._target):
                     await self._stop(place.name)
+                if self._own_repository is not None and not is_alive(self._target):
+                    await asyncio.to_thread(jfr_repository.remove, place, self._own_repository)
             finally:
                 place.remove()
 

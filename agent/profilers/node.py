@@ -123,7 +123,7 @@ async def _take_turns(
                 stacks = await profile(session, turn, request.frequency_hz, stop, started)
         except InspectorFailed as problem:
             seen.failures[target.pid] = f"process {target.pid} ({target.name}) cannot be sampled by node: {problem}"
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:  # it may answer anything
             seen.failures[target.pid] = (
                 f"process {target.pid} ({target.name}): its inspector gave no profile that can be read: {problem!r}"
             )

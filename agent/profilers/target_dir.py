@@ -29,7 +29,7 @@ MAX_BYTES: Final = 256 << 20
 
 _NAME: Final = re.compile(rf"{PREFIX}-(?P<pid>\d+)-(?P<began>\d+)-(?P<target>\d+)-[0-9a-f]+")
 """The agent by its pid and when it began, and the target: several agents and targets may share one `/tmp`."""
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NoPlace(OSError):
@@ -58,7 +58,7 @@ class TargetDir:
             NoPlace: the target's `/tmp` is not there, is a link, or cannot be written to; or the target has ended.
         """
         uid, gid = _user(target)
-        tmp_fd = _open_tmp(target)
+        tmp_fd = open_tmp(target)
         name = f"{PREFIX}-{_us()}-{target.pid}-{secrets.token_hex(4)}"
         try:
             os.mkdir(name, 0o700, dir_fd=tmp_fd)
@@ -111,17 +111,17 @@ def left_behind(target: Process) -> Iterator[TargetDir]:
     """What agents that are gone have left in the target's `/tmp`, of this target or one that is gone; to be removed."""
     uid, _ = _user(target)
     try:
-        tmp_fd = _open_tmp(target)
+        tmp_fd = open_tmp(target)
     except NoPlace:
         return
     try:
         names = [name for name in _names(tmp_fd) if (found := _NAME.fullmatch(name)) and _is_left(found, target)]
         for name in names:
             try:
-                fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+                fd = os.open(name, DIRECTORY, dir_fd=tmp_fd)
             except OSError:
                 continue
-            if os.fstat(fd).st_uid in (uid, os.geteuid()) and _mount_of(fd) == _mount_of(tmp_fd):
+            if os.fstat(fd).st_uid in (uid, os.geteuid()) and mount_of(fd) == mount_of(tmp_fd):
                 yield TargetDir(name, os.dup(tmp_fd), fd, uid)
             else:
                 os.close(fd)
@@ -146,22 +146,27 @@ def _opened_new(name: str, tmp_fd: int) -> int:
     Raises:
         OSError: something else has taken its place meanwhile.
     """
-    fd = os.open(name, _DIRECTORY, dir_fd=tmp_fd)
+    fd = os.open(name, DIRECTORY, dir_fd=tmp_fd)
     about = os.fstat(fd)
     private = about.st_uid == os.geteuid() and not about.st_mode & 0o077
-    if private and _mount_of(fd) == _mount_of(tmp_fd) and not _names(fd):
+    if private and mount_of(fd) == mount_of(tmp_fd) and not _names(fd):
         return fd
     os.close(fd)
     raise OSError(errno.EXDEV, "another directory was put in place of the agent's")
 
 
-def _mount_of(fd: int) -> str:
+def mount_of(fd: int) -> str:
     """The number of the mount that an open file is on; the device would be the same after a bind mount."""
     lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith("mnt_id:"))
 
 
-def _open_tmp(target: Process) -> int:
+def open_tmp(target: Process) -> int:
+    """The target's `/tmp`, open.
+
+    Raises:
+        NoPlace: it cannot be opened, or is no place for its user's files; or the target has ended.
+    """
     user = _user(target)
     try:
         root = os.open(f"/proc/{target.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -171,7 +176,7 @@ def _open_tmp(target: Process) -> int:
         raise NoPlace("it has ended") from problem
     try:
         # A link here would be followed in the agent's own root, wherever the target's user wants.
-        tmp_fd = os.open("tmp", _DIRECTORY, dir_fd=root)
+        tmp_fd = os.open("tmp", DIRECTORY, dir_fd=root)
     except OSError as problem:
         raise NoPlace(f"its /tmp is no directory that can be opened: {problem.strerror}") from problem
     finally:

@@ -197,6 +197,21 @@ async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_h
         assert "crashed while it was profiled: no JVM is attached to until the agent is started again" in answer.reason
 
 
+async def test_a_jvm_that_is_killed_while_it_is_profiled_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with hot_java() as process:
+        run = Run(tmp_path, pids=[process.pid], seconds=60, profilers=[Java()])
+        async with sampling(run):
+            repositories = named_in_tmp(f"2*_{process.pid}")
+            process.kill()
+            await run.profile()
+        assert len(repositories) == 1
+        assert named_in_tmp(f"2*_{process.pid}") == named_in_tmp(f"gprofiler-*-{process.pid}-*") == []
+
+
+def named_in_tmp(pattern: str) -> list[Path]:
+    return [*Path("/tmp").glob(pattern)]
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")
 def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(tmp_path: Path) -> None:
     """As in a container: what the JVM writes to its `/tmp` is in nobody else's."""

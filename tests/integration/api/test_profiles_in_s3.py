@@ -1,6 +1,7 @@
 """Profiles in S3: the same from upload to flame graph, and what an uploader is told while the store is away."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from broker.settings import BrokerSettings
 from tests.support.api import Api, running_api
-from tests.support.processes import Role, broker_role, started, worker_role
+from tests.support.processes import Role, broker_role, eventually, started, worker_role
+from tests.support.receiver import Receiver, receiving
 from tests.support.refusals import check_problem
 from tests.support.s3 import S3, SECRET, running_s3
 from tests.support.servers import wait_for_broker
@@ -19,20 +22,30 @@ from tests.support.uploads import agent_body, asked, indexed, send
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Iterator[tuple[Api, S3, dict[str, Role]]]:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def stored(tmp_path: Path, receiver: Receiver) -> Iterator[tuple[Api, S3, dict[str, Role]]]:
     with running_s3(tmp_path) as server, contextlib.ExitStack() as stack:
+        sink = {"name": "it", "kind": "pyroscope", "url": receiver.url}
+        server.env |= {"PCS_PROFILES_PUSH": json.dumps([sink]), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         stack.enter_context(started(broker_role(tmp_path)))
         wait_for_broker(BrokerSettings(state_dir=tmp_path))
         roles = {
             name: stack.enter_context(started(worker_role(tmp_path, name, env=server.env)))
             for name in ("dispatcher", "jobs")
         }
-        yield stack.enter_context(running_api(tmp_path, env=server.env)), server, roles
+        api = stack.enter_context(running_api(tmp_path, env=server.env, until=None))
+        eventually(api.is_ready, within=150, what="an API that is ready, with three others that start beside it")
+        yield api, server, roles
 
 
 @pytest.mark.timeout(300)
 def test_what_is_acknowledged_is_stored_in_s3_and_seen_and_nothing_is_while_it_is_away(
-    stored: tuple[Api, S3, dict[str, Role]],
+    stored: tuple[Api, S3, dict[str, Role]], receiver: Receiver
 ) -> None:
     api, server, roles = stored
     first, again = (send(api, "web", agent_body()) for _ in range(2))
@@ -41,6 +54,15 @@ def test_what_is_acknowledged_is_stored_in_s3_and_seen_and_nothing_is_while_it_i
     assert {each["hostname"] for each in indexed(api, "web", 2)} == {"a", "b"}
     assert asked(api, "flamegraph", "web")["samples"] == 45 + 7
     assert not (api.state_dir / "profile-store").exists()
+
+    eventually(lambda: len(receiver.calls) >= 2, within=60, what="both pushed to where the user has them too")
+    pushed = sorted(call.body for call in receiver.calls)
+    assert pushed == [b"web;main 7\n", b"web;main;work 30\nweb;main;rest 10\ndb;loop 5\n"]
+    with redis.Redis.from_url(BrokerSettings(state_dir=api.state_dir).url) as jobs:
+        eventually(
+            lambda: b"finished" in [jobs.hget(job, "status") for job in jobs.scan_iter("rq:job:tend-*")], within=60,
+            what="a pass of tending by rq",
+        )  # fmt: skip
 
     # Packed and made anew in S3 too, by a process of its own, as an operator does it.
     for what, said in (

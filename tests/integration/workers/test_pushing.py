@@ -1,14 +1,10 @@
 """Indexed profiles are pushed to where a user has them too: tried again, and in nobody's way."""
 
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
@@ -22,6 +18,7 @@ from profiles.questions import Selection
 from profiles.shelves import Envelope, RawUploads
 from profiles.upload import read_json
 from protocol.names import HostKey
+from tests.support.receiver import Receiver, receiving
 from workers import pushing
 from workers.indexing import Indexer
 from workers.pushing import Pusher
@@ -32,44 +29,10 @@ START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
 STACKS = {"web;main;work": 30, "web;main": 10}
 
 
-@dataclass
-class Call:
-    """One call that came."""
-
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Receiver:
-    """A server that takes whatever comes, with the statuses that it is told, then with 200."""
-
-    url: str
-    calls: list[Call] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    class Inbox(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            parts = urlsplit(self.path)
-            made.calls.append(Call(parts.path, parse_qs(parts.query), dict(self.headers), body))
-            self.send_response(made.statuses.pop(0) if made.statuses else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Inbox) as server:
-        made = Receiver(f"http://127.0.0.1:{server.server_address[1]}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with receiving() as made:
         yield made
-        server.shutdown()
 
 
 class Site:
@@ -173,6 +136,14 @@ async def test_who_is_away_is_tried_again_and_holds_nothing_up(
     assert (await site.pushes.lag()).behind == 2
     assert await site.push(sink(receiver.url, "away")) == 2
     assert (await site.pushes.lag()).behind == 0
+
+
+async def test_what_is_sent_and_indexed_again_is_pushed_once(site: Site, receiver: Receiver) -> None:
+    for _ in range(2):
+        await site.upload()
+        await site.index(sink(receiver.url))
+        await site.push(sink(receiver.url))
+    assert len(receiver.calls) == 1
 
 
 async def test_uploads_go_first(site: Site, receiver: Receiver) -> None:

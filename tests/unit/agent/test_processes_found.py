@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +16,17 @@ def test_this_process_is_found_as_python() -> None:
     assert is_alive(found)
     assert os.getpid() in {process.pid for process in ProcessTable().all()}
     assert names_of(frozenset({os.getpid(), 2**31 - 1})) == {os.getpid(): found.name}
+
+
+def test_a_name_that_would_steer_a_terminal_is_shown_without_that(tmp_path: Path) -> None:
+    (program := tmp_path / "\x1b]0;a\nb\x07").symlink_to("/bin/sleep")
+    child = subprocess.Popen([program, "60"])
+    try:
+        assert ProcessTable().find(child.pid).name == "?]0;a?b?"
+        assert names_of(frozenset({child.pid})) == {child.pid: "?]0;a?b?"}
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_clock_that_is_set_makes_no_other_process_of_one(monkeypatch: pytest.MonkeyPatch) -> None:

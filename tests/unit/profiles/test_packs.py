@@ -192,6 +192,22 @@ def test_an_hour_made_anew_is_whole_and_keeps_what_cannot_be_made(
         check(engine, "a", "b", "c")
 
 
+def test_an_index_that_was_lost_and_made_anew_is_seen_by_who_has_read_the_former(
+    engine: Embedded, packer: Compactor, objects: Objects
+) -> None:
+    add(engine, "a", "b")
+    packer.tend(HERE, now=datetime.now(UTC))
+    add(engine, "a")
+    check(engine, "a", "b")
+    for kind in (SAMPLES, STACKS):
+        objects.remove_below(kind)
+    other = Embedded(Objects(objects.root))
+    add(other, "c", "d", "e")
+    Compactor(Objects(objects.root)).tend(HERE, now=datetime.now(UTC))
+    add(other, "a")
+    check(engine, "a", "c", "d", "e")
+
+
 def test_a_damaged_file_does_not_keep_the_others_from_being_packed(
     engine: Embedded, packer: Compactor, objects: Objects, tmp_path: Path
 ) -> None:
