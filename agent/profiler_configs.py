@@ -44,7 +44,7 @@ class ProfilerConfigs:
         perf_bound: how much perf may be given to do; None where nothing is said.
         perf_events: what perf counts, in order; none is its own choice.
         java_clock: what makes a sample of Java.
-        java_safemode: the host's word alone: attach to no JVM any more once one crashed while it was profiled.
+        java_safemode: the host's word alone: leave a user's JVMs alone once one of them crashed while profiled.
         java_version_check: the host's word alone: attach only to JVMs whose version is known to have Flight Recorder.
         java_alloc_interval: bytes between two samples of Java's allocations.
         perf_up_to: with more processes than that perf is not run on the whole host; None is no bound.

@@ -27,7 +27,7 @@ class Profilers:
         perf_mode: how perf follows stacks; None is its own choice; likewise `dwarf_stack_size`, bytes of each stack.
         java_clock: what makes a sample of Java; None is its own choice.
         java_mode: `jfr` leaves async-profiler aside; None is its own choice.
-        java_safemode: attach to no JVM any more once one crashed while it was profiled.
+        java_safemode: leave a user's JVMs alone once one of them crashed while it was profiled.
         java_version_check: attach only to JVMs whose version is known to have Flight Recorder.
         alloc_interval: bytes between two samples of allocations.
         max_targets: how many processes each profiler of a runtime may attach to.
@@ -110,7 +110,7 @@ FLAGS: Final = (
     _flag("--java-async-profiler-mode", type=click.Choice(["cpu", "itimer", "auto", "wall", "alloc"]), metavar="MODE",
           help="What makes a sample of Java: cpu, itimer, auto, wall or alloc."),
     _flag("--java-safemode", is_flag=False, flag_value="all", default="all", metavar="WORDS",
-          help="Attach to no JVM any more once one crashed while it was profiled: the default. Empty turns it off."),
+          help="Leave a user's JVMs alone once one of them crashed while it was profiled: the default. Empty: off."),
     _flag("--java-no-version-check", is_flag=True,
           help="Attach to JVMs also where their version is not known to have Flight Recorder."),
     *_mode("Node.js", "its inspector", "attach-maps", "perf", "inspector", note="attach-maps and inspector: by Node's "

@@ -7,9 +7,13 @@ from typing import Self
 
 
 class CrashWatch:
-    """Holds on to the places while the JVM lives: afterwards there is no `/proc/PID` to reach them by."""
+    """Holds on to the places while the JVM lives: afterwards there is no `/proc/PID` to reach them by.
+
+    Such a report says something of its user's JVMs alone: anybody can write one, and end.
+    """
 
     def __init__(self, pid: int) -> None:
+        self.user = user_of(pid)
         self._report = f"hs_err_pid{number_inside(pid)}.log"
         self._places: list[int] = []
         for place in (f"/proc/{pid}/cwd", f"/proc/{pid}/root/tmp"):
@@ -38,8 +42,18 @@ def _is_there(name: str, place: int) -> bool:
 
 def number_inside(pid: int) -> int:
     """What the process's own namespace calls it."""
+    return int(_status(pid).get("NSpid", [str(pid)])[-1])
+
+
+def user_of(pid: int) -> int:
+    """The number of the user whose process it is; -1 where it has ended."""
+    return int(_status(pid).get("Uid", ["-1"])[0])
+
+
+def _status(pid: int) -> dict[str, list[str]]:
+    """What the kernel tells of a process: name -> words; nothing where it has ended."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     except OSError:
-        return pid
-    return next((int(line.split()[-1]) for line in status.splitlines() if line.startswith("NSpid:")), pid)
+        return {}
+    return {name: words.split() for name, _, words in (line.partition(":") for line in lines)}

@@ -10,7 +10,7 @@ import structlog
 from agent.processes import Process, is_alive
 from agent.profilers import async_profiler, jvm
 from agent.profilers.attached import AttachedProfiler, Sampler, Seen
-from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.base import Available, Result, RunRequest
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.flight_recorder import FlightRecorder
 from agent.stacks.jfr import BadRecording
@@ -40,12 +40,11 @@ class Java(AttachedProfiler):
 
     def __init__(self) -> None:
         self._recorder = FlightRecorder()
-        self._crashed: str | None = None
+        self._crashed: dict[int, str] = {}
+        """Why the JVMs of a user are left alone, by the user's number."""
 
-    def probe(self) -> Available | Unavailable:
-        """Always, but for safe mode. What a JVM says to it shows when it is asked."""
-        if self._crashed is not None:
-            return Unavailable(self._crashed)
+    def probe(self) -> Available:
+        """Always. What a JVM says to it shows when it is asked."""
         binary = async_profiler.find()
         return Available(f"async-profiler by {binary}" if binary else "Flight Recorder of the JVM")
 
@@ -59,6 +58,8 @@ class Java(AttachedProfiler):
         if stop.is_set():
             return Seen()
         with CrashWatch(target.pid) as watch:
+            if watch.user in self._crashed:
+                return Seen(failure=self._crashed[watch.user])
             try:
                 seen = await self._by_the_best(target, request, work_dir, stop, started)
             except (jvm.NoAnswer, BadRecording, OSError, ValueError) as problem:
@@ -66,11 +67,11 @@ class Java(AttachedProfiler):
                 ended = "" if is_alive(target) else "; it has ended"
                 seen = Seen(failure=f"Java could not be profiled in {who}: {problem}{ended}")
             if request.configs.java_safemode and not is_alive(target) and watch.crashed():
-                self._crashed = (
-                    f"JVM {target.pid} ({target.name}) crashed while it was profiled: no JVM is attached to until the"
-                    " agent is started again (its safe mode; --java-safemode= turns that off)"
+                self._crashed[watch.user] = (
+                    f"JVM {target.pid} ({target.name}) crashed while it was profiled: no JVM of its user is attached"
+                    " to until the agent is started again (its safe mode; --java-safemode= turns that off)"
                 )
-                log.error("java is left alone from now on", reason=self._crashed)
+                log.error("java is left alone from now on", user=watch.user, reason=self._crashed[watch.user])
         return seen
 
     async def _by_the_best(

@@ -14,7 +14,6 @@ import pytest
 from agent.capture import Profile
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import jfr_settings
-from agent.profilers.base import Unavailable
 from agent.profilers.java import Java
 from agent.stacks import java
 from protocol.commands import ProfilingMode
@@ -179,7 +178,7 @@ async def test_a_jvm_that_sigquit_would_end_is_profiled_without_it_and_lives(tmp
 
 
 @pytest.mark.parametrize("safemode", [True, False])
-async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_host_wants_that(
+async def test_after_a_jvm_crashed_under_it_no_other_of_its_user_is_attached_to_unless_the_host_wants_that(
     tmp_path: Path, *, safemode: bool
 ) -> None:
     profiler, configs = Java(), ProfilerConfigs(java_safemode=safemode)
@@ -191,10 +190,27 @@ async def test_after_a_jvm_crashed_under_it_no_other_is_attached_to_unless_the_h
             profile = await run.profile()
     assert profile.error is not None
     assert "it has ended" in profile.error
-    answer = profiler.probe()
-    assert isinstance(answer, Unavailable) is safemode
-    if isinstance(answer, Unavailable):
-        assert "crashed while it was profiled: no JVM is attached to until the agent is started again" in answer.reason
+    with hot_java() as another:
+        run = Run(tmp_path / "another", pids=[another.pid], seconds=1, configs=configs, profilers=[profiler])
+        profile = await run.profile()
+    assert (profile.error is not None) is safemode
+    assert bool(profile.samples) is not safemode
+    if profile.error is not None:
+        assert "crashed while it was profiled: no JVM of its user is attached to until" in profile.error
+
+
+async def test_a_crash_says_nothing_of_the_jvms_of_other_users(tmp_path: Path, another_user: list[str]) -> None:
+    """Any user can run something called java, write the report of a crash, and end."""
+    profiler = Java()
+    with hot_java(options=["-XX:-CreateCoredumpOnCrash"], before=another_user) as process:
+        async with sampling(Run(tmp_path / "work", pids=[process.pid], seconds=60, profilers=[profiler])) as run:
+            process.send_signal(signal.SIGSEGV)
+            await run.profile()
+    assert list(profiler._crashed) == [65534]
+    with hot_java() as ours:
+        profile = await Run(tmp_path / "ours", pids=[ours.pid], seconds=1, profilers=[profiler]).profile()
+    assert profile.error is None
+    assert profile.samples
 
 
 async def test_a_jvm_that_is_killed_while_it_is_profiled_leaves_nothing_of_it(tmp_path: Path) -> None:
@@ -212,15 +228,24 @@ def named_in_tmp(pattern: str) -> list[Path]:
     return [*Path("/tmp").glob(pattern)]
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a mount namespace needs root")
-def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(tmp_path: Path) -> None:
-    """As in a container: what the JVM writes to its `/tmp` is in nobody else's."""
+@pytest.fixture
+def another_user() -> list[str]:
+    """What a command begins with to run as somebody else, with a `/tmp` of its own: as in a container."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("a mount namespace needs root")
     mounted = seeing_us("mount -t tmpfs -o mode=1777 tmpfs /tmp", "/tmp")
     script = f'{mounted} && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
-    tried = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", "true"], capture_output=True, check=False)
-    if tried.returncode != 0:
+    before = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no mount namespace can be made here")
-    with hot_java(before=["unshare", "--mount", "sh", "-c", script, "sh"]) as process:
+    return before
+
+
+def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(
+    tmp_path: Path, another_user: list[str]
+) -> None:
+    """What the JVM writes to its `/tmp` is in nobody else's."""
+    with hot_java(before=another_user) as process:
         profile = profile_of(process.pid, tmp_path, seconds=2)
         assert profile.error is None
         assert share(profile, "HotJava.spinMuch") > 0.5
