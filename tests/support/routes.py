@@ -87,7 +87,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/commands"): Route(TELLING, to_others=None),
     ("POST", "/api/v2/profiles"): Route(
         ("agent", "admin"), to_others=OTHER_SERVICE, query={"service": "web"},
-        body={"start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": "web-01",
+        body={"start_time": "2026-05-04T10:00:00", "end_time": "2026-05-04T10:01:00", "hostname": ANOTHER_EACH_TIME,
               "profile": "main;work 1"},
     ),
     ("DELETE", "/api/v1/profiles/{profile_id}"): Route(

@@ -218,7 +218,7 @@ def test_a_broker_that_is_away_is_told_as_such_in_every_lane(limited: Limited, t
             assert int(answer.headers["retry-after"]) >= 1
         for number in range(3 * STRANGERS):
             address = {"X-Forwarded-For": f"198.51.100.{250}"}
-            assert send(limited.api, CALLS[8], f"pcs_{number:032}", **address).status_code == 503
+            assert send(limited.api, CALLS[8], f"pcs_away{number:028}", **address).status_code == 503
     finally:
         limited.broker.restart()
         wait_for_broker(limited.api.settings)

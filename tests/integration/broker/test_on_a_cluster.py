@@ -121,6 +121,7 @@ async def test_every_script_runs_on_every_node(broker: Broker, cluster: RunningC
             ),
             scripts.cancel(partition, record.request_id, [host.at], reason="a test", entry="{}", remembered_s=60),
             scripts.lose(host.at, silent_since=now, reason="a test", now=now),
+            scripts.speak(host.at, by=scripts.Credential(), now=now),
             scripts.keep_inventory(host.at, scripts.PackedInventory("a digest", "{}"), ttl=timedelta(days=1)),
             scripts.move(host.at, record.request_id, entry="{}"),
             scripts.states([host.at]),

@@ -196,6 +196,8 @@ async def test_the_dispatcher_has_each_request_fanned_out_once(broker: Broker, s
         with Redis.from_url(broker.settings.url, decode_responses=True) as client:
             while (job_id := client.lpop(f"rq:queue:{job_queue.QUEUE}")) is not None:
                 client.hset(f"rq:job:{job_id}", "status", "failed")
+                if not job_id.startswith("fan_out-"):
+                    continue  # the dispatcher also has stored profiles tended
                 await fan_out(job_id.removeprefix("fan_out-"), RequestStore(shaky), RequestLog(shaky))
 
     async def is_done() -> bool:

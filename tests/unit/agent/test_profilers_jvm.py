@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -161,12 +162,18 @@ def deaf(there: Path, *, uid: int) -> Iterator[int]:
         child.communicate(b"\n")
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder of root's that any user may look into, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @as_root
-def test_no_file_is_made_where_the_jvms_user_may_not_make_one(tmp_path: Path) -> None:
+def test_no_file_is_made_where_the_jvms_user_may_not_make_one(open_to_all: Path) -> None:
     """A user may stand anywhere, also in a directory whose files the host's own programs act on."""
-    (of_root := tmp_path / "cron.d").mkdir(mode=0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(0o755)
+    (of_root := open_to_all / "cron.d").mkdir(mode=0o755)
     with deaf(of_root, uid=64_242) as pid:
         words = [str(word) for word in (pid, pid, 64_242, 64_242, "VM.version")]
         with subprocess.Popen([sys.executable, jvm_attach.__file__, *words], stdout=subprocess.DEVNULL) as asking:
