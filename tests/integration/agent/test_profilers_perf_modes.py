@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ pytestmark = [
 MODES: tuple[PerfMode, ...] = ("fp", "dwarf", "smart")
 NOBODY = 65534
 MAPPED = ("--perf-basic-prof", "--no-logfile-per-isolate", "--logfile=/dev/null")
+PARSING = "const text = JSON.stringify([...Array(1000).keys()]); for (;;) JSON.parse(text)"
 SHARES = {"spin_much": 0.75, "spin_little": 0.25}
 
 
@@ -35,12 +37,15 @@ async def captured(folder: Path, pids: list[int]) -> dict[PerfMode, Profile]:
 
 @pytest.fixture(scope="module")
 def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[PerfMode, Profile]]:
-    """C with frame pointers, C without, and Node of another user with a perf map."""
+    """C with frame pointers and without, Node of another user with a perf map, and two mostly in C++ or the kernel."""
     folder = tmp_path_factory.mktemp("modes")
+    (reader := folder / "reader").symlink_to(shutil.which("node") or "")  # not `node`: that name has known shares
     with contextlib.ExitStack() as programs:
         pids = [
             programs.enter_context(running(str(built(folder, name="pointers")))).pid,
             programs.enter_context(running(str(built(folder, name="bare", frame_pointers=False)))).pid,
+            programs.enter_context(running(str(reader), "--jitless", "--eval", PARSING)).pid,
+            programs.enter_context(running("dd", "if=/dev/zero", "of=/dev/null", "bs=4k")).pid,
             programs.enter_context(hot_node(*MAPPED, user=NOBODY)).pid,
         ]
         yield asyncio.run(captured(folder, pids))
