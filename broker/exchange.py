@@ -20,9 +20,6 @@ from protocol.names import HostKey
 
 BEATS_PER_CALL: Final = 20
 """While a script runs the server does nothing else; this many take it less than a millisecond."""
-GATHERS_FOR_SECONDS: Final = 0.001
-"""Since the last calls, before there are others: what comes meanwhile goes along. One that comes after a pause waits
-for nothing; of thousands in a second, each would else be a call, a write and a waking up of both sides of its own."""
 REMEMBERED_HOSTS: Final = 131_072
 """Hosts of which a process knows what it has sent; some 300 bytes each. Of others it sends everything, always."""
 
@@ -51,7 +48,6 @@ class Exchange:
         self._waiting: dict[int, list[Asked]] = {}
         self._under_way: set[int] = set()
         self._is_called = False
-        self._called_at = 0.0
         # Two generations: when the younger is full it becomes the older, and what that has is forgotten.
         self._sent: dict[HostKey, Sent] = {}
         self._sent_before: dict[HostKey, Sent] = {}
@@ -78,24 +74,13 @@ class Exchange:
 
     def _add(self, asked: Asked) -> None:
         self._waiting.setdefault(asked.heard.at.partition, []).append(asked)
-        self._call()
-
-    def _call(self) -> None:
-        """Have what waits sent, as soon as may be."""
-        if self._is_called:
-            return
-        self._is_called = True
-        loop = asyncio.get_running_loop()
-        at = self._called_at + GATHERS_FOR_SECONDS
-        if at <= loop.time():
-            loop.call_soon(self._flush)
-        else:
-            loop.call_at(at, self._flush)
+        if not self._is_called:
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         """One call for each partition that has something to send. One that has a call under way gathers more."""
         self._is_called = False
-        self._called_at = asyncio.get_running_loop().time()
         calls = []
         for partition in self._waiting.keys() - self._under_way:
             waiting = self._waiting.pop(partition)
@@ -113,8 +98,9 @@ class Exchange:
         each = [answers] * len(asked) if isinstance(answers, Exception) else answers
         for one, answer in zip(asked, each, strict=True):
             self._tell(one, answer)
-        if partition in self._waiting:
-            self._call()
+        if partition in self._waiting and not self._is_called:
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _tell(self, asked: Asked, answer: Any) -> None:
         try:
