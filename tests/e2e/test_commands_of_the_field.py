@@ -196,7 +196,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(scope="module", autouse=True)
 def hot() -> Iterator[int]:
     """A program to see."""
-    with busy_python() as (pid,):
+    with busy_python(niceness=0) as (pid,):
         yield pid
 
 

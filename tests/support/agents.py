@@ -20,12 +20,12 @@ calm: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slo
 
 GPROFILER: Final = str(Path(sys.executable).with_name("gprofiler"))
 _BUSY: Final = """
-import os
+import os, sys
 def hot_loop():
     while True:
         sum(range(1000))
 print("ready", flush=True)
-os.nice(10)
+os.nice(int(sys.argv[1]))
 hot_loop()
 """
 """It is sampled also while it waits for a CPU, so it leaves them to those who have something to do."""
@@ -55,9 +55,13 @@ async def soon(check: Callable[[], object], *, within: float = 5.0) -> None:
 
 
 @contextmanager
-def busy_python(count: int = 1) -> Iterator[list[int]]:
-    """Python processes that do nothing but run `hot_loop`; gives their pids."""
-    targets = [subprocess.Popen([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE, cwd=ROOT) for _ in range(count)]
+def busy_python(count: int = 1, *, niceness: int = 10) -> Iterator[list[int]]:
+    """Python processes that do nothing but run `hot_loop`; gives their pids.
+
+    They make room for others, unless what is seen of them in a short time is asked for.
+    """
+    program = [sys.executable, "-c", _BUSY, str(niceness)]
+    targets = [subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(count)]
     try:
         for target in targets:
             assert target.stdout is not None
