@@ -88,7 +88,7 @@ class Door:
     def _tell(self, calls: Sequence[TurnedAway]) -> None:
         """Tell of refusals what would be told of each further in; they came from one address, with one fault."""
         first, count, now = calls[0], len(calls), time.perf_counter()
-        note_calls("POST", HEARTBEAT, first.status, [now - call.came_at for call in calls], count)
+        note_calls("POST", HEARTBEAT, first.status, [now - call.came_at for call in calls])
         if first.code == RATE_LIMITED:
             count_refused(Lane.STRANGERS, count)
         first.scope.update(app=self._app, method="POST", path=HEARTBEAT, route=ROUTE)

@@ -59,32 +59,23 @@ _durations: Final[dict[tuple[str, str], Callable[[float], None]]] = {}
 
 def note_call(method: str, route: str, status: int, seconds: float | None) -> None:
     """A call was answered. `route`: its path as declared; `seconds`: None where it was held on purpose."""
-    note_calls(method, route, status, () if seconds is None else (seconds,))
+    note_calls(method, route, status, (seconds,))
 
 
-def note_calls(method: str, route: str, status: int, seconds: Sequence[float], count: int = 1) -> None:
-    """Calls were answered alike, at once.
-
-    Args:
-        method: of HTTP.
-        route: their path as declared.
-        status: of the answers.
-        seconds: what each took; nothing of one that was held on purpose.
-        count: how many there were.
-    """
+def note_calls(method: str, route: str, status: int, seconds: Sequence[float | None]) -> None:
+    """Calls were answered alike, at once; `seconds` has each."""
     method = method if method in METHODS else "OTHER"
     key = (method, route, status)
     counter = _counters.get(key)
     if counter is None:
         counter = _counters[key] = REQUESTS.labels(method, route, str(status)).inc
-    counter(count)
-    if not seconds:
-        return
+    counter(len(seconds))
     observe = _durations.get(key[:2])
     if observe is None:
         observe = _durations[key[:2]] = DURATION.labels(method, route).observe
     for each in seconds:
-        observe(each)
+        if each is not None:
+            observe(each)
 
 
 def counted() -> CollectorRegistry:

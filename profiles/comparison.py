@@ -1,12 +1,11 @@
 """Two selections side by side: how a frame's share has changed, whatever the number of samples in each."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from formats.scaling import scale
-from profiles.flamegraph import MOST_NODES, ROOT, Node, threshold
+from profiles.flamegraph import MOST_NODES, Node, draw
 
 DIGITS: Final = 6
 """Of a change that is told: a millionth of all samples."""
@@ -69,28 +68,9 @@ def compared(now: Mapping[str, int], base: Mapping[str, int], *, most: int = MOS
                 nodes += 1
             child.count(ours, theirs, weight)
             node = child
-    return _drawn(root, nodes, len(stacks), most)
-
-
-def _drawn(root: _Both, nodes: int, stacks: int, most: int) -> Comparison:
-    """Without recursion: a stack may be deeper than Python's."""
-    least, room = threshold(root, nodes, most)
-    drawn = _told(ROOT, root, root)
-    kept = cut = cut_base = 0
-    waiting = deque([(root, drawn)])
-    while waiting:
-        node, target = waiting.popleft()
-        for name, child in sorted(node.children.items(), key=lambda one: (-one[1].value, one[0])):
-            if child.value <= least:
-                if child.value < least or room == 0:
-                    cut, cut_base = cut + child.now, cut_base + child.base
-                    continue
-                room -= 1
-            kept += 1
-            made = _told(name, child, root)
-            target["children"].append(made)
-            waiting.append((child, made))
-    return Comparison(drawn, root.now, root.base, stacks, nodes - kept, cut, cut_base)
+    drawn, kept, cut = draw(root, nodes, most, lambda name, one: _told(name, one, root))
+    cut_samples, cut_base = sum(node.now for node in cut), sum(node.base for node in cut)
+    return Comparison(drawn, root.now, root.base, len(stacks), nodes - kept, cut_samples, cut_base)
 
 
 def _told(name: str, node: _Both, root: _Both) -> dict[str, Any]:

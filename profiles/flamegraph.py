@@ -2,9 +2,9 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 MOST_NODES: Final = 20_000
 ROOT: Final = "all"
@@ -39,6 +39,9 @@ class Node:
         self.children: dict[str, Self] = {}
 
 
+N = TypeVar("N", bound=Node)
+
+
 def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
     """The tree of some stacks; of more than `most` nodes the lightest are left out."""
     root, nodes = Node(), 0
@@ -52,11 +55,11 @@ def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
                 nodes += 1
             child.value += count
             node = child
-    drawn, kept, cut_samples = _drawn(root, *threshold(root, nodes, most))
-    return Tree(drawn, root.value, len(stacks), nodes - kept, cut_samples)
+    drawn, kept, cut = draw(root, nodes, most, lambda name, one: {"name": name, "value": one.value, "children": []})
+    return Tree(drawn, root.value, len(stacks), nodes - kept, sum(node.value for node in cut))
 
 
-def threshold(root: Node, nodes: int, most: int) -> tuple[int, int]:
+def _threshold(root: Node, nodes: int, most: int) -> tuple[int, int]:
     """The weight above which every node is kept, and how many of just this weight there is room for."""
     if nodes <= most:
         return 0, 0
@@ -72,24 +75,34 @@ def _all(root: Node) -> Iterator[Node]:
         waiting.extend(node.children.values())
 
 
-def _drawn(root: Node, least: int, room: int) -> tuple[dict[str, Any], int, int]:
-    """The tree of the kept nodes, how many those are, and the samples of the others.
+def draw(
+    root: N, nodes: int, most: int, tell: Callable[[str, N], dict[str, Any]]
+) -> tuple[dict[str, Any], int, list[N]]:
+    """A tree as JSON, without the lightest of more than `most` nodes: it, how many are kept, and where it was cut.
 
     Without recursion: a stack may be deeper than Python's.
+
+    Args:
+        root: of the tree.
+        nodes: how many it has, without the root.
+        most: how many are kept.
+        tell: what is said of a node by its name and itself, with empty `children`.
     """
-    drawn: dict[str, Any] = {"name": ROOT, "value": root.value, "children": []}
-    kept = cut_samples = 0
+    least, room = _threshold(root, nodes, most)
+    drawn = tell(ROOT, root)
+    kept = 0
+    cut: list[N] = []
     waiting = deque([(root, drawn)])
     while waiting:
         node, target = waiting.popleft()
         for name, child in sorted(node.children.items(), key=lambda one: (-one[1].value, one[0])):
             if child.value <= least:
                 if child.value < least or room == 0:
-                    cut_samples += child.value
+                    cut.append(child)
                     continue
                 room -= 1
             kept += 1
-            made: dict[str, Any] = {"name": name, "value": child.value, "children": []}
+            made = tell(name, child)
             target["children"].append(made)
             waiting.append((child, made))
-    return drawn, kept, cut_samples
+    return drawn, kept, cut
