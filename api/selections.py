@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Header, Query
 from pydantic import StringConstraints
 
 from api.dependencies import CallerDep, Studio
@@ -29,6 +29,8 @@ SAFELY: Final = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-
 """With each file: what is in a profile comes from elsewhere, and a page made of it is nobody's here."""
 BASE: Final = "base_"
 """Before the names of what the base of a comparison is."""
+Nodes = Annotated[int, Query(ge=1, le=200_000, description="Of a tree as JSON: the lightest beyond are left out")]
+Accept = Annotated[str, Header(description="Where the path has no ending: the format")]
 Answer = TypeVar("Answer")
 Value = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Chosen = Annotated[list[Value] | None, Query(max_length=100, description="Only these; may be said several times")]

@@ -1,14 +1,14 @@
 """Two selections of stored profiles, compared: how each frame's share has changed."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from api.dependencies import Studio, StudioDep
 from api.documented import problems
-from api.selections import SAFELY, BothDep, asked, found_in, merged, of_a_mode
+from api.selections import SAFELY, Accept, BothDep, Nodes, asked, found_in, merged, of_a_mode
 from profiles.differences import DIFFERENCES
 from profiles.questions import Selection
 from profiles.renderings import MOST, RENDERINGS, Format, by_accept
@@ -16,8 +16,6 @@ from profiles.renderings import MOST, RENDERINGS, Format, by_accept
 router = APIRouter(tags=["profiles"])
 
 PATH: Final = "/api/v1/flamegraph/diff"
-Nodes = Annotated[int, Query(ge=1, le=200_000, description="Of a tree as JSON: the lightest beyond are left out")]
-Accept = Annotated[str, Header(description="Where the path has no ending: the format")]
 
 
 class Difference(BaseModel):

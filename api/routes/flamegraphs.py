@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
 from api.dependencies import CallerDep, Studio, StudioDep
@@ -12,7 +12,7 @@ from api.documented import problems
 from api.paging import Paging, paged
 from api.problems import Refusal, not_found
 from api.rights import require, require_service
-from api.selections import SAFELY, SelectionDep, asked, found_in, merged, of_a_mode
+from api.selections import SAFELY, Accept, Nodes, SelectionDep, asked, found_in, merged, of_a_mode
 from broker.token_store import TokenKind
 from profiles.questions import Selection, StoredProfile
 from profiles.renderings import MOST, RENDERINGS, Format, by_accept, by_ending
@@ -83,8 +83,6 @@ ANY_FORMAT: Final[dict[int | str, dict[str, Any]]] = {
         },
     }
 }
-Nodes = Annotated[int, Query(ge=1, le=200_000, description="Of a tree as JSON: the lightest beyond are left out")]
-Accept = Annotated[str, Header(description="Where the path has no ending: the format")]
 
 
 @router.get(
