@@ -17,6 +17,7 @@ COPY workers workers
 COPY agent agent
 COPY gprofiler gprofiler
 COPY cli cli
+COPY hatch_build.py .
 RUN uv sync --frozen --no-editable --extra ${EXTRA}
 
 FROM python:3.13-slim-trixie AS base

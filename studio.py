@@ -30,7 +30,7 @@ LOCK = TOOLS / "lock"
 
 OLDEST_PYTHON = (3, 11)
 UV_VERSION = "0.13.9"
-ROLES = ("server", "agent", "embedded")
+ROLES = ("server", "agent", "embedded", "console")
 EVERYTHING = (*ROLES, "dev")
 NEEDS_EVERYTHING = ("test", "check")
 PIP_SECTIONS = ("global", "install", ":env:")
@@ -123,8 +123,15 @@ def hand_over(arguments: Sequence[str]) -> NoReturn:
 
 def digest() -> str:
     """What the environment is built from."""
-    sources = (ROOT / "pyproject.toml", ROOT / "uv.lock")
+    sources = [ROOT / "pyproject.toml", ROOT / "uv.lock", *page_sources()]
     return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def page_sources() -> list[Path]:
+    """What the page is built from, but for what the build itself makes."""
+    console = ROOT / "console"
+    found = [path for pattern in ("*", "src/**/*") for path in console.glob(pattern)]
+    return sorted(path for path in found if path.is_file() and path.name not in ("schema.d.ts", ".lock"))
 
 
 def stamped() -> dict[str, object]:
@@ -173,6 +180,7 @@ def prepare(wanted: Sequence[str]) -> None:
             install_from_mirror(uv, extras, environment)
         else:
             sync(uv, extras, environment, reinstall=moved)
+        build_page(environment, tools="dev" in extras)
         STAMP.write_text(json.dumps({"digest": digest(), "root": str(ROOT), "extras": extras}), encoding="utf-8")
     say(f"prepared in {time.monotonic() - started:.0f} s")
 
@@ -276,6 +284,16 @@ def install_from_mirror(
     install = [uv, "pip", "install", "--compile-bytecode", "--python", str(venv / "bin" / "python")]
     run_uv([*install, "--require-hashes", "-r", str(pinned)], environment)
     run_uv([*install, "--no-deps", "-e", str(ROOT)], environment)
+
+
+def build_page(environment: dict[str, str], *, tools: bool) -> None:
+    """Build the page that the API serves. Without npm's registry there is none, and all else works: the API says so."""
+    tool = ROOT / "tools" / "build_console.py"
+    if not tool.exists():
+        return
+    command = [str(VENV / "bin" / "python"), str(tool), *(("--dev",) if tools else ())]
+    if subprocess.run(command, env=environment, cwd=ROOT).returncode != 0:  # noqa: PLW1510  told, and no reason to end
+        say("going on without the page; `python3 studio.py setup` tries again")
 
 
 def run_uv(command: Sequence[str], environment: dict[str, str]) -> None:

@@ -27,6 +27,7 @@ from api.routes import (
     bulk_requests,
     commands,
     completions,
+    console,
     dead_letters,
     differences,
     docs,
@@ -44,6 +45,7 @@ from api.routes import (
     requests,
     roles,
     schedules,
+    session,
     timelines,
     tokens,
 )
@@ -112,7 +114,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
         dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, flamegraphs,
-        differences, functions, timelines, docs,
+        differences, functions, timelines, docs, session, console,
     )  # fmt: skip
     for routes in every:
         app.include_router(routes.router)

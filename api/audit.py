@@ -42,6 +42,8 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/v1/tokens"): "token.create",
     ("POST", "/api/v1/tokens/{token_id}/rotate"): "token.rotate",
     ("DELETE", "/api/v1/tokens/{token_id}"): "token.revoke",
+    ("POST", "/api/v1/session"): "session.begin",
+    ("DELETE", "/api/v1/session"): "session.end",
     ("POST", "/api/v1/enrol"): "host.enrol",
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "host.release",
     ("POST", "/api/v1/dead_letters/{letter_id}/replay"): "dead_letter.replay",

@@ -92,6 +92,29 @@ class Authenticator:
             raise unknown()
         return token
 
+    async def holder_of(self, digest: str) -> Token:
+        """The token whose secret has this digest: of a sign-in, which was bought with it.
+
+        Raises:
+            Refusal: it is revoked or expired, or has another secret by now.
+            BrokerUnavailable: it cannot be looked up.
+        """
+        now, heard = time.monotonic(), self._changes_heard
+        known = self._remembered(digest, now)
+        token = known.token if known is not None else await self._store.with_digest(digest)
+        if token is None or not token.is_valid(datetime.now(UTC)):
+            raise unauthenticated("The sign-in has ended: its token is revoked or expired.")
+        if known is None:
+            self._used[token.token_id] = time.time()
+            if heard == self._changes_heard:
+                self._seen.keep(digest, Known(now, token))
+        return token
+
+    @property
+    def is_switched_off(self) -> bool:
+        """Whether everybody may do everything."""
+        return self._switched_off
+
     def recall(self, authorization: bytes) -> Known | None:
         """What is known of a caller by the whole header, without asking anybody; None: `identify` must find out.
 

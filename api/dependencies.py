@@ -14,6 +14,7 @@ from api.limits import Limits, lane_of
 from api.listeners import Listeners
 from api.ownership import NOBODY, Peer
 from api.settings import ApiSettings
+from api.sign_ins import identify
 from api.strangers import BoundedLookups
 from api.uploads import Intake as UploadIntake
 from broker.audit import AuditTrail
@@ -31,6 +32,7 @@ from broker.request_store import RequestStore
 from broker.rollouts import Rollouts
 from broker.roster import Roster
 from broker.schedule_store import ScheduleStore
+from broker.sessions import Sessions
 from broker.submission import Intake
 from broker.token_changes import TokenChanges
 from broker.token_store import Token, TokenStore
@@ -64,6 +66,7 @@ class Studio:
         self.rollouts = Rollouts(broker)
         self.schedules = ScheduleStore(broker)
         self.tokens = TokenStore(broker)
+        self.sessions = Sessions(broker)
         self.audit = AuditTrail(broker)
         self.refusals = Refusals(self.audit)
         self.roster = Roster(broker)
@@ -112,7 +115,7 @@ async def caller(request: Request, parts: StudioDep) -> Token:
 
 
 async def _identified(request: Request, parts: Studio, headers: Mapping[str, str]) -> Token:
-    token = await parts.authenticator.identify(headers)
+    token = await identify(request, parts.authenticator, parts.sessions, headers)
     request.state.caller = token
     lane = lane_of(request.method, request.scope["route"].path)
     if lane is not None:

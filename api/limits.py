@@ -25,7 +25,7 @@ LANES: Final[Mapping[tuple[str, str], Lane | None]] = {
     ("POST", "/api/metrics/profile_request"): None,
     ("POST", "/api/metrics/profile_request/bulk"): None,
 }
-ADMINISTRATION: Final = ("/api/v1/tokens", "/api/v1/enrol", "/api/v1/audit")
+ADMINISTRATION: Final = ("/api/v1/tokens", "/api/v1/enrol", "/api/v1/audit", "/api/v1/session")
 
 
 def lane_of(method: str, route: str) -> Lane | None:

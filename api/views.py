@@ -1,5 +1,6 @@
 """What people and programs read: pure functions from records to answers."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -111,6 +112,8 @@ class HostView(BaseModel):
     agent_status: str
     agent_version: str
     last_beat: datetime
+    profilers: list[str] = Field(default_factory=list, description="Those that the agent says can run there")
+    profiling_modes: list[str] = Field(default_factory=list, description="Likewise")
 
 
 class CommandView(BaseModel):
@@ -285,7 +288,23 @@ def host_view(host: KnownHost, *, stale_before: datetime) -> HostView:
         agent_status=host.facts.get("agent_status", ""),
         agent_version=host.facts.get("agent_version", ""),
         last_beat=host.last_beat,
+        **_offered(host.facts.get("capabilities", "")),
     )
+
+
+def _offered(told: str) -> dict[str, list[str]]:
+    """What an agent says it can do, as far as it has the shape that ours gives it: other agents say other things."""
+    said = json.loads(told) if told else {}
+    profilers = said.get("profilers") if isinstance(said, dict) else None
+    if not isinstance(profilers, dict):
+        return {}
+    modes = said.get("profiling_modes")
+    return {
+        "profilers": sorted(
+            name for name, about in profilers.items() if isinstance(about, dict) and about.get("available") is True
+        ),
+        "profiling_modes": sorted(mode for mode in modes if isinstance(mode, str)) if isinstance(modes, list) else [],
+    }
 
 
 def host_detail(host: KnownHost, standing: Standing, *, stale_before: datetime) -> HostDetail:

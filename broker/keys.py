@@ -255,6 +255,11 @@ def command_owner(command_id: str) -> str:
     return f"{PREFIX}{{c:{command_id}}}:owner"
 
 
+def session(digest: str) -> str:
+    """String (JSON), TTL 12 h at most. What a sign-in at the page stands for, by its secret's SHA-256; sessions."""
+    return f"{PREFIX}{{n:{digest}}}:session"
+
+
 def idempotency(tenant: str, token_id: str, key: str) -> str:
     """String, TTL 24 h. What an Idempotency-Key of this token answered first; request_store."""
     digest = hashlib.sha256(f"{tenant}\0{token_id}\0{key}".encode()).hexdigest()

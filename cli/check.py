@@ -30,7 +30,7 @@ class Step:
 
 TOOLS: Final = (
     "tools/lint_lua.py", "tools/redis_docs.py", "tools/write_requirements.py", "tools/write_agent_options.py",
-    "scripts/build_executable.py",
+    "tools/write_console_api.py", "tools/build_console.py", "hatch_build.py", "scripts/build_executable.py",
     "examples/results_consumer.py",
 )  # fmt: skip
 SHELL: Final = sorted(str(script.relative_to(ROOT)) for script in (ROOT / "scripts").glob("*.sh"))
@@ -41,6 +41,7 @@ STEPS: Final = (
     Step("types of tools", (sys.executable, "-m", "mypy", "--no-error-summary", "studio.py", *TOOLS)),
     Step("imports", (str(BIN / "lint-imports"), "--no-logo")),
     Step("shell", (str(BIN / "shellcheck"), ".ci/run", *SHELL)),
+    Step("page", (sys.executable, "tools/build_console.py", "--check")),
     Step("Lua", (sys.executable, "tools/lint_lua.py")),
 )
 SIDE_BY_SIDE: Final = min(8, (os.cpu_count() or 1) + 1)

@@ -30,6 +30,7 @@ from api.live import (
 from api.live import stream as follow
 from api.problems import Refusal, answer, invalid
 from api.rights import require
+from api.sign_ins import identify
 from broker.entry_ids import Position
 from broker.errors import BrokerUnavailable
 from broker.live_cursor import LONGEST
@@ -91,7 +92,7 @@ async def events(
 
 
 async def _identify(parts: Studio, call: Request) -> Token:
-    return await parts.authenticator.identify(call.headers)
+    return await identify(call, parts.authenticator, parts.sessions, call.headers)
 
 
 class EventStream(Response):

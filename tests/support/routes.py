@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from api.routes.console import PAGES
 from tests.support.api import BULK, COMPLETION, HEARTBEAT, HOST_STATUS, REQUEST, SCHEDULES, TOKENS, WORKLOAD_STATUS
 
 TELLING: Final = ("operator", "viewer", "admin")
@@ -132,6 +133,10 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/healthz"): Route(None),
     ("GET", "/readyz"): Route(None),
     ("GET", "/api/v1/health_check"): Route(None),
+    ("POST", "/api/v1/session"): Route(TELLING, status=201, to_others=None),
+    ("DELETE", "/api/v1/session"): Route(EVERYBODY, to_others=None),
+    **{("GET", path): Route(None) for path in PAGES},
+    ("GET", "/assets/{name}"): Route(None, status=404),
     ("GET", "/docs"): Route(None),
     ("GET", "/openapi.json"): Route(None),
 }  # fmt: skip

@@ -173,8 +173,8 @@ def test_the_roles_are_added_and_the_tests_make_the_environment_exact(
     studio.prepare(studio.EVERYTHING)
     first, second = uv.asked
     assert first.startswith("sync --frozen --compile-bytecode")
-    assert first.endswith("--extra agent --extra embedded --extra server --inexact")
-    assert second.endswith("--extra agent --extra dev --extra embedded --extra server")
+    assert first.endswith("--extra agent --extra console --extra embedded --extra server --inexact")
+    assert second.endswith("--extra agent --extra console --extra dev --extra embedded --extra server")
     said = capfd.readouterr()
     assert said.out == ""
     assert "Installed 1 package" in said.err

@@ -66,4 +66,13 @@ def test_what_follows_goes_to_pytest(monkeypatch: pytest.MonkeyPatch, capfd: pyt
 
 
 def test_every_step_of_the_house_is_there() -> None:
-    assert [step.name for step in STEPS] == ["format", "lint", "types", "types of tools", "imports", "shell", "Lua"]
+    assert [step.name for step in STEPS] == [
+        "format",
+        "lint",
+        "types",
+        "types of tools",
+        "imports",
+        "shell",
+        "page",
+        "Lua",
+    ]

@@ -1,0 +1,48 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Route, Switch } from "wouter";
+import { Refused } from "./api";
+import { NewCommand } from "./command/page";
+import { Fleet } from "./fleet/page";
+import { Flame } from "./flame/page";
+import { Requests } from "./request/list";
+import { RequestPage } from "./request/page";
+import { SignedIn } from "./session";
+import { Shell } from "./shell";
+import "./style.css";
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // What is refused stays refused; what cannot be reached comes back, as after a restart of the server.
+      retry: (failures, error) =>
+        !(error instanceof Refused && error.status >= 400 && error.status < 500) && failures < 100,
+      retryDelay: 2_000,
+    },
+  },
+});
+
+const root = document.getElementById("root");
+if (root === null) throw new Error("the index has no root");
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <SignedIn>
+        <Shell>
+          <Switch>
+            <Route path="/" component={Fleet} />
+            <Route path="/sign-in" component={Fleet} />
+            <Route path="/new" component={NewCommand} />
+            <Route path="/requests" component={Requests} />
+            <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
+            <Route path="/flamegraph" component={Flame} />
+            <Route>
+              <h1>There is no such page</h1>
+            </Route>
+          </Switch>
+        </Shell>
+      </SignedIn>
+    </QueryClientProvider>
+  </StrictMode>,
+);

@@ -1,0 +1,59 @@
+// A request on its hosts: what is over, what went wrong, and where each bar lies in time. Pure.
+import type { OnHost, RequestStatus } from "../api";
+
+const OPEN = new Set(["submitted", "queued", "pending", "delivered", "received", "running"]);
+export const WRONG = new Set(["failed", "expired", "timed_out", "lost", "undeliverable"]);
+
+export const isOpen = (state: string): boolean => OPEN.has(state);
+
+/** Hosts to try again: those where it went wrong, and no others. */
+export const toRetry = (hosts: readonly OnHost[]): string[] =>
+  hosts.filter((host) => WRONG.has(host.status)).map((host) => host.hostname);
+
+export interface Group {
+  state: string;
+  hosts: number;
+  reasons: [string, number][];
+}
+
+/** Counts by state, with the reasons that hosts gave; failures first, as that is what one came to see. */
+export function groups(status: Pick<RequestStatus, "counts" | "hosts">): Group[] {
+  const rank = (state: string) => (WRONG.has(state) ? 0 : OPEN.has(state) ? 1 : 2);
+  return Object.entries(status.counts)
+    .map(([state, hosts]) => {
+      const reasons = new Map<string, number>();
+      for (const host of status.hosts) {
+        if (host.status === state && host.reason) reasons.set(host.reason, (reasons.get(host.reason) ?? 0) + 1);
+      }
+      return { state, hosts, reasons: [...reasons].sort((a, b) => b[1] - a[1]) };
+    })
+    .sort((a, b) => rank(a.state) - rank(b.state) || b.hosts - a.hosts);
+}
+
+export interface Piece {
+  state: string;
+  left: number;
+  width: number;
+}
+
+/** The span that all bars share: from when it was accepted to now, or to the last that happened. */
+export function span(status: RequestStatus, now: number): [number, number] {
+  const moments = status.hosts.flatMap((host) => Object.values(host.timeline ?? {}).map((at) => Date.parse(at)));
+  const first = Math.min(Date.parse(status.accepted_at), ...moments);
+  const last = status.hosts.some((host) => OPEN.has(host.status))
+    ? Math.max(now, ...moments)
+    : Math.max(first, ...moments);
+  return [first, Math.max(last, first + 1_000)];
+}
+
+/** A host's states one after another, in percent of the span; a state ends where the next one begins. */
+export function pieces(host: OnHost, [first, last]: [number, number]): Piece[] {
+  const steps = Object.entries(host.timeline ?? {})
+    .map(([state, at]) => [state, Date.parse(at)] as const)
+    .sort((a, b) => a[1] - b[1]);
+  const share = (at: number) => ((at - first) / (last - first)) * 100;
+  return steps.map(([state, at], number) => {
+    const next = steps[number + 1]?.[1] ?? (OPEN.has(state) ? last : at);
+    return { state, left: share(at), width: Math.max(share(next) - share(at), 0) };
+  });
+}

@@ -1,0 +1,194 @@
+import { describe, expect, test } from "vitest";
+import type { CommandRow, Host, OnHost } from "./api";
+import { fault, preview, wish } from "./command/rules";
+import { aroundRequest, matched, query, read as readSelection, table } from "./flame/rules";
+import { counts, matching, read, rows, write } from "./fleet/rules";
+import { groups, pieces, span, toRetry } from "./request/rules";
+import { ago, count, duration } from "./words";
+
+const host = (hostname: string, facts: Partial<Host> = {}): Host => ({
+  service_name: "web",
+  hostname,
+  ip_address: "10.0.0.1",
+  status: "online",
+  agent_status: "active",
+  agent_version: "1.0",
+  last_beat: "2026-01-08T12:00:00Z",
+  profilers: ["perf"],
+  profiling_modes: ["cpu"],
+  ...facts,
+});
+const command = (hostname: string, state: string, command_type = "start") =>
+  ({ service_name: "web", hostname, state, command_type }) as CommandRow;
+const NO_FILTERS = read("");
+
+describe("the fleet", () => {
+  const fleet = rows(
+    [
+      host("web-10"),
+      host("web-2", { status: "stale" }),
+      host("db-1", { service_name: "db", profilers: ["perf", "java"] }),
+    ],
+    [command("web-10", "running"), command("web-2", "completed"), command("db-1", "running", "stop")],
+  );
+
+  test("is in the order that people count in, and knows who is at work", () => {
+    expect(fleet.map((row) => [row.hostname, row.busy])).toEqual([
+      ["db-1", false],
+      ["web-2", false],
+      ["web-10", true],
+    ]);
+  });
+
+  test("counts a facet by the other filters, so that each value says what it would show", () => {
+    expect(counts(fleet, { ...NO_FILTERS, service: "web" }, "status")).toEqual([
+      ["online", 1],
+      ["stale", 1],
+    ]);
+    expect(counts(fleet, { ...NO_FILTERS, service: "web" }, "service")).toEqual([
+      ["web", 2],
+      ["db", 1],
+    ]);
+    expect(counts(fleet, { ...NO_FILTERS, service: "gone" }, "service")).toContainEqual(["gone", 0]);
+  });
+
+  test("is filtered by what stands in the address, and the address by the filters", () => {
+    const filters = read("?profiler=java&q=DB");
+    expect(matching(fleet, filters).map((row) => row.hostname)).toEqual(["db-1"]);
+    expect(read(`?${write(filters)}`)).toEqual(filters);
+    expect(write(NO_FILTERS)).toBe("");
+  });
+});
+
+describe("a command", () => {
+  const form = {
+    service: "web",
+    hosts: ["a", "b"],
+    duration: 60,
+    frequency: 99,
+    mode: "cpu",
+    off: ["java"],
+    continuous: false,
+    pids: "",
+  };
+
+  test("names its hosts, and switches off what is switched off alone", () => {
+    expect(wish(form)).toEqual({
+      service_name: "web",
+      command_type: "start",
+      target_hostnames: ["a", "b"],
+      duration: 60,
+      frequency: 99,
+      profiling_mode: "cpu",
+      additional_args: { profiler_configs: { java: { enabled: false } } },
+    });
+    expect(wish({ ...form, off: [], continuous: true })).toMatchObject({ continuous: true });
+    expect(wish({ ...form, pids: "12, 34" })).toMatchObject({ pids: [12, 34] });
+    expect(wish({ ...form, off: [] })).not.toHaveProperty("additional_args");
+  });
+
+  test("is previewed by what the hosts say", () => {
+    const told = preview(
+      rows([host("a"), host("b", { status: "stale", profilers: ["java"] })], [command("a", "running")]),
+    );
+    expect(told).toMatchObject({ hosts: 2, online: 1, busy: 1, profilers: ["java", "perf"] });
+  });
+
+  test.each([
+    [{ hosts: [] }, /host/],
+    [{ duration: Number.NaN }, /duration/],
+    [{ frequency: 1_001 }, /frequency/],
+    [{ pids: "12, x" }, /Processes/],
+  ])("that cannot be is told why: %o", (part, why) => {
+    expect(fault({ ...form, ...part })).toMatch(why);
+    expect(fault(form)).toBe("");
+  });
+});
+
+describe("a request", () => {
+  const at = (second: number) => new Date(Date.UTC(2026, 0, 8, 12, 0, second)).toISOString();
+  const on = (hostname: string, status: string, reason: string | null, timeline: Record<string, string> = {}) =>
+    ({ hostname, status, reason, timeline }) as OnHost;
+  const hosts = [
+    on("a", "completed", null, { pending: at(0), running: at(2), completed: at(10) }),
+    on("b", "failed", "perf is missing"),
+    on("c", "failed", "perf is missing"),
+    on("d", "cancelled", null),
+  ];
+
+  test("tells what went wrong first, with the reasons and how often", () => {
+    const told = groups({ counts: { completed: 1, failed: 2, cancelled: 1 }, hosts });
+    expect(told[0]).toEqual({ state: "failed", hosts: 2, reasons: [["perf is missing", 2]] });
+  });
+
+  test("is tried again where it went wrong, and nowhere else", () => {
+    expect(toRetry(hosts)).toEqual(["b", "c"]);
+  });
+
+  test("is a bar whose pieces follow each other, over the span that all share", () => {
+    const whole = span({ accepted_at: at(0), hosts } as never, Date.parse(at(50)));
+    expect(whole).toEqual([Date.parse(at(0)), Date.parse(at(10))]);
+    expect(pieces(hosts[0] as OnHost, whole)).toEqual([
+      { state: "pending", left: 0, width: 20 },
+      { state: "running", left: 20, width: 80 },
+      { state: "completed", left: 100, width: 0 },
+    ]);
+  });
+
+  test("goes on until now while a host is open", () => {
+    const open = { accepted_at: at(0), hosts: [on("a", "running", null, { running: at(2) })] };
+    expect(span(open as never, Date.parse(at(50)))[1]).toBe(Date.parse(at(50)));
+  });
+});
+
+describe("a flame graph", () => {
+  const root = {
+    name: "root",
+    value: 10,
+    children: [
+      { name: "main", value: 8, children: [{ name: "work", value: 6, children: [{ name: "main", value: 2 }] }] },
+      { name: "idle", value: 2 },
+    ],
+  };
+
+  test("is a table in which a function that calls itself counts once", () => {
+    expect(table(root)).toEqual([
+      { name: "main", self: 4, total: 8 },
+      { name: "work", self: 4, total: 6 },
+      { name: "idle", self: 2, total: 2 },
+    ]);
+  });
+
+  test("says how much a search matches, and no sample twice", () => {
+    expect(matched(root, "MAIN")).toBe(0.8);
+    expect(matched(root, "work")).toBe(0.6);
+    expect(matched(root, " ")).toBe(0);
+  });
+
+  test("has an address that it can be read from again", () => {
+    const selection = {
+      service: "a b",
+      request: "r",
+      start: "2026-01-08T11:00:00Z",
+      end: "2026-01-08T13:00:00Z",
+      mode: "",
+    };
+    expect(readSelection(`?${query(selection)}`)).toEqual(selection);
+  });
+
+  test("of a request asks for whole hours around it, and for no more than the server allows", () => {
+    const now = Date.parse("2026-01-08T12:10:00Z");
+    expect(aroundRequest("2026-01-08T12:05:00Z", now)).toEqual({
+      start: "2026-01-08T11:00:00Z",
+      end: "2026-01-08T14:00:00Z",
+    });
+    const later = aroundRequest("2026-01-08T12:05:00Z", now + 400 * 86_400_000);
+    expect(Date.parse(later.end) - Date.parse(later.start)).toBe(30 * 86_400_000);
+  });
+});
+
+test("facts are told as people say them", () => {
+  expect([duration(45), duration(180), duration(7_200)]).toEqual(["45 s", "3 min", "2 h"]);
+  expect(ago("2026-01-08T12:00:00Z", Date.parse("2026-01-08T12:00:30Z"))).toBe("30 s ago");
+  expect([count(1, "host"), count(2_000, "host")]).toEqual(["1 host", "2,000 hosts"]);
+});

@@ -1,0 +1,124 @@
+// What stands around every page: where one is, who one is, the theme, and the keys.
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { signOut } from "./api";
+import { useLive } from "./live";
+import { Dialog, Notice } from "./parts";
+import { useMayAct, useMe } from "./session";
+
+const THEME = "studio-theme";
+const KEYS = [
+  ["/", "search"],
+  ["?", "this help"],
+  ["g f", "fleet"],
+  ["g n", "new command"],
+  ["g r", "requests"],
+  ["Enter", "zoom into the frame that has the focus"],
+  ["arrows", "move among the frames of a flame graph"],
+  ["Escape", "close, or leave the search"],
+] as const;
+const GO: Record<string, string> = { f: "/", n: "/new", r: "/requests" };
+
+function useTheme(): [string, () => void] {
+  const [theme, setTheme] = useState(
+    () => localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"),
+  );
+  useEffect(() => {
+    document.documentElement.dataset.theme = theme;
+  }, [theme]);
+  const turn = () => {
+    const next = theme === "dark" ? "light" : "dark";
+    localStorage.setItem(THEME, next);
+    setTheme(next);
+  };
+  return [theme, turn];
+}
+
+function useKeys(help: () => void): void {
+  const [, go] = useLocation();
+  useEffect(() => {
+    let before = "";
+    const press = (event: KeyboardEvent) => {
+      const at = event.target as HTMLElement;
+      const types = at.matches("input:not([type=checkbox]), textarea, select");
+      if (event.key === "Escape" && types) at.blur();
+      if (types || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "/") {
+        event.preventDefault();
+        document.querySelector<HTMLInputElement>("input[type=search]")?.focus();
+      } else if (event.key === "?") help();
+      else if (before === "g" && GO[event.key] !== undefined) go(GO[event.key] as string);
+      before = event.key;
+    };
+    window.addEventListener("keydown", press);
+    return () => window.removeEventListener("keydown", press);
+  }, [go, help]);
+}
+
+export function Shell({ children }: { children: React.ReactNode }) {
+  const me = useMe();
+  const mayAct = useMayAct();
+  const isLive = useLive();
+  const queries = useQueryClient();
+  const [theme, turn] = useTheme();
+  const [isHelping, setHelping] = useState(false);
+  const [help] = useState(() => () => setHelping(true));
+  const [at] = useLocation();
+  useKeys(help);
+  const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
+  const links = [["/", "Fleet"], ...(mayAct ? [["/new", "New command"]] : []), ["/requests", "Requests"]] as [
+    string,
+    string,
+  ][];
+  return (
+    <>
+      <header>
+        <strong>Performance Studio</strong>
+        <nav aria-label="Pages">
+          {links.map(([path, name]) => (
+            <Link key={path} href={path} aria-current={at === path ? "page" : undefined}>
+              {name}
+            </Link>
+          ))}
+        </nav>
+        <span className="grow" />
+        <span className={isLive ? "live" : "live lost"} role="status">
+          {isLive ? "live" : "reconnecting…"}
+        </span>
+        <span className="dim" title={`services: ${me.services.join(", ")}`}>
+          {me.name || me.kind}
+        </span>
+        <button type="button" onClick={turn} aria-label={`Switch to the ${theme === "dark" ? "light" : "dark"} theme`}>
+          {theme === "dark" ? "☀" : "☾"}
+        </button>
+        <button type="button" onClick={help} aria-label="Keys">
+          ?
+        </button>
+        <button type="button" onClick={() => leaving.mutate()}>
+          Sign out
+        </button>
+      </header>
+      <main>
+        {leaving.error && <Notice error={leaving.error} />}
+        {children}
+      </main>
+      {isHelping && (
+        <Dialog title="Keys" onClose={() => setHelping(false)}>
+          <table>
+            <tbody>
+              {KEYS.map(([key, does]) => (
+                <tr key={key}>
+                  <th scope="row">
+                    <kbd>{key}</kbd>
+                  </th>
+                  <td>{does}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </Dialog>
+      )}
+    </>
+  );
+}
