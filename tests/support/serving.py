@@ -8,7 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.__main__ import config_of
-from api.connections import Door
+from api.at_the_door import Door
 
 
 class _WithDoor:

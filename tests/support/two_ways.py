@@ -22,6 +22,7 @@ from api.routes import heartbeats
 from api.strangers import BoundedLookups
 from broker.audit import Act
 from broker.errors import BrokerUnavailable
+from broker.exchange import Answered
 from broker.limits import Quota, WindowLimits
 from broker.scripts import Beat, Contested, Delivered, Idle
 from broker.token_store import Token, TokenKind, digest_of
@@ -70,6 +71,16 @@ class Recorded:
         if isinstance(self.outcome, BrokerUnavailable):
             raise self.outcome
         return self.outcome
+
+    def send(
+        self,
+        heard: Beat,
+        *,
+        now: float,  # noqa: ARG002 - as the store has it
+        answered: Answered,
+    ) -> None:
+        self.beats.append(heard)
+        asyncio.get_running_loop().call_soon(answered, self.outcome)
 
 
 @dataclass(frozen=True)
