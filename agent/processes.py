@@ -102,11 +102,11 @@ class ProcessTable:
 
 
 def busiest(processes: Sequence[Process], limit: int, *, window: timedelta) -> list[Process]:
-    """The `limit` processes that use most CPU during the window, for which this sleeps."""
+    """The `limit` processes that use most CPU during the window, for which this sleeps; of equals, since they began."""
     before = {process: used_by(process) or 0.0 for process in processes}
     time.sleep(window.total_seconds())
     used = {process: (used_by(process) or 0.0) - then for process, then in before.items()}
-    return sorted(processes, key=lambda process: -used[process])[:limit]
+    return sorted(processes, key=lambda process: (-used[process], -before[process]))[:limit]
 
 
 def sees_our_files(process: Process) -> bool:
