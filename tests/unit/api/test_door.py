@@ -249,6 +249,22 @@ async def test_other_heartbeats_of_known_callers_are_let_in(sent: bytes) -> None
     assert came_in == [PATH]
 
 
+async def test_a_token_does_not_outlive_its_revocation_by_a_body_that_takes_its_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.door.KNOWN_FOR_SECONDS", 0.05)
+    await site.talk(call(KNOWN))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(call(KNOWN)[:-10])
+    await asyncio.sleep(0.1)
+    authenticator = site.way.app.state.studio.authenticator
+    authenticator._hear(["t-agent"])
+    del site.way.tokens.tokens["agent"]
+    writer.write(call(KNOWN)[-10:])
+    assert codes([await an_answer(reader)]) == [401]
+    writer.close()
+
+
 async def test_one_too_many_is_refused_inside() -> None:
     answers, beats, _, acts, came_in = await both(call(KNOWN), arrange=lambda site: spend(site, 5), beats=5)
     assert codes(answers) == [429]
