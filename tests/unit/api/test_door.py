@@ -18,8 +18,8 @@ from api.door import Door
 from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
 from api.metrics import REGISTRY
-from broker.limits import Quota
 from broker.logs import call_id
+from broker.quotas import Quota
 from tests.support.serving import served
 from tests.support.two_ways import PATH, Way
 
