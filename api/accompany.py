@@ -4,7 +4,6 @@ Pure ASGI, and the outermost: what is refused or answered before any route is ac
 """
 
 import itertools
-import re
 import secrets
 import time
 from collections.abc import Collection
@@ -15,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.connections import WHOLE
+from api.fast_heads import REQUEST_ID, SANE
 from api.limits import ANSWER_HEADERS
 from api.metrics import UNMATCHED, note_call
 from api.strangers import client
@@ -23,13 +23,10 @@ from broker.logs import call_id
 
 HEARTBEAT: Final = "/api/metrics/heartbeat"
 """One that hands out a command is a step of that command's trace; the others are of no interest to anybody."""
-REQUEST_ID: Final = b"x-request-id"
 HELD: Final = b"preference-applied"
 STREAM: Final = b"text/event-stream"
 CLIENT_GONE: Final = 499
 """Counted where nobody was there any more to be answered."""
-SANE: Final = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
-"""What a request id from outside may look like: it goes into logs and headers as it is."""
 _OURS: Final = secrets.token_hex(8)
 _count: Final = itertools.count(secrets.randbits(32))
 
@@ -39,6 +36,11 @@ def id_of(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == REQUEST_ID and SANE.fullmatch(value):
             return str(value, "ascii")
+    return new_id()
+
+
+def new_id() -> str:
+    """The id of a call that brings none along."""
     return f"{_OURS}{next(_count):016x}"
 
 

@@ -19,6 +19,7 @@ from api.body_limit import BodyLimit
 from api.dependencies import Studio
 from api.documented import DocumentedApi
 from api.door import Door
+from api.fast_answers import IdleAnswers
 from api.fast_path import PATH, FastPath
 from api.fast_refusals import FastRefusals
 from api.routes import (
@@ -118,9 +119,9 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
         app.router.routes.extend(routes.router.routes)
     app.add_middleware(BodyLimit, of_path={profiles.UPLOAD: MOST_BYTES})
     app.add_middleware(SlashedNames)
-    refusals = FastRefusals()
-    app.door = Door(app, refusals)
-    app.put_before(partial(FastPath, refusals=refusals))
+    refusals, idle_answers = FastRefusals(), IdleAnswers()
+    app.door = Door(app, refusals, idle_answers)
+    app.put_before(partial(FastPath, refusals=refusals, idle_answers=idle_answers))
     app.straight = frozenset({PATH})
     app.put_before(partial(Accompany, routes=fixed_routes(app)))  # last: it is the outermost
     return app

@@ -63,7 +63,18 @@ async def exchange(heard: Beat, parts: "Studio") -> Idle | Delivered:
         Refusal: it may not; nothing was done.
         BrokerUnavailable: the server cannot be reached.
     """
-    answer = await parts.command_store.exchange(heard, now=time.time())
+    return await settled(await parts.command_store.exchange(heard, now=time.time()), heard, parts)
+
+
+async def settled(answer: Idle | Delivered | Contested | Exception, heard: Beat, parts: "Studio") -> Idle | Delivered:
+    """What the broker answers in the end to a heartbeat, by what it answered at first.
+
+    Raises:
+        Refusal: its token may not speak for the host; nothing was done.
+        BrokerUnavailable: the server cannot be reached.
+    """
+    if isinstance(answer, Exception):
+        raise answer
     if not isinstance(answer, Contested):
         return answer  # nearly always
 

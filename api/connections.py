@@ -6,11 +6,12 @@ with an answer that it does not read.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
 
 MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
@@ -29,54 +30,6 @@ ASGI says so to whoever receives; to wait for that and for something else takes 
 """
 WHOLE: Final = "studio.whole"
 """An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
-
-
-class _NobodyWaits:
-    def set(self) -> None:
-        """Nobody waits for more of the call."""
-
-
-NOBODY_WAITS: Final = _NobodyWaits()
-
-
-@dataclass(slots=True)
-class TurnedAway:
-    """A call that never reaches the application, and its answer. It stands where uvicorn has its own view of a call.
-
-    Attributes:
-        status: of the answer.
-        lines: its headers as they stand on the wire, each with its end of line; the body's length among them.
-        body: all of it.
-        came_at: when its headers had come, by `time.perf_counter`.
-        scope: of the call, as ASGI has it.
-        code: why it was refused.
-        call_id: under which it is logged and audited.
-    """
-
-    status: int
-    lines: bytes
-    body: bytes
-    came_at: float
-    scope: Any
-    code: str
-    call_id: str
-    response_complete: bool = False
-    keep_alive: bool = True
-    disconnected: bool = False
-    message_event: _NobodyWaits = NOBODY_WAITS
-
-
-Leave = Callable[[TurnedAway], None]
-
-
-class Door(Protocol):
-    """Who may refuse a call before it is one for the application."""
-
-    def turn_away(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | None:
-        """The refusal of a call whose headers have come; None: let it in."""
-
-    def leave(self, leave: Leave, call: TurnedAway) -> None:
-        """Have `leave` called, soon, for a call that has come to its end."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -138,26 +91,31 @@ class BoundedProtocol(HttpToolsProtocol):
             self._be_patient()
 
     def on_headers_complete(self) -> None:
-        """Let the call in, or turn it away at the door."""
-        turned_away = self._at_the_door() if self._door is not None else None
-        if turned_away is None:
+        """Let the call in, or have it met at the door."""
+        met = self._at_the_door() if self._door is not None else None
+        if met is None:
             super().on_headers_complete()
         else:
-            self.cycle = turned_away  # type: ignore[assignment]  # it has what is asked of one here
+            self.cycle = met  # type: ignore[assignment]  # it has what is asked of one here
 
     def on_body(self, body: bytes) -> None:
         """The body has a bound of its own; nobody reads that of a call that was turned away."""
         self._beside_the_body -= len(body)
-        if not isinstance(self.cycle, TurnedAway):
+        if isinstance(self.cycle, Admitted):
+            self.cycle.body += body
+        elif not isinstance(self.cycle, TurnedAway):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The call has arrived."""
         self._arrived()
-        if self._door is not None and isinstance(self.cycle, TurnedAway):
-            self._door.leave(self._leave, self.cycle)
-        else:
+        if self._door is None or not isinstance(self.cycle, AtTheDoor):
             super().on_message_complete()
+        elif isinstance(self.cycle, Admitted):
+            self._door.take(self.cycle, self)
+        else:
+            assert isinstance(self.cycle, TurnedAway)
+            self._door.leave(self._leave, self.cycle)
 
     def pause_writing(self) -> None:
         """The answer waits for its client, but not for ever."""
@@ -232,8 +190,42 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
-    def _at_the_door(self) -> TurnedAway | None:
-        """The refusal of a call that comes by itself and whose connection is to go on."""
+    def answer(self, call: Admitted, status: int, lines: bytes, body: bytes) -> None:
+        """Answer a call that was admitted at the door, in one write; a client that has gone away is not.
+
+        Args:
+            call: that has not been answered or let in.
+            status: the HTTP status.
+            lines: the headers as they stand on the wire, each with its end of line; the body's length among them.
+            body: all of it.
+        """
+        self._reply(call, status, lines, body)
+
+    def let_in(self, call: Admitted) -> None:
+        """Give a call that was admitted at the door to the application; the answers of those behind it wait."""
+        scope, path = call.scope, self.root_path + call.path
+        scope.update(method=call.method, path=path, raw_path=path.encode("ascii"), query_string=b"")
+        cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=call.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body, cycle.more_body, cycle.disconnected = call.body, False, self._is_gone
+        cycle.message_event.set()
+        if self.cycle is call:  # type: ignore[comparison-overlap]  # as above
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def _at_the_door(self) -> TurnedAway | Admitted | None:
+        """What becomes of a call that comes by itself and whose connection is to go on."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
         if self.expect_100_continue or self.flow.write_paused or self.parser.get_http_version() != "1.1":
@@ -241,16 +233,19 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() or not self.parser.should_keep_alive():
             return None
         assert self._door is not None
-        return self._door.turn_away(self.parser.get_method(), self.url, self.scope)
+        return self._door.meet(self.parser.get_method(), self.url, self.scope)
 
     def _leave(self, call: TurnedAway) -> None:
         """Answer a call that was turned away."""
+        self._reply(call, call.status, call.lines, call.answer)
+
+    def _reply(self, call: AtTheDoor, status: int, lines: bytes, body: bytes) -> None:
         if self._is_gone or self.transport.is_closing():
             return
         call.response_complete = True
-        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
         default = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self.transport.write(b"".join((STATUS_LINE[call.status], *default, call.lines, end, call.body)))
+        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], *default, lines, end, body)))
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.connections import Door
+from api.at_the_door import Door
 from protocol.problems import MEDIA_TYPE, Problem
 
 WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check"})

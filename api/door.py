@@ -1,77 +1,125 @@
-"""Turning callers away at the door, before there is a call for the application: those who are known to be nobody.
+"""Meeting heartbeats at the door, before there is a call for the application: most are refused or answered here.
 
-Anybody can send heartbeats with made-up tokens without end. What such a call costs is what it takes from the good ones,
-and half of it would be the server's own: a task, ASGI's messages, and somebody woken up to read each answer.
+Agents beat all day, and anybody can send heartbeats with made-up tokens without end. Half of what such a call takes
+would be the server's own: a task, ASGI's messages, and the turns of the event loop between them. Whatever asks for a
+second look is let in, and so is every heartbeat for which there is more to say than that there is nothing new.
 """
 
 import asyncio
 import contextvars
 import time
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from api.accompany import HEARTBEAT, REQUEST_ID, id_of
-from api.connections import Leave, TurnedAway
-from api.fast_path import MET
+from api import fast_bodies
+from api.accompany import HEARTBEAT, new_id
+from api.at_the_door import Admitted, Connection, Leave, TurnedAway
+from api.beats import heard_of
+from api.dependencies import peer_in
+from api.fast_answers import IdleAnswers
+from api.fast_bodies import Unusual
+from api.fast_heads import MOST_BYTES, REQUEST_ID, read_head
+from api.fast_path import LANE, MET, ROUTE, TOLD, Told
 from api.fast_refusals import RATE_LIMITED, UNAUTHENTICATED, FastRefusals, log_if_it_may_be, note_for_audit
 from api.limit_settings import Lane
 from api.limits import address_of, count_refused
-from api.metrics import note_calls
+from api.metrics import note_call, note_calls
 from api.remembered import Known
-from api.routes import heartbeats
+from api.rights import may_beat
 from broker.logs import call_id
+from broker.scripts import Beat, Contested, Delivered, Idle
 
-METHOD: Final = b"POST"
-PATH: Final = HEARTBEAT.encode()
-ROUTE: Final = heartbeats.router.routes[0]
-MOST_DIGITS: Final = len(str(64 * 1024))
-"""Of the length of a body that is read and thrown away; longer ones are the application's."""
+if TYPE_CHECKING:
+    from api.dependencies import Studio
 
+METHOD: Final = "POST"
+_METHOD: Final = METHOD.encode()
+_PATH: Final = HEARTBEAT.encode()
+KNOWN_FOR_SECONDS: Final = 1.0
+"""A caller whose body takes longer is looked up again: else a token would live as long as its body takes to come."""
 LEAVES_EVERY_SECONDS: Final = 0.002
 """Refusals go out together, so often: one by one, each wakes somebody up to read it, which takes the system longer than
 all else about it; and it is soon enough for who sends them one after the other."""
 
 
 class Door:
-    """Refuses heartbeats whose caller is known to be unknown, or asks to be looked up too often.
+    """Refuses heartbeats whose caller is known to be unknown, or asks to be looked up too often; answers usual ones.
 
     It finds what the application would find, and tells it where the application would: answer, audit trail, log and
-    metrics. Whatever asks for a second look is let in.
+    metrics.
     """
 
-    def __init__(self, app: FastAPI, refusals: FastRefusals) -> None:
+    def __init__(self, app: FastAPI, refusals: FastRefusals, idle_answers: IdleAnswers) -> None:
         self._app = app
         self._refusals = refusals
+        self._idle_answers = idle_answers
         self._leaving: list[tuple[Leave, TurnedAway]] = []
 
-    def turn_away(self, method: bytes, path: bytes, scope: Scope) -> TurnedAway | None:
-        """The refusal of a call whose headers have come; None: let it in."""
-        if path != PATH or method != METHOD:
+    def meet(self, method: bytes, path: bytes, scope: Scope) -> TurnedAway | Admitted | None:
+        """What becomes of a call whose headers have come; None: let it in."""
+        if path != _PATH or method != _METHOD:
             return None
-        parts = getattr(self._app.state, "studio", None)
-        authorization = _authorization(scope)
-        if parts is None or authorization is None:
+        parts: Studio | None = getattr(self._app.state, "studio", None)
+        head = read_head(scope["headers"])
+        if parts is None or not head.authorization or not head.is_short:
             return None
-        met = parts.authenticator.meet(authorization)
-        if isinstance(met, Known):
-            if met.token is not None:
-                scope[MET] = met
-                return None
-            code, made = UNAUTHENTICATED, self._refusals.to_unknown
-        else:
+        met = parts.authenticator.meet(head.authorization)
+        told = head.call_id.decode() or new_id()
+        if not isinstance(met, Known):
             over = None if met is None else parts.lookups.over(met, scope["client"])
             if over is None:
                 return None
             code, made = RATE_LIMITED, self._refusals.told_to_wait(Lane.STRANGERS, over, parts.limits)
-        told = id_of(scope)
-        lines = b"%b%b: %b\r\n" % (made.lines, REQUEST_ID, told.encode())
-        return TurnedAway(made.status, lines, made.body, time.perf_counter(), scope, code, told)
+        elif met.token is not None:
+            scope[MET] = met
+            if head.preferences or not head.is_usual:
+                return None
+            return Admitted(
+                scope=scope, came_at=time.perf_counter(), call_id=told, method=METHOD, path=HEARTBEAT,
+                caller=met.token, is_zipped=head.is_zipped,
+            )  # fmt: skip
+        else:
+            code, made = UNAUTHENTICATED, self._refusals.to_unknown
+        return TurnedAway(
+            scope=scope, came_at=time.perf_counter(), call_id=told, code=code, status=made.status,
+            lines=_with_id(made.lines, told), answer=made.body,
+        )  # fmt: skip
+
+    # --- answering ----------------------------------------------------------------------------------------------------
+
+    def take(self, call: Admitted, connection: Connection) -> None:
+        """Answer an admitted call that has come to its end once the broker has told, or have it let in."""
+        parts: Studio = self._app.state.studio
+        if time.perf_counter() - call.came_at > KNOWN_FOR_SECONDS:
+            del call.scope[MET]  # the token may have been revoked while the body came
+            connection.let_in(call)
+            return
+        try:
+            heard = _heard(call, parts)
+        except Unusual:
+            connection.let_in(call)
+            return
+        parts.command_store.send(heard, now=time.time(), answered=partial(self._answered, call, connection, heard))
+
+    def _answered(
+        self, call: Admitted, connection: Connection, heard: Beat, outcome: Idle | Delivered | Contested | Exception
+    ) -> None:
+        if not isinstance(outcome, Idle):
+            call.scope[TOLD] = Told(heard, outcome)
+            connection.let_in(call)
+            return
+        made = self._idle_answers.of(outcome, self._app.state.studio.settings.heartbeat_interval)
+        connection.answer(call, made.status, _with_id(made.lines, call.call_id), made.body)
+        note_call(METHOD, HEARTBEAT, made.status, time.perf_counter() - call.came_at)
+
+    # --- refusing -----------------------------------------------------------------------------------------------------
 
     def leave(self, leave: Leave, call: TurnedAway) -> None:
-        """Have a call that has come to its end answered with the others."""
+        """Have a refused call that has come to its end answered with the others."""
         if not self._leaving:
             asyncio.get_running_loop().call_later(LEAVES_EVERY_SECONDS, self._let_go)
         self._leaving.append((leave, call))
@@ -88,10 +136,10 @@ class Door:
     def _tell(self, calls: Sequence[TurnedAway]) -> None:
         """Tell of refusals what would be told of each further in; they came from one address, with one fault."""
         first, count, now = calls[0], len(calls), time.perf_counter()
-        note_calls("POST", HEARTBEAT, first.status, [now - call.came_at for call in calls])
+        note_calls(METHOD, HEARTBEAT, first.status, [now - call.came_at for call in calls])
         if first.code == RATE_LIMITED:
             count_refused(Lane.STRANGERS, count)
-        first.scope.update(app=self._app, method="POST", path=HEARTBEAT, route=ROUTE)
+        first.scope.update(app=self._app, method=METHOD, path=HEARTBEAT, route=ROUTE)
         context = contextvars.copy_context()
         context.run(call_id.set, first.call_id)
         context.run(note_for_audit, first.scope, self._app.state.studio, None, first.code, count)
@@ -101,16 +149,20 @@ class Door:
                 break
 
 
-def _authorization(scope: Scope) -> bytes | None:
-    """The one header that counts, of a call with a short body of a length that is told; None: let it in."""
-    authorization, is_short = None, False
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if authorization is not None:
-                return None
-            authorization = value
-        elif name == b"content-length":
-            is_short = len(value) <= MOST_DIGITS
-        elif name == b"transfer-encoding":
-            return None
-    return authorization if is_short else None
+def _heard(call: Admitted, parts: "Studio") -> Beat:
+    """A call as the broker hears it.
+
+    Raises:
+        Unusual: this is for the application; nothing was done.
+    """
+    if len(call.body) > MOST_BYTES:
+        raise Unusual
+    heartbeat = fast_bodies.read(bytes(call.body), zipped=call.is_zipped)
+    caller = call.caller
+    if not may_beat(caller, heartbeat.service_name) or parts.limits.over_here(LANE, caller.token_id) is not None:
+        raise Unusual
+    return heard_of(heartbeat, caller, peer_in(call.scope, parts), interval=parts.settings.heartbeat_interval)
+
+
+def _with_id(lines: bytes, told: str) -> bytes:
+    return b"%b%b: %b\r\n" % (lines, REQUEST_ID, told.encode())

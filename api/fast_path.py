@@ -13,10 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import fast_bodies
 from api.accompany import HEARTBEAT, Answering
-from api.beats import exchange, heard_of, reply_of
+from api.beats import exchange, heard_of, reply_of, settled
 from api.dependencies import Studio, peer_in
+from api.fast_answers import IdleAnswers, Made
 from api.fast_bodies import Unusual
-from api.fast_refusals import UNAUTHENTICATED, FastRefusals, Made, made_of
+from api.fast_heads import MOST_BYTES, read_head
+from api.fast_refusals import UNAUTHENTICATED, FastRefusals
 from api.held import hold
 from api.limit_settings import IN_MEMORY, Lane
 from api.limits import lane_of
@@ -26,30 +28,25 @@ from api.remembered import Known
 from api.rights import may_beat
 from api.routes import heartbeats
 from broker.errors import BrokerUnavailable
-from broker.scripts import Beat, Delivered, Idle
+from broker.scripts import Beat, Contested, Delivered, Idle
 from broker.token_store import Token
 
 PATH: Final = HEARTBEAT
 ROUTE: Final = heartbeats.router.routes[0]
 MET: Final = "studio.met"
 """Where a call's scope says what its caller was found to be a moment ago."""
+TOLD: Final = "studio.told"
+"""Where a call's scope has what the broker has told of it already, see `Told`."""
 LANE: Final = Lane.HEARTBEATS
 assert lane_of("POST", PATH) is LANE
 assert LANE in IN_MEMORY
-MOST_BYTES: Final = 64 * 1024
-"""Larger bodies are read by the ordinary route."""
-MOST_DIGITS: Final = len(str(MOST_BYTES))
-MOST_ANSWERS: Final = 1_024
-"""Made answers that are kept: one for each generation that a command can have."""
-_JSON: Final = (b"application/json", b"application/json; charset=utf-8")
 
 
-class Head(NamedTuple):
-    """What the headers of a heartbeat say."""
+class Told(NamedTuple):
+    """What became of a heartbeat at the door, where the answer to it is not one that is made already."""
 
-    authorization: bytes
-    is_zipped: bool
-    wait: int
+    heard: Beat
+    outcome: Delivered | Contested | Exception
 
 
 class ToHold(NamedTuple):
@@ -62,10 +59,12 @@ class ToHold(NamedTuple):
 class FastPath:
     """Answers heartbeats; passes on everything else, and every heartbeat that it does not understand."""
 
-    def __init__(self, app: ASGIApp, refusals: FastRefusals | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, refusals: FastRefusals | None = None, idle_answers: IdleAnswers | None = None
+    ) -> None:
         self._app = app
-        self._idle: dict[tuple[int, bool, int], Made] = {}
         self._refusals = refusals or FastRefusals()
+        self._idle_answers = idle_answers or IdleAnswers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -104,31 +103,39 @@ class FastPath:
             Refusal: nobody knows the caller, or it may not speak for this host.
             BrokerUnavailable: the broker is away.
         """
-        head = _head(scope)
+        head = read_head(scope["headers"])
+        if not head.is_usual:
+            raise Unusual
         met = scope.get(MET) or parts.authenticator.meet(head.authorization)
         caller = met.token if isinstance(met, Known) else await self._look_up(parts, scope, met)
         if caller is None:
             return self._refusals.unknown(scope, parts)
         if isinstance(caller, Made):
             return caller
-        message = await receive()
-        read.append(message)
-        raw: bytes = message.get("body", b"")
-        if message.get("more_body", False) or message["type"] != "http.request" or len(raw) > MOST_BYTES:
-            raw = await _rest(raw, message, receive, read)
-        heartbeat = fast_bodies.read(raw, zipped=head.is_zipped)
-        if not may_beat(caller, heartbeat.service_name):
-            raise Unusual
-        scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused from here on
-        if (over := parts.limits.over_here(LANE, caller.token_id)) is not None:
-            return self._refusals.limited(scope, parts, LANE, over, caller)
-        interval = parts.settings.heartbeat_interval
-        heard = heard_of(heartbeat, caller, peer_in(scope, parts), interval=interval)
-        if head.wait:
-            return ToHold(heard, head.wait)
-        outcome = await exchange(heard, parts)
+        told: Told | None = scope.get(TOLD)
+        if told is not None:
+            scope.setdefault("state", {})["caller"] = caller
+            outcome = await settled(told.outcome, told.heard, parts)
+        else:
+            message = await receive()
+            read.append(message)
+            raw: bytes = message.get("body", b"")
+            if message.get("more_body", False) or message["type"] != "http.request" or len(raw) > MOST_BYTES:
+                raw = await _rest(raw, message, receive, read)
+            heartbeat = fast_bodies.read(raw, zipped=head.is_zipped)
+            if not may_beat(caller, heartbeat.service_name):
+                raise Unusual
+            scope.setdefault("state", {})["caller"] = caller  # for the audit, should it be refused from here on
+            if (over := parts.limits.over_here(LANE, caller.token_id)) is not None:
+                return self._refusals.limited(scope, parts, LANE, over, caller)
+            heard = heard_of(
+                heartbeat, caller, peer_in(scope, parts), interval=parts.settings.heartbeat_interval
+            )  # fmt: skip
+            if head.preferences and (wait := preferred_wait([said.decode("latin-1") for said in head.preferences])):
+                return ToHold(heard, wait)
+            outcome = await exchange(heard, parts)
         if isinstance(outcome, Idle):
-            return self._idle.get(_key(outcome, interval)) or self._make(outcome, interval)
+            return self._idle_answers.of(outcome, parts.settings.heartbeat_interval)
         return outcome
 
     async def _look_up(self, parts: Studio, scope: Scope, digest: str | None) -> Token | Made | None:
@@ -153,46 +160,6 @@ class FastPath:
             if refused.code != UNAUTHENTICATED:
                 raise
             return None
-
-    def _make(self, outcome: Idle, interval: int) -> Made:
-        made = made_of(reply_of(outcome, interval=interval))
-        if len(self._idle) < MOST_ANSWERS:
-            self._idle[_key(outcome, interval)] = made
-        return made
-
-
-def _key(outcome: Idle, interval: int) -> tuple[int, bool, int]:
-    """What tells one answer from another."""
-    return outcome.generation, outcome.inventory_wanted, interval
-
-
-def _head(scope: Scope) -> Head:
-    """What the headers say.
-
-    Raises:
-        Unusual: something that asks for a closer look.
-    """
-    authorization = kind = encoding = b""
-    waits: list[bytes] = []
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if authorization:
-                raise Unusual
-            authorization = value
-        elif name == b"content-type":
-            if kind or value not in _JSON:
-                raise Unusual
-            kind = value
-        elif name == b"content-encoding":
-            if encoding or value not in (b"gzip", b"identity"):
-                raise Unusual
-            encoding = value
-        elif name == b"content-length" and len(value) > MOST_DIGITS:
-            raise Unusual
-        elif name == b"prefer":
-            waits.append(value)
-    wait = preferred_wait([value.decode("latin-1") for value in waits]) if waits else 0
-    return Head(authorization, encoding == b"gzip", wait)
 
 
 async def _rest(body: bytes, message: Message, receive: Receive, read: list[Message]) -> bytes:

@@ -6,15 +6,15 @@ in the metrics and for the log, as there.
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from fastapi import Request, Response
+from fastapi import Request
 from starlette.types import Scope
 
 from api import audit, problems
 from api.accompany import HEARTBEAT
 from api.auth import unknown
+from api.fast_answers import Made, made_of
 from api.limit_settings import Lane
 from api.limits import Limits, count_refused
 from api.problems import TABLE, Refusal
@@ -28,22 +28,6 @@ UNAUTHENTICATED: Final = "unauthenticated"
 RATE_LIMITED: Final = "rate_limited"
 MOST_ANSWERS: Final = 1_024
 """Made answers that are kept: one for each second that somebody may be told to wait."""
-
-
-class Made(NamedTuple):
-    """An answer as it goes out. `lines`: its headers as they stand on the wire."""
-
-    status: int
-    headers: Sequence[tuple[bytes, bytes]]
-    lines: bytes
-    body: bytes
-
-
-def made_of(response: Response) -> Made:
-    """An answer, ready to go out again and again."""
-    headers = response.raw_headers
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return Made(response.status_code, headers, lines, bytes(response.body))
 
 
 class FastRefusals:

@@ -25,13 +25,21 @@ import httpx
 import psutil
 
 from bench import stage
+from bench.load import SERVICE, words_of
 from bench.memory import let_beat
 from bench.stage import PATIENCE_SECONDS, ROOT, machine, own_broker, process
+from broker.command_store import CommandStore
 from broker.connection import Broker
+from broker.host_registry import facts_of
+from broker.scripts import Beat
 from broker.settings import BrokerSettings
+from protocol.heartbeats import Heartbeat
 from protocol.names import DEFAULT_TENANT, HostKey
+from protocol.pacing import DEFAULT_INTERVAL
 
-SERVICE: Final = "bench"
+INTERVAL: Final = int(DEFAULT_INTERVAL.total_seconds())
+"""Which the API asks for, as nobody tells it otherwise."""
+AT_A_TIME: Final = 200
 LOAD: Final = ("connections", "hosts", "many", "workers", "rounds", "seconds", "most")
 HEADINGS: Final = ("beats/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 
@@ -89,10 +97,22 @@ def beat(server: Server, given: argparse.Namespace, seconds: float, *, bad: floa
 
 
 async def introduce(settings: BrokerSettings, hosts: int) -> None:
-    """Have every host beat once, without the API: over HTTP, many hosts would take minutes."""
+    """Have every host beat twice, without the API: over HTTP, many hosts would take minutes.
+
+    First with all that an agent says when it starts, and then as it goes on: that is what the load says.
+    """
     async with Broker.opened(settings) as broker:
         await broker.settle_layout()
-        await let_beat(broker, [HostKey(DEFAULT_TENANT, SERVICE, f"bench-{number:06}") for number in range(hosts)])
+        fleet = [HostKey(DEFAULT_TENANT, SERVICE, words_of(number)["hostname"]) for number in range(hosts)]
+        await let_beat(broker, fleet)
+        store = CommandStore(broker)
+        for start in range(0, hosts, AT_A_TIME):
+            said = [Heartbeat.model_validate(words_of(start + n)) for n in range(min(AT_A_TIME, hosts - start))]
+            beats = [
+                Beat(host, facts=facts_of(each, interval=INTERVAL))
+                for host, each in zip(fleet[start:], said, strict=False)
+            ]
+            await asyncio.gather(*(store.exchange(one, now=time.time()) for one in beats))
 
 
 def api_for(hosts: int, stack: contextlib.ExitStack, *, workers: int = 1) -> tuple[psutil.Process, int, BrokerSettings]:

@@ -18,6 +18,8 @@ import uvloop
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 LENGTH: Final = b"content-length:"
+SERVICE: Final = "bench"
+"""Of which every host is."""
 
 
 @dataclass
@@ -108,13 +110,18 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def heartbeat(plan: Plan, number: int) -> bytes:
-    """One heartbeat as it goes over the wire, in the words of the source text."""
-    body = json.dumps({
+def words_of(number: int) -> dict[str, str]:
+    """What the host of a number says of itself, in the words of the source text."""
+    return {
         "ip_address": f"10.0.{number // 256 % 256}.{number % 256}", "hostname": f"bench-{number:06}",
-        "service_name": "bench", "last_command_id": "2b0d7d2e-8f0e-4d3c-a1e5-0d2f9c7b6a54", "status": "active",
+        "service_name": SERVICE, "last_command_id": "2b0d7d2e-8f0e-4d3c-a1e5-0d2f9c7b6a54", "status": "active",
         "timestamp": "2025-01-08T11:00:00Z",
-    }).encode()  # fmt: skip
+    }  # fmt: skip
+
+
+def heartbeat(plan: Plan, number: int) -> bytes:
+    """One heartbeat as it goes over the wire."""
+    body = json.dumps(words_of(number)).encode()
     head = (
         "POST /api/metrics/heartbeat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {plan.token}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -11,7 +11,7 @@ from msgspec import structs
 from broker import codec, keys, scripts
 from broker.codec import Loaded
 from broker.connection import Broker
-from broker.exchange import Exchange
+from broker.exchange import Answered, Exchange
 from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
@@ -59,6 +59,14 @@ class CommandStore:
         at = self._broker.place(heard.host)
         await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))
         return structs.replace(outcome, inventory_wanted=False)
+
+    def send(self, heard: Beat, *, now: float, answered: Answered) -> None:
+        """One heartbeat that carries no inventory, in one atomic step; `answered` hears what became of it.
+
+        `now` is in seconds since the epoch.
+        """
+        assert heard.inventory is None
+        self._exchange.send(heard, now=now, answered=answered)
 
     async def standing(self, host: HostKey) -> Standing:
         """What a host is to do, what was done, and how many of its requests are open.

@@ -1,13 +1,13 @@
 """Heartbeats on their way to the broker: those that come together are one script call for each partition.
 
-What is to be remembered of a host goes along only where it is new: the broker keeps a digest of it, and asks for the
-rest where that is another one, as after it lost its data, or another process was told something else meanwhile.
+What is to be remembered of a host goes along only where the broker asks for it: it keeps a digest, and asks where that
+is another one, as for a new host, or after it lost its data.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import ResponseError
 
@@ -20,12 +20,20 @@ from protocol.names import HostKey
 
 BEATS_PER_CALL: Final = 20
 """While a script runs the server does nothing else; this many take it less than a millisecond."""
+CALLS_UNDER_WAY: Final = 2
+"""Of one partition. A second one keeps the server busy while the first one's answers are read and given to agents; with
+more of them each has fewer beats, and costs as much."""
 REMEMBERED_HOSTS: Final = 131_072
-"""Hosts of which a process knows what it has sent; some 300 bytes each. Of others it sends everything, always."""
+"""Hosts of which a process knows place and digest; some 300 bytes each. Of others it works them out at each beat."""
 
 
-class Sent(NamedTuple):
-    """What the broker was told of a host last: a hash of the facts for this process, the digest for all."""
+Outcome: TypeAlias = Idle | Delivered | Contested
+Answered: TypeAlias = Callable[[Outcome | Exception], None]
+"""Takes what became of a heartbeat, or `BrokerUnavailable` in its place. Never raises, and is called once."""
+
+
+class Heeded(NamedTuple):
+    """Where a host is kept, and the digest of its facts; by a hash of them for this process."""
 
     at: Place
     facts: int
@@ -37,7 +45,7 @@ class Asked(NamedTuple):
 
     heard: Heard
     now: float
-    answer: "asyncio.Future[Idle | Delivered | Contested]"
+    answered: Answered
 
 
 class Exchange:
@@ -46,13 +54,20 @@ class Exchange:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._waiting: dict[int, list[Asked]] = {}
-        self._under_way: set[int] = set()
+        self._under_way: dict[int, int] = {}
         self._is_called = False
         # Two generations: when the younger is full it becomes the older, and what that has is forgotten.
-        self._sent: dict[HostKey, Sent] = {}
-        self._sent_before: dict[HostKey, Sent] = {}
+        self._known: dict[HostKey, Heeded] = {}
+        self._known_before: dict[HostKey, Heeded] = {}
 
-    def ask(self, beat: Beat, *, now: float) -> "asyncio.Future[Idle | Delivered | Contested]":
+    def send(self, beat: Beat, *, now: float, answered: Answered) -> None:
+        """Send a heartbeat with the next call; `answered` hears what became of it. `now` is in seconds since the epoch.
+
+        Where it hears that the server cannot be reached, the beat may or may not have been taken.
+        """
+        self._add(Asked(self._heard(beat), now, answered))
+
+    def ask(self, beat: Beat, *, now: float) -> "asyncio.Future[Outcome]":
         """Send a heartbeat with the next call. `now` is in seconds since the epoch.
 
         Who waits may be cancelled: the beat is sent all the same, and nobody else's answer changes.
@@ -60,17 +75,19 @@ class Exchange:
         Raises (from the future):
             BrokerUnavailable: the server cannot be reached; the beat may or may not have been taken.
         """
-        answer: asyncio.Future[Idle | Delivered | Contested] = asyncio.get_running_loop().create_future()
-        self._add(Asked(self._heard(beat), now, answer))
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.send(beat, now=now, answered=partial(_settle, answer))
         return answer
 
     def _heard(self, beat: Beat) -> Heard:
         facts = hash(tuple(beat.facts.items()))
-        sent = self._sent.get(beat.host) or self._sent_before.get(beat.host)
-        if sent is not None and sent.facts == facts:
-            return Heard(sent.at, beat, sent.digest, with_facts=False)
-        at = sent.at if sent is not None else self._broker.place(beat.host)
-        return Heard(at, beat, scripts.digest_of(beat.facts))
+        known = self._known.get(beat.host) or self._known_before.get(beat.host)
+        if known is None or known.facts != facts:
+            at = known.at if known is not None else self._broker.place(beat.host)
+            known = self._known[beat.host] = Heeded(at, facts, scripts.digest_of(beat.facts))
+            if len(self._known) > REMEMBERED_HOSTS // 2:
+                self._known, self._known_before = {}, self._known
+        return Heard(known.at, beat, known.digest, with_facts=False)
 
     def _add(self, asked: Asked) -> None:
         self._waiting.setdefault(asked.heard.at.partition, []).append(asked)
@@ -79,22 +96,25 @@ class Exchange:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """One call for each partition that has something to send. One that has a call under way gathers more."""
+        """One call for each partition that has something to send. One that has calls enough under way gathers more."""
         self._is_called = False
         calls = []
-        for partition in self._waiting.keys() - self._under_way:
+        for partition in list(self._waiting):
+            under_way = self._under_way.get(partition, 0)
+            if under_way == CALLS_UNDER_WAY:
+                continue
             waiting = self._waiting.pop(partition)
             if len(waiting) > BEATS_PER_CALL:
                 self._waiting[partition] = waiting[BEATS_PER_CALL:]
                 waiting = waiting[:BEATS_PER_CALL]
-            self._under_way.add(partition)
+            self._under_way[partition] = under_way + 1
             now = ms(max(asked.now for asked in waiting))
             call = scripts.beat(partition, [asked.heard for asked in waiting], now=now)
             calls.append((call, partial(self._answered, partition, waiting)))
         self._broker.lines.send(calls)
 
     def _answered(self, partition: int, asked: Sequence[Asked], answers: Any) -> None:
-        self._under_way.discard(partition)
+        self._under_way[partition] -= 1
         each = [answers] * len(asked) if isinstance(answers, Exception) else answers
         for one, answer in zip(asked, each, strict=True):
             self._tell(one, answer)
@@ -107,24 +127,16 @@ class Exchange:
             outcome = answer if isinstance(answer, Exception) else scripts.read_beat(answer)
         except ValueError as error:
             outcome = ResponseError(str(error))
-        if type(outcome) is Idle and not asked.heard.with_facts:  # nearly always
-            if not asked.answer.done():
-                asked.answer.set_result(outcome)
-            return
-        match outcome:
-            case Tell():  # asked for only where they were not sent, so this ends
-                self._add(asked._replace(heard=asked.heard._replace(with_facts=True)))
-            case Exception():
-                if not asked.answer.done():
-                    asked.answer.set_exception(outcome)
-            case _:
-                if asked.heard.with_facts and not isinstance(outcome, Contested):
-                    self._remember(asked.heard)
-                if not asked.answer.done():
-                    asked.answer.set_result(outcome)
+        if isinstance(outcome, Tell):  # asked for only where they were not sent, so this ends
+            self._add(asked._replace(heard=asked.heard._replace(with_facts=True)))
+        else:
+            asked.answered(outcome)
 
-    def _remember(self, heard: Heard) -> None:
-        beat = heard.beat
-        self._sent[beat.host] = Sent(heard.at, hash(tuple(beat.facts.items())), heard.digest)
-        if len(self._sent) > REMEMBERED_HOSTS // 2:
-            self._sent, self._sent_before = {}, self._sent
+
+def _settle(answer: "asyncio.Future[Outcome]", outcome: Outcome | Exception) -> None:
+    if answer.done():
+        return  # nobody waits any more
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

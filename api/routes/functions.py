@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from api.dependencies import Studio, StudioDep
 from api.documented import problems
-from api.selections import SelectionDep, asked, found_in, merged, of_a_mode
+from api.selections import SelectionDep, asked, merged_in, of_a_mode
 from profiles.flamegraph import MOST_NODES, Tree
 from profiles.functions import Function, around, heaviest
 from profiles.questions import Selection
@@ -96,9 +96,8 @@ async def function(
 
 
 async def _merged(parts: Studio, selection: Selection) -> Merged:
-    chosen = of_a_mode(selection)
-    (found,) = await found_in(parts, chosen)
-    return await asked(lambda: merged(parts, chosen, found))
+    (whole,) = await merged_in(parts, of_a_mode(selection))
+    return whole
 
 
 def _view(one: Function) -> FunctionView:

@@ -27,29 +27,29 @@ local function names(ids, id)
   return false
 end
 
--- Remember what was heard of a host; false where that would take the words and they were not sent.
-local function remember(host, path, heard, digest, new_owner)
+-- Remember what was heard of a host, of which this was known; false where that would take the words and they were not sent.
+local function remember(host, path, heard, known, new_owner)
   if heard.words then
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time, 'digest', heard.digest,
       unpack(heard.words))
-    redis.call('EXPIRE', host, WEEK_SECONDS)
-  elseif digest ~= heard.digest then
+  elseif known.digest ~= heard.digest then
     return false
   else
     redis.call('HSET', host, 'last_beat', now, 'agent_time', heard.agent_time)
-    -- Written to the disk each time, so not at each beat.
-    if redis.call('TTL', host) < WEEK_SECONDS - HOUR_SECONDS then
-      redis.call('EXPIRE', host, WEEK_SECONDS)
-    end
+  end
+  -- Written to the disk each time, so not at each beat.
+  if heard.words or tonumber(now) - tonumber(known.renewed_at or 0) > HOUR_SECONDS * 1000 then
+    redis.call('HSET', host, 'renewed_at', now)
+    redis.call('EXPIRE', host, WEEK_SECONDS)
   end
   if new_owner then
     redis.call('HSET', host, 'owner', new_owner)
   end
-  local last_beat = redis.call('ZSCORE', beats, path)
-  redis.call('ZADD', beats, now, path)
-  if not last_beat then
+  -- The set keeps a host longer than its own key is kept.
+  local last_beat = known.last_beat or redis.call('ZSCORE', beats, path)
+  if redis.call('ZADD', beats, now, path) == 1 then
     tell(events, host_at(path), 'host_joined', now)
-  elseif tonumber(now) - tonumber(last_beat) > heard.silent_after then
+  elseif last_beat and tonumber(now) - tonumber(last_beat) > heard.silent_after then
     tell(events, host_at(path), 'host_returned', now, { 'silent_since', last_beat })
   end
   return true
@@ -131,7 +131,7 @@ local function exchange(path, heard)
 end
 
 -- 1 when the inventory that is kept is not the one the host carries, or there is none; what is kept is kept on.
-local function wanted(host, inventory, digest)
+local function wanted(kept, inventory, digest)
   local left = redis.call('TTL', inventory)
   if left == -2 then
     return 1
@@ -139,21 +139,21 @@ local function wanted(host, inventory, digest)
   if left < WEEK_SECONDS - HOUR_SECONDS then
     redis.call('EXPIRE', inventory, WEEK_SECONDS)
   end
-  return digest ~= '' and redis.call('HGET', host, 'inventory') ~= digest and 1 or 0
+  return digest ~= '' and kept ~= digest and 1 or 0
 end
 
 local function beat(path, heard)
   local host = KEYS[8] .. path
-  local known = redis.call('HMGET', host, 'owner', 'digest')
-  local owner, digest = known[1], known[2]
-  local reason, new_owner = contest(owner, heard.by, path, now, events, KEYS[14] .. path)
+  local said = redis.call('HMGET', host, 'owner', 'digest', 'last_beat', 'renewed_at', 'inventory')
+  local known = { digest = said[2], last_beat = said[3], renewed_at = said[4], inventory = said[5] }
+  local reason, new_owner = contest(said[1], heard.by, path, now, events, KEYS[14] .. path)
   if reason then
-    return { 'contested', string.sub(owner or '', 3), reason }
+    return { 'contested', string.sub(said[1] or '', 3), reason }
   end
-  if not remember(host, path, heard, digest, new_owner) then
+  if not remember(host, path, heard, known, new_owner) then
     return { 'tell' }
   end
-  local is_wanted = wanted(host, KEYS[13] .. path, heard.inventory)
+  local is_wanted = wanted(known.inventory, KEYS[13] .. path, heard.inventory)
   local given = exchange(path, heard)
   if type(given) == 'number' then
     return { given, is_wanted }

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, Final
 
 from profiles.clickhouse import ClickHouse
-from profiles.questions import Engine, Place, Selection
-from profiles.tables import samples_and_stacks
+from profiles.gathering import gathered
+from profiles.questions import Engine, Selection
 from profiles.upload import read_json
 
 START: Final = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
@@ -39,7 +39,7 @@ class Shelf:
         }  # fmt: skip
         tenant = tenant or self.tenant
         upload = read_json(json.dumps(body).encode(), tenant=tenant, service=service, now=START)
-        self.engine.add(*samples_and_stacks(upload), Place(tenant, service, upload.facts.profile_id))
+        self.engine.add(gathered(upload))
         return upload.facts.profile_id
 
     def chosen(
@@ -58,4 +58,4 @@ class Shelf:
         start: datetime = START - HOUR,
         end: datetime = START + HOUR,
     ) -> dict[str, int]:
-        return self.engine.merged(self.chosen(where, start=start, end=end))
+        return {**self.engine.merged(self.chosen(where, start=start, end=end)).stacks}

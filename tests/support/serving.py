@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.connections import Door
+from api.at_the_door import Door
 from api.server import config_of
 
 

@@ -22,6 +22,7 @@ from api.routes import heartbeats
 from api.strangers import BoundedLookups
 from broker.audit import Act
 from broker.errors import BrokerUnavailable
+from broker.exchange import Answered
 from broker.limits import WindowLimits
 from broker.quotas import Quota
 from broker.scripts import Beat, Contested, Delivered, Idle
@@ -71,6 +72,16 @@ class Recorded:
         if isinstance(self.outcome, BrokerUnavailable):
             raise self.outcome
         return self.outcome
+
+    def send(
+        self,
+        heard: Beat,
+        *,
+        now: float,  # noqa: ARG002 - as the store has it
+        answered: Answered,
+    ) -> None:
+        self.beats.append(heard)
+        asyncio.get_running_loop().call_soon(answered, self.outcome)
 
 
 @dataclass(frozen=True)

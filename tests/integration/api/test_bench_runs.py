@@ -75,6 +75,7 @@ async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: Mod
         body = json.loads(load.heartbeat(plan, number).partition(b"\r\n\r\n")[2])
         host = known.pop(HostKey("default", body["service_name"], body["hostname"]))
         assert "capabilities" in host.facts
+        assert host.facts["ip_address"] == body["ip_address"], "the broker needs not be told again"
     assert known == {}
 
 

@@ -32,6 +32,7 @@ async def test_an_idle_host_is_remembered(host: PlayedHost, broker: Broker) -> N
         ttl = await redis.ttl(keys.host(host.at))
         beat = await redis.zscore(keys.beats(host.at.partition), host.at.path)
     assert facts.pop("digest")
+    assert facts.pop("renewed_at") == "1800000000000"
     assert facts == {"last_beat": "1800000000000", "ip_address": "192.168.1.100", "agent_time": ""}
     assert 604_700 < ttl <= 604_800
     assert beat == NOW * 1000

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -10,7 +11,7 @@ from redis.exceptions import ResponseError
 from broker import keys, pipelined
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
-from broker.exchange import BEATS_PER_CALL, Exchange
+from broker.exchange import BEATS_PER_CALL, CALLS_UNDER_WAY, Exchange
 from broker.scripts import Beat, Delivered, Idle
 from tests.support.builders import NOW, a_host
 from tests.support.played_host import PlayedHost
@@ -47,10 +48,37 @@ async def facts_of(broker: Broker, beat: Beat) -> dict[str, str]:
 
 
 async def test_beats_that_come_together_are_a_call_for_each_partition(broker: Broker, exchange: Exchange) -> None:
-    await exchange.ask(beats(1)[0], now=NOW)
+    for calls in (2, 1):  # new hosts are asked what they are
+        before = await scripts_run(broker)
+        assert await asyncio.gather(*(exchange.ask(beat, now=NOW) for beat in beats(100))) == [Idle(0)] * 100
+        assert await scripts_run(broker) - before == calls * broker.partitions
+
+
+async def test_a_process_that_is_new_to_a_host_need_not_tell_its_facts(broker: Broker, exchange: Exchange) -> None:
+    beat = beats(1)[0]
+    await exchange.ask(beat, now=NOW)
     before = await scripts_run(broker)
-    assert await asyncio.gather(*(exchange.ask(beat, now=NOW) for beat in beats(100))) == [Idle(0)] * 100
-    assert await scripts_run(broker) - before == broker.partitions
+    assert await Exchange(broker).ask(beat, now=NOW) == Idle(0)
+    assert await scripts_run(broker) - before == 1
+
+
+async def test_no_more_than_some_calls_of_a_partition_are_under_way(
+    broker: Broker, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat = beats(1)[0]
+    sent: list[Any] = []
+    monkeypatch.setattr(broker.lines, "send", sent.extend)
+    asked = []
+    for _ in range(CALLS_UNDER_WAY + 8):
+        asked.append(exchange.ask(beat, now=NOW))
+        await asyncio.sleep(0)  # the turn in which it would be sent
+    assert len(sent) == CALLS_UNDER_WAY
+    sent[0][1]([[0, 0]])
+    await asyncio.sleep(0)
+    for _, answered in sent[1:-1]:
+        answered([[0, 0]])
+    sent[-1][1]([[0, 0]] * 8)
+    assert await asyncio.gather(*asked) == [Idle(0)] * len(asked), "the rest went together"
 
 
 async def test_no_call_has_more_beats_than_the_server_should_do_at_once(broker: Broker, exchange: Exchange) -> None:
@@ -146,7 +174,7 @@ async def test_a_beat_without_facts_keeps_the_host_from_being_forgotten(broker: 
     await exchange.ask(first, now=NOW)
     async with broker.guarded() as redis:
         await redis.expire(keys.host(broker.place(first.host)), 1_000)
-        await exchange.ask(first, now=NOW)
+        await exchange.ask(first, now=NOW + 4_000)
         assert await redis.ttl(keys.host(broker.place(first.host))) > 600_000
 
 

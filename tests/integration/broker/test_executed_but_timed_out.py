@@ -71,6 +71,7 @@ async def counted_in_a_transaction(broker: Broker) -> None:
 async def test_what_is_refused_was_not_executed_and_what_is_late_was_once(broker_settings: BrokerSettings) -> None:
     async with emptied(broker_settings) as plain:
         await plain.run(COUNT)
+        await CommandStore(plain).exchange(Beat(a_host()), now=NOW - 60)
         for wanted, executed in ((Faults(1, refused=1, late=0), 1), (Faults(1, refused=0, late=1), 2)):
             async with Broker.opened(broker_settings) as fresh, befallen(fresh, wanted) as broker:
                 with pytest.raises(BrokerUnavailable):
@@ -81,6 +82,7 @@ async def test_what_is_refused_was_not_executed_and_what_is_late_was_once(broker
 async def test_calls_on_a_line_meet_the_faults_as_others_do(broker_settings: BrokerSettings) -> None:
     async with emptied(broker_settings) as plain:
         await plain.run(COUNT)
+        await CommandStore(plain).exchange(Beat(a_host()), now=NOW - 60)
         for wanted, executed in ((Faults(1, refused=1, late=0), 1), (Faults(1, refused=0, late=1), 2)):
             async with Broker.opened(broker_settings) as fresh, befallen(fresh, wanted) as broker:
                 with pytest.raises(BrokerUnavailable):
@@ -89,7 +91,8 @@ async def test_calls_on_a_line_meet_the_faults_as_others_do(broker_settings: Bro
                     await CommandStore(broker).exchange(Beat(a_host()), now=NOW)
             assert (await counted(broker_settings))[0] == executed
             async with plain.guarded() as redis:
-                assert await redis.exists(keys.host(plain.place(a_host()))) == executed - 1
+                last_beat = await redis.hget(keys.host(plain.place(a_host())), "last_beat")
+            assert float(last_beat) / 1000 == (NOW if executed == 2 else NOW - 60)
 
 
 async def test_commands_transactions_pipelines_and_reads_meet_the_faults(

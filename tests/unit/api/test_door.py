@@ -1,10 +1,12 @@
-"""Who is turned away at the door is answered, counted, audited and logged as further in; everybody else is let in."""
+"""Who is met at the door is answered, counted, audited and logged as further in; everybody else is let in."""
 
 import asyncio
 import contextlib
+import gzip
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import structlog
@@ -15,28 +17,31 @@ from api.accompany import Accompany
 from api.buckets import Buckets
 from api.connections import BoundedProtocol
 from api.door import Door
+from api.fast_answers import IdleAnswers
 from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
 from api.metrics import REGISTRY
+from broker.errors import BrokerUnavailable
 from broker.logs import call_id
 from broker.quotas import Quota
+from broker.scripts import Contested, Delivered, Idle
 from tests.support.serving import served
-from tests.support.two_ways import PATH, Way
+from tests.support.two_ways import COMMAND, PATH, Way
 
 BODY = b'{"ip_address":"::1","hostname":"a","service_name":"web"}'
 MOMENT = re.compile(rb"\r\ndate: [^\r]*")
 AUTHORIZATION = b"Authorization: Bearer %b\r\n"
 UNKNOWN = AUTHORIZATION % b"pcs_1"
+KNOWN = AUTHORIZATION % b"agent"
 
 
 class Site:
     """A server with a door or without, and how many calls came in."""
 
-    def __init__(self, *, has_door: bool) -> None:
-        self.way = Way({Lane.STRANGERS: Quota(2, 60)}, is_fast=True)
+    def __init__(self, *, has_door: bool, beats: int) -> None:
+        self.way = Way({Lane.STRANGERS: Quota(2, 60), Lane.HEARTBEATS: Quota(beats, 60)}, is_fast=True)
         self.inside: list[str] = []
-        refusals = FastRefusals()
-        self.door = Door(self.way.app, refusals) if has_door else None
+        self.door = Door(self.way.app, FastRefusals(), IdleAnswers()) if has_door else None
         self.port = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,8 +80,8 @@ async def site() -> AsyncIterator[Site]:
 
 
 @contextlib.asynccontextmanager
-async def opened(*, has_door: bool) -> AsyncIterator[Site]:
-    one = Site(has_door=has_door)
+async def opened(*, has_door: bool, beats: int = 1_000) -> AsyncIterator[Site]:
+    one = Site(has_door=has_door, beats=beats)
     async with served(Accompany(one, [PATH]), door=one.door) as one.port:
         yield one
 
@@ -123,7 +128,6 @@ def counts() -> dict[tuple[str, str], float]:
 
 
 LET_IN = {
-    "a good token": call(AUTHORIZATION % b"agent"),
     "one that has to be looked up": call(AUTHORIZATION % b"pcs_2"),
     "no token": call(b""),
     "two tokens": call(UNKNOWN + UNKNOWN),
@@ -149,7 +153,7 @@ async def test_what_asks_for_a_second_look_is_let_in(site: Site, sent: bytes) ->
 
 async def test_a_connection_goes_on_after_a_refusal_also_with_calls_that_did_not_wait_for_it(site: Site) -> None:
     await site.talk(call(UNKNOWN))
-    good = call(AUTHORIZATION % b"agent")
+    good = call(KNOWN)
     answers = await site.talk(call(UNKNOWN) + good + call(UNKNOWN) + good, answers=4)
     assert codes(answers) == [401, 200, 401, 200]
     answers = await site.talk(call(UNKNOWN)[:-20], call(UNKNOWN)[-20:], call(UNKNOWN), good, answers=3)
@@ -181,3 +185,166 @@ async def test_nobody_is_turned_away_at_the_door_behind_a_proxy(site: Site) -> N
         site.inside.clear()
         assert codes(await site.talk(call(UNKNOWN))) == [401]
         assert site.inside == [PATH]
+
+
+# --- answered at the door ---------------------------------------------------------------------------------------------
+
+USUAL = {
+    "plain": [call(KNOWN)],
+    "in pieces": [call(KNOWN)[:-30], call(KNOWN)[-30:-10], call(KNOWN)[-10:]],
+    "zipped": [call(KNOWN + b"Content-Encoding: gzip\r\n", body=gzip.compress(BODY))],
+    "for one service": [call(AUTHORIZATION % b"web")],
+    "without an id": [call(KNOWN).replace(b"X-Request-Id: mine", b"X-Request-Id: not sane")],
+}
+UNUSUAL = {
+    "no heartbeat": call(KNOWN, body=b"{"),
+    "a field of somebody else's": call(KNOWN, body=BODY[:-1] + b',"kernel":"6.1"}'),
+    "an inventory": call(KNOWN, body=BODY[:-1] + b',"containers":[]}'),
+    "a service that is not the caller's": call(AUTHORIZATION % b"web", body=BODY.replace(b'"web"', b'"db"')),
+    "who may not beat": call(AUTHORIZATION % b"viewer"),
+    "another content": call(KNOWN).replace(b"application/json", b"text/plain"),
+    "who is ready to wait": call(KNOWN + b"Prefer: wait=0\r\n"),
+    "more than a heartbeat has": call(KNOWN, body=BODY + b" " * 66_000),
+    "a bomb": call(KNOWN + b"Content-Encoding: gzip\r\n", body=gzip.compress(b" " * 30_000_000)),
+}
+
+
+async def both(*pieces: bytes, arrange: Callable[[Site], Any] = lambda _: None, beats: int = 1_000) -> list[Any]:
+    """What a call is answered with a door and without, what the broker heard, what was counted; and who came in."""
+    told: list[Any] = []
+    for has_door in (True, False):
+        async with opened(has_door=has_door, beats=beats) as one:
+            for token in (KNOWN, AUTHORIZATION % b"web", AUTHORIZATION % b"viewer"):
+                await one.talk(call(token))
+            arrange(one)
+            one.inside.clear()
+            one.way.store.beats.clear()
+            before = counts()
+            answers = await one.talk(*pieces)
+            after = counts()
+            changes = {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)}
+            await one.way.refusals.write()
+            acts = [(act.code, act.route, act.actor, act.count) for act in one.way.trail.acts]
+            told.append((([OWN_ID.sub(b"", each) for each in answers], one.way.store.beats, changes, acts), one.inside))
+    (at_the_door, came_in), (inside, _) = told
+    assert at_the_door == inside
+    return [*at_the_door, came_in]
+
+
+OWN_ID = re.compile(rb"x-request-id: [0-9a-f]{32}\r\n")
+
+
+@pytest.mark.parametrize("pieces", USUAL.values(), ids=USUAL)
+async def test_usual_heartbeats_are_answered_at_the_door_as_inside(pieces: Sequence[bytes]) -> None:
+    answers, beats, changes, _, came_in = await both(*pieces)
+    assert codes(answers) == [200]
+    assert len(beats) == 1
+    assert changes == {("200", "pcs_http_requests_total"): 1}
+    assert came_in == []
+
+
+@pytest.mark.parametrize("sent", UNUSUAL.values(), ids=UNUSUAL)
+async def test_other_heartbeats_of_known_callers_are_let_in(sent: bytes) -> None:
+    *_, came_in = await both(sent)
+    assert came_in == [PATH]
+
+
+async def test_a_token_does_not_outlive_its_revocation_by_a_body_that_takes_its_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.door.KNOWN_FOR_SECONDS", 0.05)
+    await site.talk(call(KNOWN))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(call(KNOWN)[:-10])
+    await asyncio.sleep(0.1)
+    authenticator = site.way.app.state.studio.authenticator
+    authenticator._hear(["t-agent"])
+    del site.way.tokens.tokens["agent"]
+    writer.write(call(KNOWN)[-10:])
+    assert codes([await an_answer(reader)]) == [401]
+    writer.close()
+
+
+async def test_one_too_many_is_refused_inside() -> None:
+    answers, beats, _, acts, came_in = await both(call(KNOWN), arrange=lambda site: spend(site, 5), beats=5)
+    assert codes(answers) == [429]
+    assert (beats, came_in) == ([], [PATH])
+    assert acts[-1] == ("rate_limited", f"POST {PATH}", "t-agent", 1)
+
+
+def spend(site: Site, count: int) -> None:
+    for _ in range(count):
+        site.way.app.state.studio.limits.over_here(Lane.HEARTBEATS, "t-agent")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Idle(7), 200),
+        (Delivered("c-1", 3, 1, COMMAND), 200),
+        (Contested("t-agent", "another's"), 403),
+        (BrokerUnavailable("ConnectionError"), 503),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_whatever_the_broker_tells_is_told_as_inside(outcome: Any, status: int) -> None:
+    def arrange(site: Site) -> None:
+        site.way.store.outcome = outcome
+
+    answers, beats, *_, came_in = await both(call(KNOWN), arrange=arrange)
+    assert codes(answers) == [status]
+    # Who may not speak for a host asks once more, as its owner may have ended.
+    assert len(beats) == (2 if isinstance(outcome, Contested) else 1)
+    assert came_in == ([] if isinstance(outcome, Idle) else [PATH])
+
+
+async def test_calls_that_did_not_wait_for_the_answers_before_are_answered_in_their_order(site: Site) -> None:
+    await site.talk(call(KNOWN))
+    site.way.store.outcome = Delivered("c-1", 3, 1, COMMAND)
+    ids = [b"call-%d" % number for number in range(4)]
+    answers = await site.talk(b"".join(call(KNOWN).replace(b"Id: mine", b"Id: " + each) for each in ids), answers=4)
+    assert codes(answers) == [200] * 4
+    assert [re.search(rb"x-request-id: (\S+)", answer)[1] for answer in answers] == ids  # type: ignore[index]
+
+
+@pytest.mark.parametrize("outcome", [Idle(0), Delivered("c-1", 3, 1, COMMAND)], ids=["idle", "a command"])
+async def test_who_goes_away_before_the_answer_holds_up_nobody(site: Site, outcome: Any) -> None:
+    await site.talk(call(KNOWN))
+    answer = asyncio.Event()
+    waiting: list[Callable[[Any], None]] = []
+
+    def send(heard: object, *, now: float, answered: Callable[[Any], None]) -> None:
+        waiting.append(answered)
+        answer.set()
+
+    site.way.store.send = send  # type: ignore[method-assign]
+    _, gone = await asyncio.open_connection("127.0.0.1", site.port)
+    gone.write(call(KNOWN))
+    await answer.wait()
+    gone.transport.abort()
+    await asyncio.sleep(0.05)
+    del site.way.store.send
+    for answered in waiting:
+        answered(outcome)
+    assert codes(await site.talk(call(KNOWN))) == [200]
+    assert len(site.inside) == isinstance(outcome, Delivered) + 1, "that command is told of, as any other"
+
+
+async def test_a_server_that_goes_down_answers_whom_it_has_met(site: Site) -> None:
+    await site.talk(call(KNOWN))
+    waiting: list[Callable[[Any], None]] = []
+
+    def send(heard: object, *, now: float, answered: Callable[[Any], None]) -> None:
+        waiting.append(answered)
+
+    site.way.store.send = send  # type: ignore[method-assign]
+    async with served(Accompany(site, [PATH]), door=site.door) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(call(KNOWN))
+        while not waiting:  # noqa: ASYNC110 - the next turns of the same loop
+            await asyncio.sleep(0.001)
+        asyncio.get_running_loop().call_later(0.3, waiting[0], Idle(0))
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nconnection: close\r\n" in answer
+    writer.close()

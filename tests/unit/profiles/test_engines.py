@@ -60,7 +60,7 @@ def test_another_tenant_and_another_service_have_nothing_of_it(shelf: Shelf) -> 
     whole = shelf.chosen()
     for tenant, service in ((f"{shelf.tenant}2", "s"), (shelf.tenant, "s2"), (shelf.tenant, "S"), ("..", "s")):
         other = Selection(tenant, service, whole.start, whole.end)
-        assert shelf.engine.merged(other) == {}
+        assert shelf.engine.merged(other).stacks == {}
         assert shelf.engine.profiles(other, after="", most=10) == []
         assert shelf.engine.over_time(other, MINUTE) == []
 
@@ -173,4 +173,4 @@ def test_what_is_expired_is_one_tenants_and_of_before_a_moment(tmp_path: Path) -
     shelf.engine.expire(shelf.tenant, before=START)
     assert shelf.merged() == {"main;work": 2}
     other = replace(shelf.chosen(), tenant=f"{shelf.tenant}-other")
-    assert shelf.engine.merged(other) == {"main;work": 5}
+    assert shelf.engine.merged(other).stacks == {"main;work": 5}

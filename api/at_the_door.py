@@ -1,0 +1,100 @@
+"""Calls that are met at the door, before there is one for the application; and what the door is to a connection.
+
+Each stands where uvicorn has its own view of a call, with the attributes that are asked for there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from broker.token_store import Token
+
+
+class _NobodyWaits:
+    def set(self) -> None:
+        """Nobody waits for more of the call."""
+
+
+NOBODY_WAITS: Final = _NobodyWaits()
+
+
+@dataclass(slots=True, kw_only=True)
+class AtTheDoor:
+    """A call whose headers have come.
+
+    Attributes:
+        scope: of the call, as ASGI has it.
+        came_at: when its headers had come, by `time.perf_counter`.
+        call_id: under which it is logged and audited; its answer says so.
+    """
+
+    scope: Any
+    came_at: float
+    call_id: str
+    response_complete: bool = False
+    keep_alive: bool = True
+    disconnected: bool = False
+    message_event: _NobodyWaits = NOBODY_WAITS
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnedAway(AtTheDoor):
+    """A call that is refused.
+
+    Attributes:
+        status: of the answer.
+        lines: its headers as they stand on the wire, each with its end of line; the body's length and the call's id
+            among them.
+        answer: its body.
+        code: why it was refused.
+    """
+
+    status: int
+    lines: bytes
+    answer: bytes
+    code: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Admitted(AtTheDoor):
+    """A call that the door may answer itself when its body has come, or let in.
+
+    Attributes:
+        method: of the call.
+        path: that it asks for, without the root path of the server.
+        caller: whose call it is.
+        is_zipped: whether the body is.
+        body: what has come of it.
+    """
+
+    method: str
+    path: str
+    caller: Token
+    is_zipped: bool
+    body: bytearray = field(default_factory=bytearray)
+
+
+Leave = Callable[[TurnedAway], None]
+
+
+class Connection(Protocol):
+    """What the door does with a call that it has admitted: one of the two, once, in whatever order calls end."""
+
+    def answer(self, call: Admitted, status: int, lines: bytes, body: bytes) -> None:
+        """Answer a call. `lines`: the headers as they stand on the wire."""
+
+    def let_in(self, call: Admitted) -> None:
+        """Give a call to the application after all."""
+
+
+class Door(Protocol):
+    """Who may refuse or answer a call before it is one for the application."""
+
+    def meet(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | Admitted | None:
+        """What becomes of a call whose headers have come; None: let it in."""
+
+    def leave(self, leave: Leave, call: TurnedAway) -> None:
+        """Have `leave` called, soon, for a refused call that has come to its end."""
+
+    def take(self, call: Admitted, connection: Connection) -> None:
+        """Answer an admitted call that has come to its end, soon, or have it let in."""
