@@ -22,8 +22,8 @@ from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
 from api.metrics import REGISTRY
 from broker.errors import BrokerUnavailable
-from broker.limits import Quota
 from broker.logs import call_id
+from broker.quotas import Quota
 from broker.scripts import Contested, Delivered, Idle
 from tests.support.serving import served
 from tests.support.two_ways import COMMAND, PATH, Way
