@@ -73,7 +73,7 @@ def test_from_opening_the_page_to_the_flame_graph_of_a_real_program(screen: Scre
 
     page.wait_for_url("**/requests/*")
     bar = page.get_by_role("list", name="Outcomes")
-    expect(bar.get_by_text("completed")).to_be_visible(timeout=SLOW_MS)
+    expect(bar.get_by_text("completed", exact=True)).to_be_visible(timeout=SLOW_MS)
     graph = page.get_by_test_id("graph")
     expect(graph.locator("g.frame").first).to_be_visible(timeout=SLOW_MS)
     page.keyboard.press("/")
@@ -133,7 +133,7 @@ def test_a_cancel_is_seen_in_another_tab_without_a_reload(browser: Browser, syst
         check_for_everybody(page, PICTURES, "request-running")
         page.get_by_role("button", name="Cancel…").click()
         page.get_by_role("button", name="Yes, cancel on 1 host").click()
-        expect(beside.get_by_role("list", name="Outcomes").get_by_text("cancelled")).to_be_visible()
+        expect(beside.get_by_role("list", name="Outcomes").get_by_text("cancelled", exact=True)).to_be_visible()
         page.get_by_role("link", name="Requests").click()
         expect(page.get_by_role("row").filter(has_text="cancelled").first).to_be_visible()
         check_for_everybody(page, PICTURES, "requests")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.support.processes import ROOT
 
@@ -36,6 +36,7 @@ def chromium() -> str:
 def running_browser() -> Iterator[Browser]:
     """One browser; each test has a context of its own, with its own cookies."""
     program = chromium()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), headless=True)
         try:
@@ -60,7 +61,7 @@ class Screen:
     def _note(self, message: ConsoleMessage) -> None:
         # The one call that finds out whether somebody is signed in is refused when nobody is.
         if message.type == "error" and "401" not in message.text:
-            self.said.append(message.text)
+            self.said.append(f"{message.text} ({message.location.get('url')})")
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(f"{self.url}{path}")
@@ -75,8 +76,8 @@ class Screen:
 
     def check(self) -> None:
         """Nothing broke, the policy forbade nothing that the page wanted, and nothing came from elsewhere."""
-        assert not self.said
-        assert not self.elsewhere
+        assert not self.said, self.said
+        assert not self.elsewhere, self.elsewhere
 
 
 def faults_by_axe(page: Page, theme: str) -> list[str]:

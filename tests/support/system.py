@@ -197,7 +197,7 @@ def running_system(
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
         api = stack.enter_context(started(api_role(state_dir, port, env={"PCS_HEARTBEAT_INTERVAL": str(interval)})))
-        eventually(lambda: _is_ready(url), within=30, what="a ready API")
+        eventually(lambda: _is_ready(url), within=90, what="a ready API")
         tokens = json.loads((state_dir / "tokens.json").read_text())
         sample = stack.enter_context(started(_sample(state_dir)))
         agent = stack.enter_context(
