@@ -57,7 +57,9 @@ class Api:
     def call(self, method: str, path: str, *, token: str | None, **given: Any) -> httpx.Response:
         """One HTTP call."""
         headers = {**bearer(token), **given.pop("headers", {})}
-        return self.http.request(method, path, headers=headers, **given)
+        answer = self.http.request(method, path, headers=headers, **given)
+        self.http.cookies.clear()  # a sign-in of one call is not that of the next: the client is every test's
+        return answer
 
     def ok(self, method: str, path: str, *, token: str | None, **given: Any) -> Any:
         """One HTTP call that must be answered with 200 or 201; gives the body."""
