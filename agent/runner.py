@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +13,12 @@ from structlog.typing import FilteringBoundLogger
 
 from agent import shelf
 from agent.beginning import Beginning, lateness, until
-from agent.capture import Profile, ProfiledProcess
-from agent.inventory import Label
 from agent.output import SavedProfile
 from agent.planner import RunView
 from agent.profiler_configs import ProfilerConfigs, run_request_extras
 from agent.profilers.base import RunRequest
 from agent.reports import Ending
-from agent.stacks import collapsed
+from agent.run_profile import Profile, joined
 from agent.waiting import pause
 from protocol.commands import StartConfig
 
@@ -336,38 +333,3 @@ def _given_up_on(request: RunRequest, asked: datetime) -> Profile:
         stacks={}, started_at=asked, finished_at=max(datetime.now(UTC), asked), elapsed_seconds=0.0, warnings=[],
         error="the profilers did not end when they were told to, and were killed", frequency_hz=request.frequency_hz,
     )  # fmt: skip
-
-
-def _by_container(parts: Sequence[Profile]) -> dict[str, dict[str, int]]:
-    return {
-        container: collapsed.merge(part.apart.get(container, {}) for part in parts)
-        for container in {container for part in parts for container in part.apart}
-    }
-
-
-def joined(parts: Sequence[Profile]) -> Profile:
-    """Captures that follow each other, as one profile. Without samples the last error stands."""
-    if len(parts) == 1:
-        return parts[0]
-    stacks: Counter[str] = Counter()
-    processes: Counter[tuple[int, str]] = Counter()
-    labels: dict[int, Label | None] = {}
-    for part in parts:
-        stacks.update(part.stacks)
-        processes.update({(process.pid, process.name): process.samples for process in part.processes})
-        labels |= {process.pid: process.labels for process in part.processes if process.labels is not None}
-    return replace(
-        parts[0],
-        stacks=dict(stacks),
-        by_container=_by_container(parts) if any(part.by_container for part in parts) else {},
-        finished_at=parts[-1].finished_at,
-        elapsed_seconds=sum(part.elapsed_seconds for part in parts),
-        warnings=list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-        error=next((part.error for part in reversed(parts) if part.error), None),
-        processes=tuple(
-            ProfiledProcess(pid, name, count, labels.get(pid)) for (pid, name), count in processes.most_common()
-        ),
-        events={profiler: event for part in parts for profiler, event in part.events.items()},
-        usage=(parts[0].usage[0], parts[-1].usage[1]) if parts[0].usage and parts[-1].usage else None,
-        versions={profiler: version for part in parts for profiler, version in part.versions.items()},
-    )

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agent.capture import Profile
 from agent.output import SavedProfile
 from agent.reports import Ending, Reporter, of_run
-from agent.runner import Run, Tools, joined
+from agent.run_profile import Profile, joined
+from agent.runner import Run, Tools
 from protocol.commands import StartConfig
 from tests.support.agents import soon
 from tests.support.fake_capture import WORK, FakeCapture, FakeSave, a_profile, tools
