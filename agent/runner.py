@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -34,6 +34,8 @@ GRACE: Final = timedelta(seconds=25)
 """A server of ours waits 30 s for the completion of a run whose time is over: it is to hear why there is none."""
 PATIENCE: Final = timedelta(seconds=40)
 
+_FROZEN: Final = 2.0
+"""Seconds by which a wait may last longer than it was to, however busy the host is."""
 _WORD: Final = timedelta(seconds=2)
 """How long a completion waits for the server's word on where the profile is. A stop is to be over within a second."""
 _WORD_OF_A_STOP: Final = timedelta(seconds=0.4)
@@ -230,11 +232,10 @@ class Run:
                 moment = asyncio.create_task(until(request.beginning.moment, self._interrupt))
                 await asyncio.wait({task, moment}, return_when=asyncio.FIRST_COMPLETED)
                 moment.cancel()
-            await asyncio.wait(
-                {task, interrupted},
-                timeout=(request.duration + self._tools.grace).total_seconds(),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await _until_one(
+                task, interrupted, within=(request.duration + self._tools.grace).total_seconds(),
+                again=self._tools.grace.total_seconds(),
+            )  # fmt: skip
             if not task.done() and not self._interrupt.is_set():
                 seconds = request.duration.total_seconds()
                 self.end(f"it outlived its {seconds:.0f} s by {self._tools.grace.total_seconds():.0f} s and was ended")
@@ -325,6 +326,18 @@ class Run:
         window = timedelta(seconds=self._config.duration)
         await pause(min(window, _REST), self._interrupt)
         return not self._stopped
+
+
+async def _until_one(*tasks: asyncio.Task[Any], within: float, again: float) -> None:
+    """Wait for the first to end, so many seconds at most; so many more if the agent itself did not run meanwhile.
+
+    After a SIGSTOP, or a suspension of the machine, all times are over at once, also those in which others were to end.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + within
+    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    if loop.time() - due > _FROZEN:
+        await asyncio.wait(tasks, timeout=again, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _given_up_on(request: RunRequest, asked: datetime) -> Profile:
