@@ -4,14 +4,25 @@ from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cli import deep_json
 from cli.errors import Refused, Unreachable
+from cli.profile_answers import (
+    DeletedProfile,
+    Difference,
+    FlameGraph,
+    FunctionCalls,
+    FunctionTable,
+    ProfilePage,
+    ProfileRow,
+    Timeline,
+)
 from protocol.audit import AuditPage, ChainPage
 from protocol.lifecycle import State
 from protocol.problems import Problem
@@ -25,7 +36,10 @@ TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
 
 MOST_FAULTS_SHOWN: Final = 20
 
+FLAME_GRAPH: Final = "/api/v1/flamegraph"
 Answer = TypeVar("Answer", bound=BaseModel)
+Query = Mapping[str, str | list[str]]
+"""A selection of profiles: `service`, `start`, `end`, and filters; parameter -> value, or values."""
 
 
 class Check(BaseModel):
@@ -84,30 +98,6 @@ class WorkerList(BaseModel):
     """`GET /api/v1/roles`."""
 
     items: list[WorkerRow]
-
-
-class ProfileRow(BaseModel):
-    """A stored profile in a list."""
-
-    profile_id: str
-    hostname: str
-    started_at: datetime
-    command_id: str
-    profiling_mode: str
-    samples: int
-
-
-class ProfilePage(BaseModel):
-    """A page of them."""
-
-    items: list[ProfileRow]
-    next_cursor: str | None = None
-
-
-class DeletedProfile(BaseModel):
-    """What was deleted."""
-
-    profile_id: str
 
 
 class HostProgress(BaseModel):
@@ -232,6 +222,34 @@ class StudioClient:
         answer = self._send("DELETE", f"/api/v1/profiles/{quote(profile_id, safe='')}", params={"service": service})
         return self._read(answer, DeletedProfile) if answer.is_success else self._fail(answer)
 
+    def profile(self, profile_id: str, service: str) -> FlameGraph:
+        """One stored profile as a tree."""
+        return self._get(f"/api/v1/profiles/{quote(profile_id, safe='')}", FlameGraph, {"service": service})
+
+    def flame_graph(self, selection: Query, *, most_nodes: int | None = None) -> FlameGraph:
+        """Everything in a selection, merged; of very many nodes the lightest are left out."""
+        return self._get(FLAME_GRAPH, FlameGraph, {**selection, **_said(most_nodes=most_nodes)})
+
+    def difference(self, selection: Query, base: Query, *, most_nodes: int | None = None) -> Difference:
+        """A selection beside a base, which is the same but for what is said of it, as `{"start": …, "end": …}`."""
+        of_base = {f"base_{name}": value for name, value in base.items()}
+        return self._get(f"{FLAME_GRAPH}/diff", Difference, {**selection, **of_base, **_said(most_nodes=most_nodes)})
+
+    def functions(
+        self, selection: Query, *, sort: Literal["-self", "-total"] | None = None, limit: int | None = None
+    ) -> FunctionTable:
+        """The heaviest functions of a selection."""
+        return self._get(f"{FLAME_GRAPH}/functions", FunctionTable, {**selection, **_said(sort=sort, limit=limit)})
+
+    def function(self, selection: Query, name: str, *, most_nodes: int | None = None) -> FunctionCalls:
+        """A function's callers and callees in a selection."""
+        query = {**selection, "name": name, **_said(most_nodes=most_nodes)}
+        return self._get(f"{FLAME_GRAPH}/function", FunctionCalls, query)
+
+    def timeline(self, selection: Query, *, step: int | None = None) -> Timeline:
+        """Samples of a selection over time, in steps of so many seconds."""
+        return self._get(f"{FLAME_GRAPH}/timeline", Timeline, {**selection, **_said(step=step)})
+
     def tokens(self) -> list[TokenView]:
         """Every token of the tenant, page after page."""
         rows: list[TokenView] = []
@@ -282,10 +300,11 @@ class StudioClient:
 
     def _read(self, answer: httpx.Response, model: type[Answer]) -> Answer:
         try:
-            return model.model_validate_json(answer.content)
-        except ValidationError as error:
+            return model.model_validate(deep_json.read(answer.text))
+        except ValueError as error:  # pydantic's is one
             where = f"{answer.request.method} {answer.request.url.path}"
-            raise Unreachable(f"{where} at {self._url} is no answer of this API: {error.errors()[0]['msg']}") from error
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise Unreachable(f"{where} at {self._url} is no answer of this API: {why}") from error
 
     def _fail(self, answer: httpx.Response) -> NoReturn:
         try:
@@ -294,6 +313,11 @@ class StudioClient:
             raise Refused(status=answer.status_code, code="unknown", detail=answer.reason_phrase) from None
         faults = "".join(f"\n  {fault.field}: {fault.message}" for fault in problem.errors[:MOST_FAULTS_SHOWN])
         raise Refused(status=problem.status, code=problem.code, detail=problem.detail + faults)
+
+
+def _said(**given: str | int | None) -> dict[str, str | list[str]]:
+    """The parameters that are given."""
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def is_loopback(url: str) -> bool:
