@@ -169,12 +169,23 @@ def prepare(wanted: Sequence[str]) -> None:
         extras = sorted({*wanted, *(known if isinstance(known, list) else ())})
         moved = bool(stamp) and stamp.get("root") != str(ROOT)
         say(f"preparing .venv ({', '.join(extras)})")
-        if mirror:
-            install_from_mirror(uv, extras, environment)
-        else:
-            sync(uv, extras, environment, reinstall=moved)
+        for part, compiled in in_parts(extras):
+            if mirror:
+                install_from_mirror(uv, part, environment, compiled=compiled)
+            else:
+                sync(uv, part, environment, reinstall=moved, compiled=compiled or moved)
         STAMP.write_text(json.dumps({"digest": digest(), "root": str(ROOT), "extras": extras}), encoding="utf-8")
     say(f"prepared in {time.monotonic() - started:.0f} s")
+
+
+def in_parts(extras: Sequence[str]) -> list[tuple[Sequence[str], bool]]:
+    """What to install one after the other, and whether to compile it at once.
+
+    What only tests need is more than half of everything, and little of it is ever imported.
+    """
+    if "dev" not in extras:
+        return [(extras, True)]
+    return [([extra for extra in extras if extra != "dev"], True), (extras, False)]
 
 
 @contextlib.contextmanager
@@ -261,7 +272,7 @@ def sync(
 
 
 def install_from_mirror(
-    uv: str, extras: Sequence[str], environment: dict[str, str], *, venv: Path | None = None
+    uv: str, extras: Sequence[str], environment: dict[str, str], *, venv: Path | None = None, compiled: bool = True
 ) -> None:
     """Install what `uv.lock` names, by its hashes, from the user's own index.
 
@@ -273,7 +284,8 @@ def install_from_mirror(
     run_uv([*export, *(word for extra in extras for word in ("--extra", extra))], environment)
     if not (venv / "bin" / "python").exists():
         run_uv([uv, "venv", "--quiet", "--clear", "--python", python(), str(venv)], environment)
-    install = [uv, "pip", "install", "--compile-bytecode", "--python", str(venv / "bin" / "python")]
+    install = [uv, "pip", "install", *(("--compile-bytecode",) if compiled else ())]
+    install += ["--python", str(venv / "bin" / "python")]
     run_uv([*install, "--require-hashes", "-r", str(pinned)], environment)
     run_uv([*install, "--no-deps", "-e", str(ROOT)], environment)
 

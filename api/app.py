@@ -115,7 +115,8 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
         differences, functions, timelines, docs,
     )  # fmt: skip
     for routes in every:
-        app.include_router(routes.router)
+        # As they are. To include a router makes each of its routes anew, which takes a fifth of the start.
+        app.router.routes.extend(routes.router.routes)
     app.add_middleware(BodyLimit, of_path={profiles.UPLOAD: MOST_BYTES})
     app.add_middleware(SlashedNames)
     refusals, idle_answers = FastRefusals(), IdleAnswers()

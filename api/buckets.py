@@ -6,7 +6,7 @@ does nothing costs nothing, and a full bucket need not be remembered.
 
 from typing import Final
 
-from broker.limits import Quota, Taken
+from broker.quotas import Quota, Taken
 
 MOST: Final = 100_000
 """Buckets that are remembered: beyond that the oldest is forgotten, as if it were full."""

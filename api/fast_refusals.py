@@ -18,7 +18,7 @@ from api.fast_answers import Made, made_of
 from api.limit_settings import Lane
 from api.limits import Limits, count_refused
 from api.problems import TABLE, Refusal
-from broker.limits import Taken
+from broker.quotas import Taken
 from broker.token_store import Token
 
 _ROUTE: Final = f"POST {HEARTBEAT}"

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from broker.config import FiledSettings
-from broker.limits import Quota
+from broker.quotas import Quota
 
 
 class Lane(StrEnum):

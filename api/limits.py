@@ -11,7 +11,8 @@ from api.buckets import Buckets
 from api.limit_settings import IN_MEMORY, Lane
 from api.metrics import LIMITED
 from api.problems import Refusal
-from broker.limits import Quota, Taken, WindowLimits
+from broker.limits import WindowLimits
+from broker.quotas import Quota, Taken
 from protocol.problems import FieldFault
 
 ANSWER_HEADERS: Final = "studio.answer_headers"

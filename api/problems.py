@@ -17,8 +17,8 @@ from starlette.responses import Response
 from api import audit
 from api.buckets import Buckets
 from broker.errors import BrokerUnavailable, IdempotencyConflict, NotSubmittable, TooManySchedules
-from broker.limits import Quota
 from broker.logs import call_id
+from broker.quotas import Quota
 from protocol.pacing import RETRY_AFTER
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 

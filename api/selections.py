@@ -15,7 +15,7 @@ from api.problems import invalid
 from api.rights import require, require_service
 from api.uploads import unavailable
 from broker.token_store import Token, TokenKind
-from profiles.questions import Selection, StoredProfile
+from profiles.questions import Merge, Selection
 from profiles.renderings import Merged
 from profiles.upload import utc
 from protocol.names import Name
@@ -23,8 +23,10 @@ from protocol.problems import FieldFault
 
 LONGEST: Final = timedelta(days=31)
 """What one question may span."""
-MOST_TOLD: Final = 1_000
-"""Profiles that are looked at for what is said of a merge: when it began, of which hosts it is."""
+MOST_LOOKED_AT: Final = 1_000
+"""Profiles that are looked at for their mode."""
+CPU: Final = "cpu"
+"""The mode that is meant where none is said."""
 SAFELY: Final = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff"}
 """With each file: what is in a profile comes from elsewhere, and a page made of it is nobody's here."""
 BASE: Final = "base_"
@@ -148,44 +150,46 @@ def of_a_mode(selection: Selection) -> Selection:
     """Of several modes the counts mean different things: where none is said, it is CPU."""
     if {"mode", "profile_id"} & selection.where.keys():
         return selection
-    return replace(selection, where={**selection.where, "mode": ["cpu"]})
+    return replace(selection, where={**selection.where, "mode": [CPU]})
 
 
-async def found_in(parts: Studio, *selections: Selection) -> list[list[StoredProfile]]:
-    """The profiles of some selections, as far as they are told.
+async def merged_in(parts: Studio, *selections: Selection) -> list[Merged]:
+    """Everything in some selections, each added up.
 
     Raises:
         Refusal: counts of several modes would be added up or compared, or the store does not answer.
     """
-    listed = [partial(parts.profiles.profiles, each, after="", most=MOST_TOLD) for each in selections]
-    found = [await asked(each) for each in listed]
-    modes = {each.mode for some in found for each in some}
-    if len(modes) > 1:
-        why = f"these are of {' and '.join(sorted(modes))}: choose one"
-        raise invalid(more=[FieldFault(field="profiling_mode", message=why, code="several_modes")])
-    return found
+    found = [await asked(partial(parts.profiles.merged, each)) for each in selections]
+    _require_one_mode({mode for each in found for mode in each.modes})
+    return [_told(each, of.service, of.start) for each, of in zip(found, selections, strict=True)]
 
 
-def merged(parts: Studio, selection: Selection, found: Sequence[StoredProfile]) -> Merged:
-    """Everything selected, added up, with what is said of it. Blocks.
-
-    Raises:
-        OSError: the store does not answer.
-    """
-    stacks = parts.profiles.merged(selection)
-    hosts, frequencies = {each.host for each in found}, {each.frequency_hz for each in found}
-    began = min((each.started_at for each in found), default=selection.start)
-    ended = max((each.ended_at for each in found), default=began)
-    many = f"{len(found)}{'+' if len(found) == MOST_TOLD else ''}"
+def _told(found: Merge, title: str, start: datetime) -> Merged:
+    """What was added up, with what is said of it; nothing is from `start` on."""
+    began = found.started_at or start
     return Merged(
-        stacks, selection.service, mode_of(found), frequencies.pop() if len(frequencies) == 1 else 0, began,
-        ended - began, {"hosts": next(iter(hosts)) if len(hosts) == 1 else str(len(hosts)), "profiles": many},
+        found.stacks, title, next(iter(found.modes), CPU), found.frequencies[0] if len(found.frequencies) == 1 else 0,
+        began, (found.ended_at or began) - began,
+        {"hosts": found.host if found.hosts == 1 else str(found.hosts), "profiles": str(found.profiles)},
     )  # fmt: skip
 
 
-def mode_of(found: Sequence[StoredProfile]) -> str:
-    """Of profiles of one mode."""
-    return next((each.mode for each in found), "cpu")
+async def mode_in(parts: Studio, selection: Selection) -> str:
+    """Of which mode the profiles of a selection are, as far as they are looked at.
+
+    Raises:
+        Refusal: of several, or the store does not answer.
+    """
+    found = await asked(partial(parts.profiles.profiles, selection, after="", most=MOST_LOOKED_AT))
+    modes = {each.mode for each in found}
+    _require_one_mode(modes)
+    return next(iter(modes), CPU)
+
+
+def _require_one_mode(modes: set[str]) -> None:
+    if len(modes) > 1:
+        why = f"these are of {' and '.join(sorted(modes))}: choose one"
+        raise invalid(more=[FieldFault(field="profiling_mode", message=why, code="several_modes")])
 
 
 async def asked(question: Callable[[], Answer]) -> Answer:

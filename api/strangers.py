@@ -8,7 +8,7 @@ from typing import Final
 from api.limit_settings import Lane
 from api.limits import Limits, address_of
 from broker.connection import Broker
-from broker.limits import Taken
+from broker.quotas import Taken
 from broker.token_store import Token, TokenStore, digest_of
 
 MOST_KNOWN: Final = 100_000

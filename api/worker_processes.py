@@ -19,11 +19,14 @@ from typing import Final
 import structlog
 
 from api import metrics
+from api.lifeline import LIFELINE
+from broker.logs import configure_logging
 
 log = structlog.get_logger(__name__)
 
-LIFELINE: Final = "PCS_API_LIFELINE"
-"""Tells a worker the file descriptor that says when it serves, and whose end says that its parent is gone."""
+DRAIN_SECONDS: Final = 10
+"""How long calls that are under way may take when a process goes down."""
+KILLED_AFTER_SECONDS: Final = DRAIN_SECONDS + 5
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
 STEADY_AFTER_SECONDS: Final = 10.0
@@ -196,3 +199,16 @@ def command_of(arguments: Sequence[str]) -> list[str]:
     """The command line of a worker: as this process was started, with these arguments."""
     safe_path = ["-P"] if sys.flags.safe_path else []
     return [sys.executable, *safe_path, "-m", "api", *arguments]
+
+
+def serve_with(workers: int, *, host: str, port: int) -> int:
+    """Serve by several processes; gives the exit code."""
+    configure_logging()
+    try:
+        claimed = claim(host, port)
+    except OSError as error:
+        sys.exit(f"api: {error}")
+    with claimed, metrics.counting_together():
+        # Of a flag that is given twice the last one counts.
+        command = command_of([*sys.argv[1:], "--port", str(claimed.getsockname()[1])])
+        return Workers(workers, command, drain_seconds=KILLED_AFTER_SECONDS).run()

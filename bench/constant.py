@@ -6,7 +6,7 @@ from typing import Final
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from api.__main__ import config_of
+from api.server import config_of
 from protocol.heartbeats import HeartbeatReply
 
 BODY: Final = HeartbeatReply(heartbeat_interval=30).model_dump_json().encode()

@@ -19,6 +19,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from broker import keys
 from broker.connection import Broker, Call, RedisError, Script
 from broker.errors import BrokerError
+from broker.quotas import Quota, Taken
 
 
 def _script(name: str, text: bytes) -> Script:
@@ -31,21 +32,6 @@ LOOK: Final = _script("sliding_window", RedisBridge.SCRIPT_SLIDING_WINDOW)
 
 A_MOMENT: Final = 0.001
 """The server's clock for keys counts milliseconds: at the very moment there may be no room yet."""
-
-
-class Quota(NamedTuple):
-    """How many within how many seconds."""
-
-    amount: int
-    seconds: int
-
-
-class Taken(NamedTuple):
-    """What a check found. `left`: how many more would pass now; `seconds`: until there is room again (for more)."""
-
-    passed: bool
-    left: int
-    seconds: float
 
 
 class Window(NamedTuple):

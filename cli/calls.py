@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from cli import deep_json
 from cli.errors import Refused, Unreachable
 from protocol.problems import Problem
 
@@ -103,10 +104,11 @@ class Calls:
 
     def _read(self, answer: httpx.Response, model: type[Answer]) -> Answer:
         try:
-            return model.model_validate_json(answer.content)
-        except ValidationError as error:
+            return model.model_validate(deep_json.read(answer.text))
+        except ValueError as error:  # pydantic's is one
             where = f"{answer.request.method} {answer.request.url.path}"
-            raise Unreachable(f"{where} at {self.url} is no answer of this API: {error.errors()[0]['msg']}") from error
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise Unreachable(f"{where} at {self.url} is no answer of this API: {why}") from error
 
     def _fail(self, answer: httpx.Response) -> NoReturn:
         try:

@@ -78,7 +78,7 @@ def command(ctx: click.Context, no_tests: bool, pytest_options: Sequence[str]) -
         verdicts = [(step, beside.submit(_verdict, step)) for step in STEPS]
         try:
             if not no_tests:
-                code = subprocess.run([*TESTS, *pytest_options], cwd=ROOT, check=False).returncode
+                code = subprocess.run([*TESTS, *pytest_options], cwd=ROOT, env=_environment(), check=False).returncode
         except BaseException:  # Ctrl-C above all: the checks that have not begun never do
             beside.shutdown(wait=False, cancel_futures=True)
             raise
@@ -86,6 +86,11 @@ def command(ctx: click.Context, no_tests: bool, pytest_options: Sequence[str]) -
     if failed:
         click.echo(f"studio: failed: {', '.join(failed)} (their reports are above)", err=True)
     ctx.exit(code or (1 if failed else 0))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but that what one process compiles spares the others the same: in containers it is often forbidden."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,9 @@ class Verdict:
 
 def _verdict(step: Step) -> Verdict:
     started = time.monotonic()
-    done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        step.command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     return Verdict(done.returncode == 0, time.monotonic() - started, done.stdout.decode(errors="replace").strip())
 
 

@@ -1,12 +1,9 @@
 """The public REST API, typed: a method for each call that a command makes."""
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
-
-from pydantic import BaseModel
 
 from cli.answers import (
     Cancelled,
@@ -26,6 +23,16 @@ from cli.answers import (
     WorkerRow,
 )
 from cli.calls import Calls, Query
+from cli.profile_answers import (
+    DeletedProfile,
+    Difference,
+    FlameGraph,
+    FunctionCalls,
+    FunctionTable,
+    ProfilePage,
+    ProfileRow,
+    Timeline,
+)
 from protocol.audit import AuditPage, ChainPage
 from protocol.requests import ProfileRequest, RequestAccepted
 from protocol.schedules import SchedulePage, SchedulePlan, ScheduleRow, ScheduleStored, ScheduleView
@@ -33,34 +40,11 @@ from protocol.tokens import NewToken, TokenPage, TokenView
 
 REQUESTS: Final = "/api/v1/requests"
 LETTERS: Final = "/api/v1/dead_letters"
+FLAME_GRAPH: Final = "/api/v1/flamegraph"
 SCHEDULES: Final = "/api/v1/schedules"
 TOKENS: Final = "/api/v1/tokens"
 NOTHING: Final[Query] = {}
 MOST_HOSTS_TOLD: Final = 1_000
-
-
-class ProfileRow(BaseModel):
-    """A stored profile in a list."""
-
-    profile_id: str
-    hostname: str
-    started_at: datetime
-    command_id: str
-    profiling_mode: str
-    samples: int
-
-
-class ProfilePage(BaseModel):
-    """A page of them."""
-
-    items: list[ProfileRow]
-    next_cursor: str | None = None
-
-
-class DeletedProfile(BaseModel):
-    """What was deleted."""
-
-    profile_id: str
 
 
 class StudioClient(Calls):
@@ -165,14 +149,42 @@ class StudioClient(Calls):
             cursor = page.next_cursor
         return rows
 
-    def flame_graph(self, selection: Query, ending: str) -> bytes:
+    def flame_graph_file(self, selection: Query, ending: str) -> bytes:
         """What a selection of profiles comes to, merged, as a file of the format that its ending says."""
-        return self._file(f"/api/v1/flamegraph{ending}", selection)
+        return self._file(f"{FLAME_GRAPH}{ending}", selection)
 
     def delete_profile(self, profile_id: str, service: str) -> DeletedProfile:
         """Delete a profile for good."""
         answer = self._send("DELETE", f"/api/v1/profiles/{quote(profile_id, safe='')}", params={"service": service})
         return self._read(answer, DeletedProfile) if answer.is_success else self._fail(answer)
+
+    def profile(self, profile_id: str, service: str) -> FlameGraph:
+        """One stored profile as a tree."""
+        return self._get(f"/api/v1/profiles/{quote(profile_id, safe='')}", FlameGraph, {"service": service})
+
+    def flame_graph(self, selection: Query, *, most_nodes: int | None = None) -> FlameGraph:
+        """Everything in a selection, merged; of very many nodes the lightest are left out."""
+        return self._get(FLAME_GRAPH, FlameGraph, {**selection, **_said(most_nodes=most_nodes)})
+
+    def difference(self, selection: Query, base: Query, *, most_nodes: int | None = None) -> Difference:
+        """A selection beside a base, which is the same but for what is said of it, as `{"start": …, "end": …}`."""
+        of_base = {f"base_{name}": value for name, value in base.items()}
+        return self._get(f"{FLAME_GRAPH}/diff", Difference, {**selection, **of_base, **_said(most_nodes=most_nodes)})
+
+    def functions(
+        self, selection: Query, *, sort: Literal["-self", "-total"] | None = None, limit: int | None = None
+    ) -> FunctionTable:
+        """The heaviest functions of a selection."""
+        return self._get(f"{FLAME_GRAPH}/functions", FunctionTable, {**selection, **_said(sort=sort, limit=limit)})
+
+    def function(self, selection: Query, name: str, *, most_nodes: int | None = None) -> FunctionCalls:
+        """A function's callers and callees in a selection."""
+        query = {**selection, "name": name, **_said(most_nodes=most_nodes)}
+        return self._get(f"{FLAME_GRAPH}/function", FunctionCalls, query)
+
+    def timeline(self, selection: Query, *, step: int | None = None) -> Timeline:
+        """Samples of a selection over time, in steps of so many seconds."""
+        return self._get(f"{FLAME_GRAPH}/timeline", Timeline, {**selection, **_said(step=step)})
 
     def tokens(self) -> list[TokenView]:
         """Every token of the tenant, page after page."""
@@ -211,3 +223,8 @@ class StudioClient(Calls):
     def audit_chain(self, cursor: str | None) -> ChainPage:
         """A part of the chain of audit records, the oldest first."""
         return self._get("/api/v1/audit/chain", ChainPage, {"cursor": cursor} if cursor else {})
+
+
+def _said(**given: str | int | None) -> dict[str, str | list[str]]:
+    """The parameters that are given."""
+    return {name: str(value) for name, value in given.items() if value is not None}

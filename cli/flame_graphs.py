@@ -91,7 +91,7 @@ def save(client: StudioClient, graph: FlameGraph, file: Path) -> None:
         StudioError: it cannot be written.
     """
     ending = ending_of(file)
-    content = client.flame_graph(graph.selection, ENDINGS[ending])
+    content = client.flame_graph_file(graph.selection, ENDINGS[ending])
     if ending == ".svg":
         unit = "bytes" if graph.mode == "allocation" else "samples"
         title = f"{graph.selection['service']}, request {graph.selection['request_id']}, {graph.hosts} host(s)"

@@ -4,15 +4,16 @@ A profile is one row, with a list a column for what its samples have: the table 
 profile that is taken in again, also by a later version that reads it differently, is there once and whole.
 """
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
+from profiles.facts import Labels
+from profiles.gathering import Gathering
+from profiles.questions import FIRST_MOMENT, LOST, Bucket, Merge, Place, Selection, StoredProfile
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -85,35 +86,22 @@ class ClickHouse:
     def __repr__(self) -> str:
         return type(self).__name__
 
-    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
-        """Store a profile's tables, the texts first: samples without texts would be seen.
+    def add(self, gathering: Gathering) -> None:
+        """Store profiles, the texts first: samples without texts would be seen.
 
         Raises:
             OSError: they cannot be stored; doing it again is safe.
         """
-        import pyarrow.parquet as pq  # noqa: PLC0415 - for who indexes: who only asks does not load it
-
-        columns = pq.read_table(io.BytesIO(samples)).to_pydict()
-        texts = pq.read_table(io.BytesIO(stacks)).to_pydict()
-        first = {name: values[0] for name, values in columns.items() if name not in _LISTS}
-        row = {
-            "tenant": place.tenant, "service": place.service, **first, "profile_id": place.profile_id,
-            **{name: columns[name] for name in _LISTS}, "indexed_at": datetime.now(UTC),
-        }  # fmt: skip
-        many = len(texts["stack_id"])
+        if not gathering.profiles:
+            return
+        texts = _texts(gathering)
+        rows = _rows(gathering, now=datetime.now(UTC))
         with self._connected() as client:
-            client.insert(
-                STACKS,
-                [
-                    [place.tenant] * many, [place.service] * many, texts["stack_id"], texts["stack"],
-                    [first["started_at"]] * many,
-                ],
-                ["tenant", "service", "stack_id", "stack", "seen_at"], column_oriented=True,
-            )  # fmt: skip
-            client.insert(PROFILES, [list(row.values())], list(row))
+            client.insert(STACKS, [*texts.values()], [*texts], column_oriented=True)
+            client.insert(PROFILES, [*rows.values()], [*rows], column_oriented=True)
 
-    def merged(self, selection: Selection) -> dict[str, int]:
-        """Stack -> samples, over everything selected.
+    def merged(self, selection: Selection) -> Merge:
+        """Everything selected, added up.
 
         Raises:
             OSError: the server does not answer, or the question asks for too much.
@@ -133,7 +121,15 @@ class ClickHouse:
             """,  # noqa: S608 - made of the constants above; what callers say is bound
             {**asked.values, "lost": LOST},
         )
-        return {text: int(samples) for text, samples in rows}
+        of_which = self._rows(
+            f"""
+            SELECT uniqExact(profile_id), uniqExact(host), min(host), groupUniqArray(mode),
+                   groupUniqArray(frequency_hz), min(started_at), max(ended_at)
+            FROM (SELECT DISTINCT profile_id, host, mode, frequency_hz, started_at, ended_at FROM ({asked.samples}))
+            """,  # noqa: S608 - likewise
+            asked.values,
+        )
+        return _merge({text: int(samples) for text, samples in rows}, of_which)
 
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles, the newest first, behind the one with id `after`.
@@ -220,6 +216,50 @@ class ClickHouse:
             yield self._client
         except ClickHouseError as error:
             raise OSError(f"the engine cannot answer: {type(error).__name__}") from error
+
+
+def _texts(gathering: Gathering) -> dict[str, list[Any]]:
+    """Every text once for each service that has it: column -> values."""
+    texts, numbers = gathering.texts, gathering.numbers
+    rows: dict[tuple[str, str, int], datetime] = {}
+    for one in gathering.profiles.values():
+        host, began = one.facts.host, one.facts.started_at
+        for place in set(one.stacks):
+            key = host.tenant, host.service, place
+            rows[key] = max(began, rows.get(key, began))
+    return {
+        "tenant": [tenant for tenant, _, _ in rows], "service": [service for _, service, _ in rows],
+        "stack_id": [numbers[place] for _, _, place in rows], "stack": [texts[place] for _, _, place in rows],
+        "seen_at": [*rows.values()],
+    }  # fmt: skip
+
+
+def _rows(gathering: Gathering, *, now: datetime) -> dict[str, list[Any]]:
+    """A row for each profile: column -> values."""
+    labels, numbers = gathering.labels, gathering.numbers
+    rows = [
+        {
+            "tenant": facts.host.tenant, "service": facts.host.service, "profile_id": facts.profile_id,
+            "host": facts.host.host, "started_at": facts.started_at, "ended_at": facts.ended_at,
+            "command_id": facts.command_id, "request_ids": list(facts.request_ids), "capture_id": facts.capture_id,
+            "mode": facts.mode, "frequency_hz": facts.frequency_hz,
+            **{name: [labels[place][at] for place in one.labels] for at, name in enumerate(Labels._fields)},
+            "stack_id": [numbers[place] for place in one.stacks], "count": list(one.counts), "indexed_at": now,
+        }
+        for one, facts in ((one, one.facts) for one in gathering.profiles.values())
+    ]  # fmt: skip
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _merge(stacks: Mapping[str, int], rows: Sequence[Sequence[Any]]) -> Merge:
+    """What was added up, and of which profiles it is."""
+    ((profiles, hosts, host, modes, frequencies, started_at, ended_at),) = rows
+    if not profiles:
+        return Merge(stacks)
+    return Merge(
+        stacks, profiles, hosts, host, sorted(modes), sorted(frequencies), started_at.astimezone(UTC),
+        ended_at.astimezone(UTC),
+    )  # fmt: skip
 
 
 def _opened(url: str) -> "Client":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from formats.scaling import scale
-from profiles.flamegraph import MOST_NODES, Node, draw
+from profiles.flamegraph import MOST_NODES, Node, draw, planted
 
 DIGITS: Final = 6
 """Of a change that is told: a millionth of all samples."""
@@ -45,7 +45,7 @@ class _Both(Node):
         self.now = self.base = 0
 
     def count(self, now: int, base: int, weight: int) -> None:
-        """Count what a stack has, in one of its frames."""
+        """Count what a stack, or a node below, has."""
         self.now += now
         self.base += base
         self.value += weight
@@ -54,23 +54,16 @@ class _Both(Node):
 def compared(now: Mapping[str, int], base: Mapping[str, int], *, most: int = MOST_NODES) -> Comparison:
     """How a selection differs from its base; of more than `most` nodes the lightest are left out."""
     samples, base_samples = sum(now.values()), sum(base.values())
-    root, nodes = _Both(), 0
-    stacks = dict.fromkeys((*now, *base))
-    for stack in stacks:
+    root = _Both()
+    ends, made = planted(root, {**now, **base})
+    for stack, node in ends:
         ours, theirs = now.get(stack, 0), base.get(stack, 0)
-        weight = ours * (base_samples or 1) + theirs * (samples or 1)
-        node = root
-        node.count(ours, theirs, weight)
-        for name in stack.split(";"):
-            child = node.children.get(name)
-            if child is None:
-                child = node.children[name] = _Both()
-                nodes += 1
-            child.count(ours, theirs, weight)
-            node = child
-    drawn, kept, cut = draw(root, nodes, most, lambda name, one: _told(name, one, root))
+        node.count(ours, theirs, ours * (base_samples or 1) + theirs * (samples or 1))
+    for node, above in reversed(made):
+        above.count(node.now, node.base, node.value)
+    drawn, kept, cut = draw(root, len(made), most, lambda name, one: _told(name, one, root))
     cut_samples, cut_base = sum(node.now for node in cut), sum(node.base for node in cut)
-    return Comparison(drawn, root.now, root.base, len(stacks), nodes - kept, cut_samples, cut_base)
+    return Comparison(drawn, root.now, root.base, len(ends), len(made) - kept, cut_samples, cut_base)
 
 
 def _told(name: str, node: _Both, root: _Both) -> dict[str, Any]:

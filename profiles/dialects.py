@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from profiles.facts import Labels, text_of
 
+UNKNOWN: Final = "[unknown]"
+"""A stack of which nothing is left."""
 _OF_A_POD: Final = "k8s"
 _PARTS: Final = 6
 
@@ -34,28 +36,40 @@ def has_columns(header: Mapping[str, Any]) -> bool:
     return not (isinstance(arguments, dict) and arguments.get("profile_api_version") == "v1")
 
 
+class Dialect:
+    """What one header says of its stacks."""
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self._known = _by_process(header)
+        self._has_index = header.get("application_metadata_enabled") is True
+        self.has_columns = has_columns(header)
+        """Whether `parted` has anything to do."""
+
+    def parted(self, stack: str) -> tuple[str, str]:
+        """What is before the process's name and says its container, and the stack from that name on; may be empty."""
+        if not self.has_columns:
+            return "", stack
+        rest = stack.partition(";")[2] if self._has_index else stack
+        column, separator, below = rest.partition(";")
+        return (column, below) if separator else ("", rest)  # there is no frame but this one
+
+    def labels(self, column: str, process: str) -> Labels:
+        """Of which process a stack is that was taken apart so."""
+        listed = self._known.get(process)
+        if not self.has_columns:
+            return listed or Labels(process)
+        container, pod = _taken_apart(column)
+        if not container or listed is None:
+            return Labels(process, container, pod)
+        return Labels(process, container, pod or listed.pod, listed.runtime)
+
+
 def labelled(header: Mapping[str, Any], stacks: Mapping[str, int]) -> Iterator[Labelled]:
     """Each stack, and of which process it is."""
-    known = _by_process(header)
-    if not has_columns(header):
-        for stack, count in stacks.items():
-            process = stack.partition(";")[0]
-            labels = known.get(process)
-            if labels is None:
-                labels = known[process] = Labels(process=process)
-            yield Labelled(labels, stack, count)
-        return
-    has_index = header.get("application_metadata_enabled") is True
+    dialect = Dialect(header)
     for stack, count in stacks.items():
-        rest = stack.partition(";")[2] if has_index else stack
-        column, separator, rest = rest.partition(";")
-        if not separator:  # there is no frame but this one
-            column, rest = "", column
-        container, pod = _taken_apart(column)
-        process = rest.partition(";")[0]
-        listed = known.get(process) if container else None
-        labels = Labels(process, container, pod or (listed.pod if listed else ""), listed.runtime if listed else "")
-        yield Labelled(labels, rest or "[unknown]", count)
+        column, rest = dialect.parted(stack)
+        yield Labelled(dialect.labels(column, rest.partition(";")[0]), rest or UNKNOWN, count)
 
 
 def _taken_apart(column: str) -> tuple[str, str]:

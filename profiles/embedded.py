@@ -3,15 +3,17 @@
 A DuckDB file could be opened by one process only; these files by any number.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from profiles.gathering import Gathered, Gathering
 from profiles.objects import Objects
 from profiles.packs import ENDING, Shelves, parsed
-from profiles.questions import FIRST_MOMENT, LOST, Bucket, Place, Selection, StoredProfile
-from profiles.shelves import SAMPLES, STACKS, hour_of, hours_between, path_of, place_of
+from profiles.questions import FIRST_MOMENT, LOST, Bucket, Merge, Place, Selection, StoredProfile
+from profiles.shelves import SAMPLES, STACKS, hour_of, hours_between, place_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -23,6 +25,8 @@ SETTINGS: Final[dict[str, Any]] = {
     "memory_limit": MEMORY, "threads": THREADS,
     "autoinstall_known_extensions": False, "autoload_known_extensions": False,  # nothing is fetched from anywhere
 }  # fmt: skip
+WRITERS: Final = 8
+"""Hours and services that are stored at a time: a disk, and a store elsewhere, do several in the time of one."""
 FIRST_TEXTS: Final = 20
 """Files that are looked into at first for the texts of stacks."""
 _File = tuple[str, str]
@@ -40,18 +44,31 @@ class Embedded:
         self._objects = objects
         self._shelves = Shelves(objects)
 
-    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
-        """Store a profile's tables, the texts first: samples without texts would be seen.
+    def add(self, gathering: Gathering) -> None:
+        """Store profiles, hour by hour and service by service.
 
         Raises:
-            OSError: they cannot be stored; doing it again is safe.
+            OSError: they cannot be stored; doing it again is safe, and stores what is not there yet.
         """
-        for kind, data in ((STACKS, stacks), (SAMPLES, samples)):
-            with suppress(FileExistsError):
-                self._objects.write(path_of(kind, place.tenant, place.service, place.profile_id), data)
+        from profiles.putting import put  # noqa: PLC0415 - for who indexes: who only asks does not load it
+        from profiles.tables import Drawer  # noqa: PLC0415 - likewise
 
-    def merged(self, selection: Selection) -> dict[str, int]:
-        """Stack -> samples, over everything selected.
+        hours: dict[str, dict[str, Gathered]] = {}
+        for one in gathering.profiles.values():
+            facts = one.facts
+            place = place_of(facts.host.tenant, facts.host.service, hour_of(facts.profile_id))
+            hours.setdefault(place, {})[facts.profile_id] = one
+        drawer = Drawer(gathering)
+        with ThreadPoolExecutor(WRITERS) as pool:
+            stored = [
+                pool.submit(put, place, profiles, drawer, objects=self._objects, shelves=self._shelves)
+                for place, profiles in hours.items()
+            ]
+        for each in stored:
+            each.result()
+
+    def merged(self, selection: Selection) -> Merge:
+        """Everything selected, added up.
 
         Raises:
             ValueError: it spans too much time.
@@ -59,12 +76,13 @@ class Embedded:
         """
         files = self._files(selection)
         if not files:
-            return {}
+            return Merge({})
         conditions, values = _conditions(selection)
         chosen = f"FROM read_parquet(?) WHERE {conditions}"
         with self._connected() as connection:
             added_up = f"SELECT stack_id, sum(count)::HUGEINT AS count {chosen} GROUP BY stack_id"
             connection.execute(f"CREATE TEMP TABLE counted AS {added_up}", [[*files], *values])
+            of_which = connection.execute(_of_which(chosen), [[*files], *values]).fetchone()
             if selection.where.keys() <= EVERYWHERE:
                 having = list(files)
             else:
@@ -76,7 +94,7 @@ class Embedded:
                 " FROM counted LEFT JOIN texts USING (stack_id) GROUP BY 1",
                 [LOST],
             ).fetchall()
-        return {stack: int(count) for stack, count in rows}
+        return _merge({stack: int(count) for stack, count in rows}, of_which)
 
     def forget(self, place: Place) -> None:
         """Have a profile no more; from the disk a pack that had it goes some minutes later.
@@ -202,6 +220,31 @@ def _conditions(selection: Selection) -> tuple[str, Sequence[Any]]:
         parts.append(f"list_has_any({column}, ?)" if name in COLUMNS else f"{column} IN (SELECT unnest(?))")
         bound.append(list(wanted))
     return " AND ".join(parts), bound
+
+
+def _of_which(chosen: str) -> str:
+    """Of which profiles some samples are."""
+    return f"""
+        WITH found AS (
+            SELECT profile_id, any_value(host) AS host, any_value(mode) AS mode,
+                   any_value(frequency_hz) AS frequency_hz, any_value(started_at) AS started_at,
+                   any_value(ended_at) AS ended_at
+            {chosen} GROUP BY profile_id
+        )
+        SELECT count(*), count(DISTINCT host), min(host), list(DISTINCT mode), list(DISTINCT frequency_hz),
+               min(started_at), max(ended_at)
+        FROM found
+    """  # noqa: S608 - likewise
+
+
+def _merge(stacks: Mapping[str, int], row: Sequence[Any] | None) -> Merge:
+    if row is None or row[0] == 0:
+        return Merge(stacks)
+    profiles, hosts, host, modes, frequencies, started_at, ended_at = row
+    return Merge(
+        stacks, profiles, hosts, host, sorted(modes), sorted(frequencies), started_at.astimezone(UTC),
+        ended_at.astimezone(UTC),
+    )  # fmt: skip
 
 
 def _stored(row: Sequence[Any]) -> StoredProfile:

@@ -2,12 +2,13 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 MOST_NODES: Final = 20_000
 ROOT: Final = "all"
+SEPARATOR: Final = ";"
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,48 @@ N = TypeVar("N", bound=Node)
 
 def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
     """The tree of some stacks; of more than `most` nodes the lightest are left out."""
-    root, nodes = Node(), 0
-    for stack, count in stacks.items():
-        node = root
-        node.value += count
-        for name in stack.split(";"):
+    root = Node()
+    ends, made = planted(root, stacks)
+    for stack, node in ends:
+        node.value += stacks[stack]
+    for node, above in reversed(made):
+        above.value += node.value
+    drawn, kept, cut = draw(
+        root, len(made), most, lambda name, one: {"name": name, "value": one.value, "children": []}
+    )  # fmt: skip
+    return Tree(drawn, root.value, len(stacks), len(made) - kept, sum(node.value for node in cut))
+
+
+def planted(root: N, stacks: Iterable[str]) -> tuple[list[tuple[str, N]], list[tuple[N, N]]]:
+    """The nodes of some stacks, made below a root. What a stack shares with the one before it is not walked again.
+
+    Gives:
+        Each stack and its innermost node; and each node with the one above it, those above first: who adds up from the
+        end has a node's whole weight before it comes to the node.
+    """
+    kind = type(root)
+    ends: list[tuple[str, N]] = []
+    made: list[tuple[N, N]] = []
+    path, before = [root], list[str]()
+    for stack in sorted(stacks):
+        frames = stack.split(SEPARATOR)
+        shared = 0
+        for ours, theirs in zip(frames, before, strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        del path[shared + 1 :]
+        node = path[-1]
+        for name in frames[shared:]:
             child = node.children.get(name)
             if child is None:
-                child = node.children[name] = Node()
-                nodes += 1
-            child.value += count
+                child = node.children[name] = kind()
+                made.append((child, node))
+            path.append(child)
             node = child
-    drawn, kept, cut = draw(root, nodes, most, lambda name, one: {"name": name, "value": one.value, "children": []})
-    return Tree(drawn, root.value, len(stacks), nodes - kept, sum(node.value for node in cut))
+        ends.append((stack, node))
+        before = frames
+    return ends, made
 
 
 def _threshold(root: Node, nodes: int, most: int) -> tuple[int, int]:

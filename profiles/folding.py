@@ -7,9 +7,10 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from profiles.compacting import Compactor, Tables
+from profiles.compacting import Compactor
 from profiles.packs import PackFacts
-from profiles.tables import SAMPLES_SCHEMA, STACKS_SCHEMA, stack_id_of
+from profiles.stack_ids import stack_id_of
+from profiles.tables import SAMPLES_SCHEMA, STACKS_SCHEMA, Tables
 
 FOLDED: Final = "[lighter frames were folded]"
 _OF_ROW: Final = ("profile_id", "process", "container", "pod", "runtime")

@@ -25,6 +25,7 @@ OF_S3: Final[Mapping[str, Any]] = {"config_kwargs": {"retries": {"mode": "standa
 """Tried twice, not five times: whoever uploads to a store that is away is told so, and comes again."""
 TOLD_APART_BY: Final = ("size", "mtime", "ino", "ETag", "created")
 """What a listing says of a file, as folders, S3 and others have it."""
+MOST_FLUSHED: Final = 10_000
 LONGEST_PART: Final = 200
 """Characters of one part of a path: file systems take 255 bytes."""
 
@@ -55,6 +56,8 @@ class Objects:
             self.fs.retries = 2  # s3fs's own, around those of its client
         self.root = str(made[1]).rstrip("/")
         self.folder = Path(self.root) if "file" in _protocols(self.fs) else None
+        self._flushed: dict[Path, tuple[int, int]] = {}
+        """Folders whose own names this process has flushed to the disk, and which folders those are."""
         self.name = hashlib.sha256(f"{_protocols(self.fs)[0]}://{self.root}".encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -68,7 +71,7 @@ class Objects:
             OSError: it cannot be stored.
         """
         if self.folder is not None:
-            _write_durably(self.folder, self.folder / path, data)
+            self._write_durably(self.folder / path, data)
         else:
             with self._told_as_ours():
                 self.fs.pipe_file(f"{self.root}/{path}", data, mode="create")
@@ -195,6 +198,48 @@ class Objects:
                 raise
             raise OSError(f"the store does not answer: {type(error).__name__}") from None
 
+    def _write_durably(self, file: Path, data: bytes) -> None:
+        """Write beside, flush to the disk, then give it its name: a link is made only where there is no file yet."""
+        unfinished = file.with_name(f"{UNFINISHED}{uuid4().hex}")
+        try:
+            descriptor = self._opened(unfinished)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.link(unfinished, file)
+            self._flush_folders(file.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _opened(self, unfinished: Path) -> int:
+        """A descriptor of a new file, its folder made where there is none."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(unfinished, flags, 0o600)
+        except FileNotFoundError:
+            self._flushed.pop(unfinished.parent, None)
+            unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(unfinished, flags, 0o600)
+
+    def _flush_folders(self, folder: Path) -> None:
+        """Flush a folder's names to the disk, and those of the folders above it where this process has not yet.
+
+        A folder that was removed and made again is another one: its number tells.
+        """
+        _flush_folder(folder)
+        made = folder.stat()
+        which = made.st_dev, made.st_ino
+        if self._flushed.get(folder) == which:
+            return
+        above = folder
+        while above not in {self.folder, above.parent}:
+            above = above.parent
+            _flush_folder(above)
+        if len(self._flushed) >= MOST_FLUSHED:
+            self._flushed.clear()
+        self._flushed[folder] = which
+
     def sweep(self, pattern: str) -> int:
         """Remove what writers that died have left unfinished an hour ago and earlier. Gives how many files.
 
@@ -214,27 +259,6 @@ class Objects:
 def _protocols(fs: Any) -> tuple[str, ...]:
     protocol: str | tuple[str, ...] = fs.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
-
-
-def _write_durably(root: Path, file: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, then give it its name: a link is made only where there is no file yet."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{UNFINISHED}{uuid4().hex}")
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(unfinished, file)
-        folder = file.parent
-        while True:
-            _flush_folder(folder)
-            if folder in {root, folder.parent}:
-                break
-            folder = folder.parent
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 A pack's name is `pack-NUMBER-REVISION`. Files are written once and names are taken once, and a pack says which profiles
 are in it; all else follows: of each number the newest revision counts, a profile's own file counts only if no pack has
-it, and two who pack at once cannot both take the next number. So a reader sees a profile in one place, whatever has
-been killed where; what no longer counts is removed once nobody can be reading it.
+it, and two who pack at once cannot both take the next number. Whoever takes a number has looked at all packs before it:
+numbers make one row of changes, each made in knowledge of the former, and no profile comes into two packs. A pack made
+of others, `pack-NUMBER-REVISION-of-FIRST-LAST`, counts in place of those with numbers from FIRST to LAST.
+
+So a reader sees a profile in one place, whatever was killed where; what no longer counts is removed once nobody can
+be reading it.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from profiles.objects import Objects
@@ -17,7 +21,7 @@ from profiles.objects import Objects
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NAME: Final = re.compile(r"pack-(\d{6})-(\d{6})\.parquet")
+_NAME: Final = re.compile(r"pack-(\d{6,})-(\d{6,})(?:-of-(\d{6,})-(\d{6,}))?\.parquet")
 FACTS: Final = b"performance-studio"
 """Among what stands at a pack's end: what it says of itself, as JSON."""
 ENDING: Final = ".parquet"
@@ -25,15 +29,27 @@ ENDING: Final = ".parquet"
 
 @dataclass(frozen=True, order=True)
 class Pack:
-    """The name of a pack's samples, taken apart."""
+    """The name of a pack's samples, taken apart. `first` and `last` are of the packs it was made of; 0: of none."""
 
     number: int
     revision: int
+    first: int = 0
+    last: int = 0
 
     @property
     def name(self) -> str:
         """As a file."""
-        return f"pack-{self.number:06}-{self.revision:06}{ENDING}"
+        of = f"-of-{self.first:06}-{self.last:06}" if self.last else ""
+        return f"pack-{self.number:06}-{self.revision:06}{of}{ENDING}"
+
+    @property
+    def revised(self) -> "Pack":
+        """Its next revision."""
+        return replace(self, revision=self.revision + 1)
+
+    def has(self, number: int) -> bool:
+        """Whether it counts in place of the pack of this number."""
+        return self.first <= number <= self.last
 
 
 @dataclass(frozen=True)
@@ -72,16 +88,18 @@ class Shelf:
     """The sample files of one hour.
 
     Attributes:
-        packs: of each number the newest revision, and what it says.
+        packs: those that count, and what they say.
         loose: ids of profiles that count by a file of their own.
         covered: ids of profiles that have a file of their own and do not count by it.
-        outdated: packs that a newer revision has replaced.
+        outdated: packs that a newer revision, or one made of them, has replaced.
+        next_number: of the next pack.
     """
 
     packs: Mapping[Pack, PackFacts]
     loose: Sequence[str]
     covered: Sequence[str]
     outdated: Sequence[Pack]
+    next_number: int = 1
 
     @property
     def ids(self) -> frozenset[str]:
@@ -89,15 +107,24 @@ class Shelf:
         return frozenset(self.loose).union(*(facts.profile_ids for facts in self.packs.values()))
 
     @property
-    def next_number(self) -> int:
-        """Of the next pack."""
-        return max((pack.number for pack in self.packs), default=0) + 1
+    def known_ids(self) -> frozenset[str]:
+        """Likewise, and of those that were deleted: a pack with one of them must not be added."""
+        return frozenset((*self.loose, *self.covered)).union(*(facts.known_ids for facts in self.packs.values()))
 
 
 def parsed(name: str) -> Pack | None:
     """A pack by its file's name; None: this is a profile's own file."""
     found = _NAME.fullmatch(name)
-    return Pack(int(found[1]), int(found[2])) if found else None
+    return Pack(*(int(each or 0) for each in found.groups())) if found else None
+
+
+def counting(found: Iterable[Pack]) -> set[Pack]:
+    """Of all packs there are those that count."""
+    newest: dict[int, Pack] = {}
+    for pack in found:
+        newest[pack.number] = max(pack, newest.get(pack.number, pack))
+    replaced = {number for pack in newest.values() if pack.last for number in range(pack.first, pack.last + 1)}
+    return {pack for number, pack in newest.items() if number not in replaced}
 
 
 class Shelves:
@@ -123,7 +150,6 @@ class Shelves:
         Raises:
             OSError: they cannot be read.
         """
-        newest: dict[int, Pack] = {}
         found: list[Pack] = []
         own: list[str] = []
         for name, stamp in self._objects.listed(folder):
@@ -133,15 +159,29 @@ class Shelves:
                 continue
             self._stamps[f"{folder}/{name}"] = stamp
             found.append(pack)
-            newest[pack.number] = max(pack, newest.get(pack.number, pack))
-        packs = {pack: self.facts(f"{folder}/{pack.name}") for pack in newest.values() if own or always_read}
-        packs |= {pack: PackFacts(frozenset(), frozenset(), "") for pack in newest.values() if pack not in packs}
+        live = sorted(counting(found))
+        nothing = PackFacts(frozenset(), frozenset(), "")
+        packs = {pack: self.facts(f"{folder}/{pack.name}") if own or always_read else nothing for pack in live}
         known = frozenset[str]().union(*(facts.known_ids for facts in packs.values()))
         return Shelf(
             packs=packs, loose=[each for each in own if each not in known],
             covered=[each for each in own if each in known],
-            outdated=[pack for pack in found if newest[pack.number] != pack],
+            outdated=sorted(pack for pack in found if pack not in packs),
+            next_number=max((pack.number for pack in found), default=0) + 1,
         )  # fmt: skip
+
+    def whole(self, folder: str) -> Shelf:
+        """An hour's sample files, with every pack that is older than the newest in it.
+
+        A listing may have a file that was written while it was made, and not the one that was written just before.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        shelf = self.shelf(folder)
+        while (again := self.shelf(folder)).next_number != shelf.next_number:
+            shelf = again
+        return again
 
     def facts(self, path: str) -> PackFacts:
         """What a pack says of itself.

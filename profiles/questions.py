@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from profiles.gathering import Gathering
+
 FILTERS: Final = (
     "profile_id", "host", "command_id", "request_id", "capture_id", "mode", "process", "container", "pod", "runtime",
 )  # fmt: skip
@@ -60,6 +62,31 @@ class StoredProfile:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Everything selected, added up, and of which profiles it is.
+
+    Attributes:
+        stacks: stack -> samples.
+        profiles: how many there are.
+        hosts: how many those are of.
+        host: one of them; empty where there is none.
+        modes: theirs, sorted.
+        frequencies: theirs, in samples a second, sorted.
+        started_at: when the first began; None where there is none.
+        ended_at: when the last ended.
+    """
+
+    stacks: Mapping[str, int]
+    profiles: int = 0
+    hosts: int = 0
+    host: str = ""
+    modes: Sequence[str] = ()
+    frequencies: Sequence[int] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Bucket:
     """What is selected of one stretch of time.
 
@@ -81,8 +108,8 @@ FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Engine(Protocol):
     """Where indexed profiles are asked for. Calls block: they belong off the event loop."""
 
-    def merged(self, selection: Selection) -> dict[str, int]:
-        """Stack -> samples, over everything selected."""
+    def merged(self, selection: Selection) -> Merge:
+        """Everything selected, added up."""
 
     def profiles(self, selection: Selection, *, after: str, most: int) -> list[StoredProfile]:
         """Up to `most` profiles with samples in the selection, the newest first, behind the one with id `after`."""
@@ -90,8 +117,8 @@ class Engine(Protocol):
     def over_time(self, selection: Selection, step: timedelta) -> list[Bucket]:
         """What is selected, in steps of whole milliseconds since `FIRST_MOMENT`; none without samples."""
 
-    def add(self, samples: bytes, stacks: bytes, place: Place) -> None:
-        """Take in a profile's two tables. Taken in again it is still there once."""
+    def add(self, gathering: Gathering) -> None:
+        """Take in profiles. One that is taken in again is still there once."""
 
     def forget(self, place: Place) -> None:
         """Have a profile no more. That there is none is no error."""

@@ -1,18 +1,16 @@
 """Making an index anew from the uploads, which are kept as they came."""
 
-import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-import pyarrow.parquet as pq
 import structlog
 
-from profiles.compacting import Tables
+from profiles.gathering import gathered
 from profiles.shelves import RAW, Envelope, RawUploads
-from profiles.tables import samples_and_stacks
+from profiles.tables import Tables, tables_of
 from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
 from protocol.names import HostKey
 
@@ -22,8 +20,8 @@ UNREADABLE: Final = (BadUpload, ValueError, TypeError, KeyError, zlib.error)
 """What reading a stored upload again may raise: this version cannot, or it is damaged."""
 
 
-def read_again(envelope: Envelope, content: bytes) -> Upload:
-    """An upload that was stored, read as it was when it came.
+def read_again(envelope: Envelope, content: bytes, *, profile_id: str = "") -> Upload:
+    """An upload that was stored, read as it was when it came. `profile_id`: its id, where that is known.
 
     Raises:
         BadUpload: it cannot be read any more; what was stored could be.
@@ -33,19 +31,16 @@ def read_again(envelope: Envelope, content: bytes) -> Upload:
     plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
     received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
     if envelope.form == "agent":
-        upload = read_json(plain, tenant=envelope.tenant, service=envelope.service, now=received_at)
+        upload = read_json(
+            plain, tenant=envelope.tenant, service=envelope.service, now=received_at, profile_id=profile_id
+        )
     else:
         host = HostKey(envelope.tenant, envelope.service, envelope.host)
         started_at, ended_at = (datetime.fromisoformat(each) for each in (envelope.started_at, envelope.ended_at))
-        beside = Beside(host, started_at, ended_at, envelope.facts, envelope.sample_type)
+        beside = Beside(host, started_at, ended_at, envelope.facts, envelope.sample_type, profile_id)
         upload = FILES[envelope.form](plain, beside, now=received_at)
     requests = tuple(envelope.request_ids) or upload.facts.request_ids
     return replace(upload, facts=replace(upload.facts, request_ids=requests))
-
-
-def as_tables(samples: bytes, stacks: bytes) -> Tables:
-    """Both files of a profile as tables."""
-    return pq.read_table(io.BytesIO(samples)), pq.read_table(io.BytesIO(stacks))
 
 
 def maker(raw: RawUploads, place: str, *, seen: Callable[[int], None]) -> Callable[[Sequence[str]], dict[str, Tables]]:
@@ -60,25 +55,25 @@ def maker(raw: RawUploads, place: str, *, seen: Callable[[int], None]) -> Callab
     def made(ids: Sequence[str]) -> dict[str, Tables]:
         found: dict[str, Tables] = {}
         for profile_id in ids:
-            files = files_of(raw, f"{RAW}/{place}/{profile_id}")
-            if files is not None:
-                found[profile_id] = as_tables(*files)
+            upload = upload_at(raw, f"{RAW}/{place}/{profile_id}")
+            if upload is not None:
+                found[profile_id] = tables_of(gathered(upload))
             seen(1)
         return found
 
     return made
 
 
-def files_of(raw: RawUploads, path: str) -> tuple[bytes, bytes] | None:
-    """Both files of an upload; None: it is gone, or cannot be read, which is logged.
+def upload_at(raw: RawUploads, path: str) -> Upload | None:
+    """A stored upload, read; None: it is gone, or cannot be read, which is logged.
 
     Raises:
         OSError: the store does not answer.
     """
     try:
-        return samples_and_stacks(read_again(*raw.read(path)))
+        return read_again(*raw.read(path), profile_id=path.rpartition("/")[2])
     except FileNotFoundError:
-        return None
+        log.warning("an upload is gone before it was indexed", path=path)
     except UNREADABLE as error:
         log.warning("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
-        return None
+    return None

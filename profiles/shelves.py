@@ -1,7 +1,7 @@
 """Where a profile's files are: as it was uploaded, and as it is asked for; by tenant, service and hour."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -108,6 +108,22 @@ class RawUploads:
             OSError: the store does not answer.
         """
         return self._objects.has(path_of(GONE, place.tenant, place.service, place.profile_id))
+
+    def deleted(self, places: Collection[Place]) -> set[Place]:
+        """Those of some profiles that were deleted for good. Each hour of a service is looked at once.
+
+        Raises:
+            ValueError: one of them is no profile's id.
+            OSError: the store does not answer.
+        """
+        hours: dict[str, set[str]] = {}
+        found: set[Place] = set()
+        for place in places:
+            hour = place_of(place.tenant, place.service, hour_of(place.profile_id))
+            if hour not in hours:
+                hours[hour] = {*self._objects.names(f"{GONE}/{hour}")}
+            found |= {place} if place.profile_id in hours[hour] else set()
+        return found
 
     def delete(self, place: Place) -> None:
         """Remove an upload, and remember that: who indexes or packs it just now looks there afterwards.

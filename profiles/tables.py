@@ -1,20 +1,18 @@
-"""A profile as two Parquet files: its samples, by the number of their stack, and its stacks, as text.
+"""Profiles as two tables: their samples, by the number of their stack, and their stacks, as text.
 
-A stack's number is a digest of its text, so that the same stack has the same number in every profile: what is asked is
-added up by number, and the texts are looked up for what comes out.
+What is asked is added up by number, and the texts are looked up for what comes out.
 """
 
-import hashlib
-import io
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from profiles.dialects import labelled
 from profiles.facts import Labels
-from profiles.upload import Upload
+from profiles.gathering import Gathered, Gathering
+from profiles.stack_ids import DIGEST_BYTES
 
 _NAME: Final = pa.dictionary(pa.int32(), pa.string())
 SAMPLES_SCHEMA: Final = pa.schema([
@@ -24,77 +22,77 @@ SAMPLES_SCHEMA: Final = pa.schema([
     ("pod", _NAME), ("runtime", _NAME), ("stack_id", pa.uint64()), ("count", pa.int64()),
 ])  # fmt: skip
 STACKS_SCHEMA: Final = pa.schema([("stack_id", pa.uint64()), ("stack", pa.string())])
-DIGEST_BYTES: Final = 8
-_ALL_DIFFERENT: Final = frozenset({"stack_id", "count", "stack"})
-MOST_TOTAL: Final = 2**62
-"""Of one process's stack in one profile: sums of many stay whole numbers of the engines."""
+pa.array(
+    [""]
+)  # at its first list pyarrow looks for pandas, which takes long where it is: once, for a process that forks
+_OF_LABELS: Final = frozenset(Labels._fields)
+Tables = tuple[pa.Table, pa.Table]
+"""Samples and stacks."""
 
 
-def stack_id_of(stack: str) -> int:
-    """A stack's number: 64 bits of a digest. Among ten million stacks two share one with a chance of 3 in a million."""
-    return int.from_bytes(_digest_of(stack), "little")
+class Drawer:
+    """Makes tables of the profiles of a gathering: all that they share is made once."""
+
+    def __init__(self, gathering: Gathering) -> None:
+        self._stack_ids = _numbers(gathering.digests)
+        self._texts = pa.array(gathering.texts, pa.string())
+        labels: Sequence[Sequence[str]] = [*zip(*gathering.labels, strict=True)] or [()] * len(Labels._fields)
+        self._labels = {name: _column(values, _NAME) for name, values in zip(Labels._fields, labels, strict=True)}
+
+    def tables(self, profiles: Iterable[Gathered]) -> Tables:
+        """Both tables of some of its profiles, sorted by when they began."""
+        chosen = sorted(profiles, key=lambda one: (one.facts.started_at, one.facts.profile_id))
+        of_profile, of_label, of_text, counts = array("i"), array("i"), array("i"), array("q")
+        for number, one in enumerate(chosen):
+            of_profile += array("i", [number]) * len(one.counts)
+            of_label += one.labels
+            of_text += one.stacks
+            counts += one.counts
+        rows, labels, texts = (_plain(each, pa.int32()) for each in (of_profile, of_label, of_text))
+        facts = _facts(chosen)
+        columns = [
+            self._stack_ids.take(texts) if column.name == "stack_id"
+            else _plain(counts, pa.int64()) if column.name == "count"
+            else self._labels[column.name].take(labels) if column.name in _OF_LABELS
+            else facts[column.name].take(rows)
+            for column in SAMPLES_SCHEMA
+        ]  # fmt: skip
+        used = pc.unique(texts)
+        stacks = [self._stack_ids.take(used), self._texts.take(used)]
+        return pa.table(columns, schema=SAMPLES_SCHEMA), pa.table(stacks, schema=STACKS_SCHEMA)
 
 
-def _digest_of(stack: str) -> bytes:
-    return hashlib.blake2b(stack.encode(errors="surrogatepass"), digest_size=DIGEST_BYTES).digest()
+def tables_of(gathering: Gathering) -> Tables:
+    """Both tables of all its profiles."""
+    return Drawer(gathering).tables(gathering.profiles.values())
 
 
-def samples_and_stacks(upload: Upload) -> tuple[bytes, bytes]:
-    """Both files of a profile."""
-    counts: dict[tuple[Labels, bytes], int] = {}
-    stacks: dict[bytes, str] = {}
-    for labels, stack, count in labelled(upload.collapsed.header, upload.collapsed.stacks):
-        digest = _digest_of(stack)
-        stacks[digest] = stack
-        key = labels, digest
-        counts[key] = counts.get(key, 0) + count
-    texts = [_numbers(stacks), pa.array(stacks.values(), pa.string())]
-    return _parquet(_samples(upload, counts)), _parquet(pa.table(texts, schema=STACKS_SCHEMA))
-
-
-def _samples(upload: Upload, counts: Mapping[tuple[Labels, bytes], int]) -> pa.Table:
-    facts, many = upload.facts, len(counts)
-    of_all = {
-        "profile_id": facts.profile_id, "host": facts.host.host, "started_at": facts.started_at,
-        "ended_at": facts.ended_at, "command_id": facts.command_id, "request_ids": list(facts.request_ids),
-        "capture_id": facts.capture_id, "mode": facts.mode, "frequency_hz": facts.frequency_hz,
-    }  # fmt: skip
-    of_each: dict[str, Iterable[Any]] = {
-        **dict(zip(Labels._fields, zip(*(labels for labels, _ in counts), strict=True), strict=True)),
-        "count": [min(count, MOST_TOTAL) for count in counts.values()],
-    }  # fmt: skip
-    columns = [
-        _numbers(digest for _, digest in counts) if column.name == "stack_id"
-        else _repeated(of_all[column.name], column.type, many) if column.name in of_all
-        else _column(of_each[column.name], column.type)
-        for column in SAMPLES_SCHEMA
+def _facts(profiles: Sequence[Gathered]) -> dict[str, pa.Array]:
+    """What is the same in all samples of a profile, a row for each profile."""
+    rows = [
+        {
+            "profile_id": facts.profile_id, "host": facts.host.host, "started_at": facts.started_at,
+            "ended_at": facts.ended_at, "command_id": facts.command_id, "request_ids": list(facts.request_ids),
+            "capture_id": facts.capture_id, "mode": facts.mode, "frequency_hz": facts.frequency_hz,
+        }
+        for facts in (one.facts for one in profiles)
     ]  # fmt: skip
-    return pa.table(columns, schema=SAMPLES_SCHEMA)
+    kinds = {column.name: column.type for column in SAMPLES_SCHEMA}
+    names = kinds.keys() - _OF_LABELS - {"stack_id", "count"}
+    return {name: _column([row[name] for row in rows], kinds[name]) for name in names}
 
 
-def _numbers(digests: Iterable[bytes]) -> pa.Array:
+def _numbers(digests: bytes) -> pa.Array:
     """Digests as the numbers that `stack_id_of` gives."""
-    joined = b"".join(digests)
-    return pa.Array.from_buffers(pa.uint64(), len(joined) // DIGEST_BYTES, [None, pa.py_buffer(joined)])
+    return pa.Array.from_buffers(pa.uint64(), len(digests) // DIGEST_BYTES, [None, pa.py_buffer(digests)])
 
 
-def _repeated(value: Any, kind: pa.DataType, many: int) -> pa.Array:
-    """The same value so many times, without making each."""
-    if pa.types.is_dictionary(kind):
-        places = pa.repeat(pa.scalar(0, kind.index_type), many)
-        return pa.DictionaryArray.from_arrays(places, pa.array([value], kind.value_type))
-    return pa.repeat(pa.scalar(value, kind), many)
+def _plain(values: "array[int]", kind: pa.DataType) -> pa.Array:
+    """Numbers as they lie in memory, without a copy."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 def _column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return pa.array(values, kind.value_type).dictionary_encode()
     return pa.array(values, kind)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    """Names stand in a dictionary, and what is another value in each row does not: looking for one would take time."""
-    out = io.BytesIO()
-    names = [column.name for column in table.schema if column.name not in _ALL_DIFFERENT]
-    pq.write_table(table, out, compression="zstd", use_dictionary=names)
-    return out.getvalue()

@@ -58,8 +58,8 @@ class Upload:
     collapsed: Collapsed
 
 
-def read_json(content: bytes, *, tenant: str, service: str, now: datetime) -> Upload:
-    """Read the body that agents of the field send, unzipped.
+def read_json(content: bytes, *, tenant: str, service: str, now: datetime, profile_id: str = "") -> Upload:
+    """Read the body that agents of the field send, unzipped. `profile_id`: its id, where that is known already.
 
     Raises:
         BadUpload: it is no such body, or nothing of it is a profile.
@@ -70,7 +70,8 @@ def read_json(content: bytes, *, tenant: str, service: str, now: datetime) -> Up
         raise BadUpload([_fault(each) for each in error.errors(include_url=False, include_input=False)]) from None
     started_at, ended_at = utc(body.start_time), utc(body.end_time)
     _check_times(started_at, ended_at, now=now)
-    return _upload(body.profile, HostKey(tenant, service, body.hostname), started_at, ended_at, content)
+    host = HostKey(tenant, service, body.hostname)
+    return _upload(body.profile, host, started_at, ended_at, content, profile_id=profile_id)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Beside:
         ended_at: likewise, when it ended.
         facts: what a header would say, as `frequency_hz`; the file's own header goes before it.
         sample_type: of pprof: which of its values is meant; empty: the usual one.
+        profile_id: its id, where that is known already.
     """
 
     host: HostKey
@@ -90,6 +92,7 @@ class Beside:
     ended_at: datetime | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     sample_type: str = ""
+    profile_id: str = ""
 
 
 def read_collapsed(content: bytes, beside: Beside, *, now: datetime) -> Upload:
@@ -106,7 +109,15 @@ def read_collapsed(content: bytes, beside: Beside, *, now: datetime) -> Upload:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise BadUpload([FieldFault(field="body", message=f"not UTF-8: byte {error.start}", code="encoding")]) from None
-    return _upload(text, beside.host, beside.started_at, beside.ended_at, content, beside=beside.facts)
+    return _upload(
+        text,
+        beside.host,
+        beside.started_at,
+        beside.ended_at,
+        content,
+        beside=beside.facts,
+        profile_id=beside.profile_id,
+    )
 
 
 def read_pprof(content: bytes, beside: Beside, *, now: datetime) -> Upload:
@@ -127,7 +138,8 @@ def read_pprof(content: bytes, beside: Beside, *, now: datetime) -> Upload:
     if not stacks:
         raise BadUpload([FieldFault(field="profile", message="there is no sample in it", code="empty_profile")])
     facts = {"format": "collapsed", **_facts_of(found), **beside.facts}
-    return Upload(_facts(facts, beside.host, started_at, ended_at, content), replace(collapsed, header=facts))
+    profile_id = beside.profile_id or profile_id_of(beside.host, started_at, content)
+    return Upload(_facts(facts, beside.host, started_at, ended_at, profile_id), replace(collapsed, header=facts))
 
 
 FILES: Final[Mapping[str, Callable[..., Upload]]] = {"collapsed": read_collapsed, "pprof": read_pprof}
@@ -169,7 +181,7 @@ def _needed(name: str) -> FieldFault:
 
 def _upload(
     text: str, host: HostKey, started_at: datetime, ended_at: datetime, content: bytes,
-    *, beside: Mapping[str, Any] | None = None,
+    *, beside: Mapping[str, Any] | None = None, profile_id: str = "",
 ) -> Upload:  # fmt: skip
     try:
         collapsed = read(text)
@@ -181,18 +193,19 @@ def _upload(
         ] or [FieldFault(field="profile", message="there is no stack in it", code="empty_profile")]
         raise BadUpload(faults)
     header = {**(beside or {}), **collapsed.header}
-    return Upload(_facts(header, host, started_at, ended_at, content), collapsed)
+    profile_id = profile_id or profile_id_of(host, started_at, content)
+    return Upload(_facts(header, host, started_at, ended_at, profile_id), collapsed)
 
 
 def _facts(
-    header: Mapping[str, Any], host: HostKey, started_at: datetime, ended_at: datetime, content: bytes
+    header: Mapping[str, Any], host: HostKey, started_at: datetime, ended_at: datetime, profile_id: str
 ) -> ProfileFacts:
     metadata = header.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     requests = header.get("request_ids")
     frequency = header.get("frequency_hz")
     return ProfileFacts(
-        profile_id=profile_id_of(host, started_at, content),
+        profile_id=profile_id,
         host=host,
         started_at=started_at,
         ended_at=ended_at,

@@ -1,7 +1,12 @@
-"""Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated."""
+"""Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated.
+
+Several uploads are read, indexed and acked together: most of the work of indexing one is the files it makes. What was
+taken before and is not done is indexed by itself, so that an upload that kills who indexes it is alone in that.
+"""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -9,10 +14,10 @@ import structlog
 
 from broker.streams import Entry
 from broker.uploads import Pushes, Uploads
+from profiles.gathering import Gathering
 from profiles.questions import Engine, Place
-from profiles.reindexing import UNREADABLE, read_again
+from profiles.reindexing import UNREADABLE, upload_at
 from profiles.shelves import RawUploads
-from profiles.tables import samples_and_stacks
 from protocol.names import HostKey
 from workers.sinks import Sink
 
@@ -21,6 +26,24 @@ log = structlog.get_logger(__name__)
 AT_A_TIME: Final = 50
 TAKEN_OVER_AFTER: Final = timedelta(seconds=20)
 """What another took and did not finish: indexing a profile takes a fraction of a second."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An upload that was read: whose it is, and where."""
+
+    host: HostKey
+    place: Place
+    path: str
+
+
+@dataclass
+class _Batch:
+    """Uploads that are indexed together: what is in them, their entries, and those of them that could be read."""
+
+    gathering: Gathering = field(default_factory=Gathering)
+    entries: list[Entry] = field(default_factory=list)
+    read: list[_Read] = field(default_factory=list)
 
 
 class Indexer:
@@ -46,34 +69,64 @@ class Indexer:
         """
         indexed = 0
         while entries := await self._uploads.take(idle=TAKEN_OVER_AFTER, most=AT_A_TIME):
-            for entry in entries:
-                host = await asyncio.to_thread(self._index, entry)
-                if host is not None and self._pushes is not None:
-                    for sink in self._sinks:
-                        if sink.wants(host.tenant, host.service):
-                            await self._pushes.ask(host, entry.fields["path"], sink.name)
-                await self._uploads.done([entry])
-                indexed += 1
+            while entries:
+                batch = await asyncio.to_thread(self._read, entries)
+                entries = entries[len(batch.entries) :]
+                await self._finish(batch)
+                indexed += len(batch.entries)
         return indexed
 
-    def _index(self, entry: Entry) -> HostKey | None:
-        """Index an upload. Gives whose profile it is; None: there is none now."""
-        path = entry.fields["path"]
+    def _read(self, entries: Sequence[Entry]) -> _Batch:
+        """Read the first of some uploads: as many as are indexed together."""
+        batch = _Batch()
+        for entry in entries:
+            if batch.entries and (entry.deliveries > 1 or batch.entries[-1].deliveries > 1 or batch.gathering.is_large):
+                break
+            batch.entries.append(entry)
+            read = self._gathered(batch.gathering, entry.fields["path"])
+            batch.read += [read] if read is not None else []
+        return batch
+
+    def _gathered(self, gathering: Gathering, path: str) -> _Read | None:
+        upload = upload_at(self._raw, path)
+        if upload is None:
+            return None
         try:
-            upload = read_again(*self._raw.read(path))
-            samples, stacks = samples_and_stacks(upload)
-        except FileNotFoundError:
-            log.warning("an upload is gone before it was indexed", path=path)
-            return None
+            gathering.add(upload)
         except UNREADABLE as error:
-            log.exception("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
+            log.warning("an upload cannot be indexed; it stays where it is", path=path, reason=str(error)[:200])
             return None
-        facts = upload.facts
-        place = Place(facts.host.tenant, facts.host.service, facts.profile_id)
-        self._engine.add(samples, stacks, place)
-        if self._raw.is_deleted(place):  # just now, or it was sent again
+        host = upload.facts.host
+        return _Read(host, Place(host.tenant, host.service, upload.facts.profile_id), path)
+
+    async def _finish(self, batch: _Batch) -> None:
+        """Index what was read, have it pushed, and ack it: in this order, as a crash in between repeats it all."""
+        for read in await asyncio.to_thread(self._index, batch):
+            if self._pushes is None:
+                continue
+            for sink in self._sinks:
+                if sink.wants(read.host.tenant, read.host.service):
+                    await self._pushes.ask(read.host, read.path, sink.name)
+        await self._uploads.done(batch.entries)
+
+    def _index(self, batch: _Batch) -> list[_Read]:
+        """Index what was read. Gives those that are profiles now."""
+        try:
+            self._engine.add(batch.gathering)
+        except (
+            ValueError
+        ) as error:  # pyarrow's are among these; the store's are not: they end the job, and it comes again
+            if len(batch.entries) > 1:
+                return [read for entry in batch.entries for read in self._index(self._read([entry]))]
+            log.exception("an upload cannot be indexed; it stays where it is", reason=str(error)[:200])
+            return []
+        gone = self._raw.deleted({read.place for read in batch.read})
+        for place in gone:  # just now, or it was sent again
             self._engine.forget(place)
             self._raw.forget(place)
-            return None
-        log.info("profile indexed", profile_id=facts.profile_id, service=facts.host.service, host=facts.host.host)
-        return facts.host
+        indexed = [read for read in batch.read if read.place not in gone]
+        for read in indexed:
+            log.info(
+                "profile indexed", profile_id=read.place.profile_id, service=read.host.service, host=read.host.host
+            )
+        return indexed

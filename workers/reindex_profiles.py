@@ -15,11 +15,12 @@ from broker.logs import configure_logging
 from profiles.compacting import Compactor, places
 from profiles.embedded import Embedded
 from profiles.engines import engine_of
+from profiles.gathering import Gathering
 from profiles.keeping import Keeping
 from profiles.objects import Objects, part_of
 from profiles.packs import Shelves
-from profiles.questions import Engine, Place
-from profiles.reindexing import files_of, maker
+from profiles.questions import Engine
+from profiles.reindexing import maker, upload_at
 from profiles.shelves import GONE, RAW, SAMPLES, RawUploads
 from workers.settings import WorkerSettings
 from workers.tending import Tender
@@ -39,15 +40,19 @@ def missing(objects: Objects, engine: Engine, shelves: Shelves, place: str, *, s
     shelf = shelves.shelf(f"{SAMPLES}/{place}")
     known = shelf.ids.union(shelf.covered) if isinstance(engine, Embedded) else frozenset[str]()
     gone = {*objects.names(f"{GONE}/{place}")}
-    indexed = 0
+    indexed, gathering = 0, Gathering()
     for profile_id in objects.names(f"{RAW}/{place}"):
         seen(1)
         if profile_id in known or profile_id in gone:
             continue
-        envelope, _ = raw.read(f"{RAW}/{place}/{profile_id}")
-        if (files := files_of(raw, f"{RAW}/{place}/{profile_id}")) is not None:
-            engine.add(*files, Place(envelope.tenant, envelope.service, profile_id))
-            indexed += 1
+        if (upload := upload_at(raw, f"{RAW}/{place}/{profile_id}")) is None:
+            continue
+        gathering.add(upload)
+        indexed += 1
+        if gathering.is_large:
+            engine.add(gathering)
+            gathering = Gathering()
+    engine.add(gathering)
     return indexed
 
 

@@ -1,6 +1,6 @@
 """Stored profiles, asked for: listed, shown one by one, and merged into one flame graph."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -12,10 +12,10 @@ from api.documented import problems
 from api.paging import Paging, paged
 from api.problems import Refusal, not_found
 from api.rights import require, require_service
-from api.selections import SAFELY, Accept, Nodes, SelectionDep, asked, found_in, merged, of_a_mode
+from api.selections import SAFELY, Accept, Nodes, SelectionDep, asked, merged_in, of_a_mode
 from broker.token_store import TokenKind
 from profiles.questions import Selection, StoredProfile
-from profiles.renderings import MOST, RENDERINGS, Format, by_accept, by_ending
+from profiles.renderings import MOST, RENDERINGS, Format, Merged, by_accept, by_ending
 from profiles.shelves import HOUR, hour_of
 from protocol.names import Name
 
@@ -133,24 +133,21 @@ async def show(
     except ValueError:
         raise _unknown() from None
     selection = Selection(caller.tenant, service, hour, hour + HOUR, {"profile_id": [profile_id]})
-    found = await asked(lambda: parts.profiles.profiles(selection, after="", most=1))
-    if not found:
+    (whole,) = await merged_in(parts, selection)
+    if not whole.stacks:
         raise _unknown()
-    return await _rendered(parts, selection, found, kind or by_accept(accept), most_nodes)
+    return await _rendered(whole, kind or by_accept(accept), most_nodes)
 
 
 async def _merged(parts: Studio, selection: Selection, kind: Format | None, most: int) -> Response:
     """What is selected, in a format."""
-    chosen = of_a_mode(selection)
-    (found,) = await found_in(parts, chosen)
-    return await _rendered(parts, chosen, found, kind, most)
+    (whole,) = await merged_in(parts, of_a_mode(selection))
+    return await _rendered(whole, kind, most)
 
 
-async def _rendered(
-    parts: Studio, selection: Selection, found: Sequence[StoredProfile], kind: Format | None, most: int
-) -> Response:
+async def _rendered(whole: Merged, kind: Format | None, most: int) -> Response:
     rendering = RENDERINGS[kind or "json"]
-    content = await asked(lambda: rendering.write(merged(parts, selection, found), most))
+    content = await asked(lambda: rendering.write(whole, most))
     return Response(content, media_type=rendering.media_type, headers=SAFELY)
 
 

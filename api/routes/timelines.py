@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from api.dependencies import StudioDep
 from api.documented import problems
 from api.problems import invalid
-from api.selections import SelectionDep, asked, found_in, mode_of, of_a_mode
+from api.selections import SelectionDep, asked, mode_in, of_a_mode
 from profiles.renderings import unit_of_mode
 from profiles.timelines import MOST_STEPS, step_for, steps_in, whole
 from protocol.problems import FieldFault
@@ -48,10 +48,10 @@ async def timeline(
         why = f"makes {many:,} steps of this time; {MOST_STEPS:,} are the most"
         raise invalid(more=[FieldFault(field="step", message=why, code="too_many_steps")])
     chosen = of_a_mode(selection)
-    (found,) = await found_in(parts, chosen)
+    mode = await mode_in(parts, chosen)
     buckets = whole(await asked(lambda: parts.profiles.over_time(chosen, stretch)), selection.start, many, stretch)
     return Timeline(
-        step=stretch // timedelta(seconds=1), unit=unit_of_mode(mode_of(found)),
+        step=stretch // timedelta(seconds=1), unit=unit_of_mode(mode),
         samples=sum(each.samples for each in buckets),
         items=[Step(at=each.at, samples=each.samples, profiles=each.profiles) for each in buckets],
     )  # fmt: skip

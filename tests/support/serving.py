@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.__main__ import config_of
 from api.at_the_door import Door
+from api.server import config_of
 
 
 class _WithDoor:

@@ -23,7 +23,8 @@ from api.strangers import BoundedLookups
 from broker.audit import Act
 from broker.errors import BrokerUnavailable
 from broker.exchange import Answered
-from broker.limits import Quota, WindowLimits
+from broker.limits import WindowLimits
+from broker.quotas import Quota
 from broker.scripts import Beat, Contested, Delivered, Idle
 from broker.token_store import Token, TokenKind, digest_of
 from protocol.heartbeats import Heartbeat

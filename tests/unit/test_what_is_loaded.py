@@ -23,7 +23,9 @@ def loaded_by(program: str) -> set[str]:
         ("from cli.main import main\nmain(['--help'], standalone_mode=False)", SERVERS | {"httpx", "pydantic"}),
         ("import agent.cli", SERVERS | {"httpx"}),
         ("import broker.embedded", {"redis", "structlog", "httpx"}),
-        ("import api.__main__", (OUTSIDE - {"fsspec"}) | {"rq", "duckdb", "pyarrow"}),
+        ("import api.__main__", SERVERS - {"pydantic_settings"} | OUTSIDE | {"structlog", "opentelemetry"}),
+        ("import api.worker_processes", SERVERS - {"prometheus_client"} | OUTSIDE),
+        ("import api.server", (OUTSIDE - {"fsspec"}) | {"rq", "duckdb", "pyarrow"}),
         ("import workers.__main__", OUTSIDE | {"fastapi", "uvicorn", "duckdb", "pyarrow"}),
     ],
 )

@@ -20,9 +20,8 @@ from broker.connection import Broker
 from broker.settings import BrokerSettings
 from broker.token_store import TokenKind, TokenStore, new_secret
 from profiles.embedded import Embedded
+from profiles.gathering import gathered
 from profiles.objects import Objects
-from profiles.questions import Place
-from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
 from protocol.names import DEFAULT_TENANT, HostKey
 from tests.support.api import SCHEDULES, Api, PlayedAgent
@@ -97,9 +96,8 @@ def a_profile(api: Api, hostname: str = "web-ours") -> str:
         "profile": "main;work 1",
     }  # fmt: skip
     upload = read_json(json.dumps(body).encode(), tenant=DEFAULT_TENANT, service="web", now=datetime.now(UTC))
-    place = Place(DEFAULT_TENANT, "web", upload.facts.profile_id)
-    Embedded(Objects(str(api.state_dir / "profile-store"))).add(*samples_and_stacks(upload), place)
-    return place.profile_id
+    Embedded(Objects(str(api.state_dir / "profile-store"))).add(gathered(upload))
+    return upload.facts.profile_id
 
 
 def a_schedule(api: Api) -> str:

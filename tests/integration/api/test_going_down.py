@@ -9,8 +9,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from api import app as application
-from api.__main__ import Server, config_of
 from api.app import create_app
+from api.server import Server, config_of
 from api.settings import ApiSettings
 from broker.connection import Broker
 from tests.support.processes import free_port

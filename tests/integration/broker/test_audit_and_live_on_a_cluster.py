@@ -9,8 +9,9 @@ import pytest
 from broker import keys
 from broker.audit import AuditTrail
 from broker.connection import Broker
-from broker.limits import Quota, WindowLimits
+from broker.limits import WindowLimits
 from broker.live import LiveFeed
+from broker.quotas import Quota
 from tests.support.audit import an_act, check_chain, records_of
 from tests.support.redis_cluster import RunningCluster, emptied_cluster
 

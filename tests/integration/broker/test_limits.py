@@ -7,7 +7,8 @@ import redis
 
 from broker import keys
 from broker.connection import Broker
-from broker.limits import Quota, WindowLimits
+from broker.limits import WindowLimits
+from broker.quotas import Quota
 from broker.slot_map import slot_of
 from tests.support.key_leaks import leaked_keys
 

@@ -68,7 +68,7 @@ class Site:
 
     def samples(self) -> int:
         whole = Selection("default", "web shop", START, START + timedelta(hours=1))
-        return sum(self.engine.merged(whole).values())
+        return sum(self.engine.merged(whole).stacks.values())
 
 
 @pytest.fixture

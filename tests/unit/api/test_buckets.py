@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.buckets import Buckets
-from broker.limits import Quota, Taken
+from broker.quotas import Quota, Taken
 
 QUOTAS = st.builds(Quota, st.integers(1, 1_000), st.integers(1, 100))
 START = 1_000_000.0

@@ -22,8 +22,8 @@ from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
 from api.metrics import REGISTRY
 from broker.errors import BrokerUnavailable
-from broker.limits import Quota
 from broker.logs import call_id
+from broker.quotas import Quota
 from broker.scripts import Contested, Delivered, Idle
 from tests.support.serving import served
 from tests.support.two_ways import COMMAND, PATH, Way
@@ -247,6 +247,22 @@ async def test_usual_heartbeats_are_answered_at_the_door_as_inside(pieces: Seque
 async def test_other_heartbeats_of_known_callers_are_let_in(sent: bytes) -> None:
     *_, came_in = await both(sent)
     assert came_in == [PATH]
+
+
+async def test_a_token_does_not_outlive_its_revocation_by_a_body_that_takes_its_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.door.KNOWN_FOR_SECONDS", 0.05)
+    await site.talk(call(KNOWN))
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(call(KNOWN)[:-10])
+    await asyncio.sleep(0.1)
+    authenticator = site.way.app.state.studio.authenticator
+    authenticator._hear(["t-agent"])
+    del site.way.tokens.tokens["agent"]
+    writer.write(call(KNOWN)[-10:])
+    assert codes([await an_answer(reader)]) == [401]
+    writer.close()
 
 
 async def test_one_too_many_is_refused_inside() -> None:

@@ -14,7 +14,7 @@ from api.buckets import Buckets
 from api.limit_settings import Lane
 from api.metrics import LIMITED
 from broker.audit import Act
-from broker.limits import Quota
+from broker.quotas import Quota
 from broker.token_store import TokenKind
 from tests.support.two_ways import Answer, TwoWays, Way, a_token
 

@@ -9,7 +9,7 @@ from api.limit_settings import IN_MEMORY, PROFILES, Lane, LimitSettings
 from api.limits import ADMINISTRATION, address_of, lane_of
 from api.submission import lane_of_submission
 from broker.errors import BadConfig
-from broker.limits import Quota
+from broker.quotas import Quota
 
 FLEETS = {"small": 1_000, "medium": 10_000, "large": 100_000}
 

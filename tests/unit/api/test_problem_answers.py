@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api import problems
 from api.buckets import Buckets
 from api.problems import LONGEST_KEY, MOST_FAULTS_TOLD, TABLE, Refusal, answer, faults_of, invalid, key_told, problem
-from broker.limits import Quota
+from broker.quotas import Quota
 from protocol.problems import MEDIA_TYPE, FieldFault, Problem
 
 

@@ -5,7 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.limits import Quota, Window, seconds_until_room
+from broker.limits import Window, seconds_until_room
+from broker.quotas import Quota
 
 COUNTS = st.integers(0, 200)
 

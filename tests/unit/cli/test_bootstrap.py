@@ -171,10 +171,12 @@ def test_the_roles_are_added_and_the_tests_make_the_environment_exact(
     studio.prepare(studio.ROLES)
     assert studio.is_prepared(studio.ROLES)
     studio.prepare(studio.EVERYTHING)
-    first, second = uv.asked
+    first, second, third = uv.asked
     assert first.startswith("sync --frozen --compile-bytecode")
     assert first.endswith("--extra agent --extra embedded --extra server --inexact")
-    assert second.endswith("--extra agent --extra dev --extra embedded --extra server")
+    assert second == first
+    assert third.endswith("--extra agent --extra dev --extra embedded --extra server")
+    assert "--compile-bytecode" not in third, "most of what only tests need is never imported"
     said = capfd.readouterr()
     assert said.out == ""
     assert "Installed 1 package" in said.err
@@ -188,6 +190,17 @@ def test_a_clone_that_was_moved_is_installed_anew(studio: Any, tmp_path: Path, m
     stamp(studio, root="/where/it/was")
     studio.prepare(studio.ROLES)
     assert uv.asked[0].endswith("--reinstall")
+
+
+@pytest.mark.usefixtures("no_index")
+def test_what_tests_need_is_compiled_where_it_is_installed_anew_with_the_rest(
+    studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = FakeUv(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    stamp(studio, root="/where/it/was")
+    studio.prepare(studio.EVERYTHING)
+    assert all("--compile-bytecode" in line and line.endswith("--reinstall") for line in uv.asked)
 
 
 @pytest.mark.usefixtures("no_index")
@@ -213,6 +226,9 @@ def test_a_mirror_is_used_by_hashes(studio: Any, tmp_path: Path, monkeypatch: py
     assert any("--require-hashes" in line for line in uv.asked)
     assert all("--compile-bytecode" in line for line in uv.asked if line.startswith("pip install"))
     assert "mirror.example" not in "".join(uv.asked), "an address with a password must not be in a process list"
+    studio.prepare(studio.EVERYTHING)
+    installs = [line for line in uv.asked if line.startswith("pip install")]
+    assert [("--compile-bytecode" in line) for line in installs] == [True] * 4 + [False] * 2
 
 
 def test_an_old_or_broken_uv_is_passed_over(studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

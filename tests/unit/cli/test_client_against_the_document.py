@@ -32,6 +32,11 @@ A_SCHEDULE: Final = {"name": "nightly", "cron": "30 2 * * *", "request": A_REQUE
 SOME_PROFILES: Final[dict[str, str | list[str]]] = {
     "service": "s", "start": "2026-05-04T00:00:00Z", "end": "2026-05-05T00:00:00Z", "hostname": ["a", "b"],
 }  # fmt: skip
+EVERYTHING: Final[dict[str, str | list[str]]] = {
+    "service": "t", "start": "2026-05-03T00:00:00Z", "end": "2026-05-04T00:00:00Z",
+    **{name: ["x"] for name in ("profile_id", "hostname", "command_id", "request_id", "capture_id", "process",
+                                "container", "pod", "runtime")},
+}  # fmt: skip
 A_TOKEN: Final = {"kind": "enrolment", "services": ["*"], "name": "n", "description": "d", "max_uses": 3}
 
 METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
@@ -48,7 +53,7 @@ METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
     "commands": lambda client: list(client.commands({"hostname": "h"})),
     "dead_letters": lambda client: client.dead_letters({"kind": "command"}),
     "replay": lambda client: client.replay("1-1-1"),
-    "flame_graph": lambda client: [client.flame_graph(SOME_PROFILES, ending) for ending in ENDINGS],
+    "flame_graph_file": lambda client: [client.flame_graph_file(SOME_PROFILES, ending) for ending in ENDINGS],
     "schedules": lambda client: client.schedules(),
     "schedule": lambda client: client.schedule("s-1"),
     "make_schedule": lambda client: [client.make_schedule({**A_SCHEDULE, "dry_run": dry}) for dry in (False, True)],
@@ -60,6 +65,12 @@ METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
     "revoke_token": lambda client: client.revoke_token("t-1"),
     "profiles": lambda client: client.profiles(SOME_PROFILES),
     "delete_profile": lambda client: client.delete_profile("p-1", "s"),
+    "profile": lambda client: client.profile("p-1", "s"),
+    "flame_graph": lambda client: client.flame_graph({**EVERYTHING, "profiling_mode": ["cpu"]}, most_nodes=9),
+    "difference": lambda client: client.difference(SOME_PROFILES, EVERYTHING, most_nodes=9),
+    "functions": lambda client: client.functions(SOME_PROFILES, sort="-total", limit=9),
+    "function": lambda client: client.function(SOME_PROFILES, "main", most_nodes=9),
+    "timeline": lambda client: client.timeline(SOME_PROFILES, step=60),
     "whose": lambda client: client.whose("secret"),
     "audit": lambda client: client.audit({"limit": "10"}),
     "audit_chain": lambda client: client.audit_chain("1-0"),
@@ -101,11 +112,9 @@ NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/metrics/profile_request/bulk"): "for scripts; no command submits many",
     ("DELETE", "/api/v1/hosts/{service_name}/{hostname}/owner"): "no command releases a host",
     ("POST", "/api/v2/profiles"): "agents upload",
-    ("GET", "/api/v1/profiles/{name}"): "no command shows a profile",
-    ("GET", "/api/v1/flamegraph"): "commands say the format by the ending",
     **{
-        ("GET", f"/api/v1/flamegraph/{what}"): "no command compares, or lists functions"
-        for what in ("diff", "diff.json", "diff.col", "diff.html", "functions", "function", "timeline")
+        ("GET", f"/api/v1/flamegraph/diff{ending}"): "files, for who opens them elsewhere"
+        for ending in (".json", ".col", ".html")
     },
     ("GET", "/api/v1/tokens/{token_id}"): "`tokens list` shows all of each",
 }

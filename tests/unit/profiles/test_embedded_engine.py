@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from profiles.embedded import Embedded
+from profiles.gathering import gathered
 from profiles.objects import Objects
-from profiles.questions import LOST, Place, Selection
+from profiles.questions import LOST, Selection
 from profiles.shelves import SAMPLES, STACKS, path_of
-from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
 
 START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
@@ -22,7 +22,7 @@ def add(engine: Embedded, host: str, profile: str, *, at: datetime = START) -> s
         "hostname": host, "start_time": at.isoformat(), "end_time": at.isoformat(), "profile": profile,
     }  # fmt: skip
     upload = read_json(json.dumps(body).encode(), tenant="t", service="s", now=START)
-    engine.add(*samples_and_stacks(upload), Place("t", "s", upload.facts.profile_id))
+    engine.add(gathered(upload))
     return upload.facts.profile_id
 
 
@@ -35,7 +35,7 @@ def test_texts_that_are_lost_cost_no_sample(engine: Embedded, tmp_path: Path) ->
     lost = add(engine, "a", "main;work 3")
     add(engine, "b", "main;rest 2")
     (tmp_path / path_of(STACKS, "t", "s", lost)).unlink()
-    assert engine.merged(WHOLE) == {LOST: 3, "main;rest": 2}
+    assert engine.merged(WHOLE).stacks == {LOST: 3, "main;rest": 2}
 
 
 def test_a_damaged_file_is_said_and_is_no_fault_of_the_question(engine: Embedded, tmp_path: Path) -> None:

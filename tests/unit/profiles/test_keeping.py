@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from profiles.compacting import Compactor
 from profiles.embedded import Embedded
 from profiles.folding import FOLDED, folded
+from profiles.gathering import gathered
 from profiles.keeping import Keeping
 from profiles.objects import Objects
 from profiles.packs import Shelves
 from profiles.questions import Place, Selection
 from profiles.shelves import RAW, SAMPLES, Envelope, RawUploads
-from profiles.tables import samples_and_stacks
 from profiles.upload import read_json
 from workers import reindex_profiles
 from workers.tending import Tender
@@ -49,11 +49,11 @@ class Store:
         )  # fmt: skip
         place = Place(tenant, "s", upload.facts.profile_id)
         if indexed:
-            self.engine.add(*samples_and_stacks(upload), place)
+            self.engine.add(gathered(upload))
         return place
 
     def merged(self, *, tenant: str = "default", at: datetime = START) -> dict[str, int]:
-        return Embedded(self.objects).merged(self.around(at, tenant))
+        return {**Embedded(self.objects).merged(self.around(at, tenant)).stacks}
 
     def hosts(self, *, tenant: str = "default", at: datetime = START) -> list[str]:
         found = Embedded(self.objects).profiles(self.around(at, tenant), after="", most=99)
@@ -108,8 +108,10 @@ def test_old_hours_are_folded_once_and_every_sample_still_counts(store: Store) -
     assert not [*store.objects.names(f"{RAW}/default/s/2026-05-04/10")]
     assert store.tend(keeping)[:2] == (0, 0)
     assert store.merged() == expected
-    by_process = Embedded(store.objects).merged(
-        Selection("default", "s", START, START + timedelta(1), {"process": ["db"], "request_id": ["r-1"]})
+    by_process = (
+        Embedded(store.objects)
+        .merged(Selection("default", "s", START, START + timedelta(1), {"process": ["db"], "request_id": ["r-1"]}))
+        .stacks
     )
     assert by_process in ({}, {"db;loop": 194})
 
@@ -173,7 +175,7 @@ def test_an_index_is_made_again_from_uploads_and_nothing_counts_twice(
     assert reindex(store, monkeypatch, "reindex", "--service", "other").startswith("indexed: 0 of 0")
     assert reindex(store, monkeypatch, "reindex", "--since", "2026-05-04", "--until", "2026-05-04") != ""
     whole(store, ["a", "b", "c", "late"])
-    assert reindex(store, monkeypatch, "compact").startswith("packed: 4")
+    assert reindex(store, monkeypatch, "compact").startswith("packed: 0")  # they were put together as they came
     whole(store, ["a", "b", "c", "late"])
 
 
@@ -198,3 +200,28 @@ def test_one_hour_that_is_damaged_does_not_stop_the_others(store: Store) -> None
     done = Tender(store.objects, store.engine, Keeping()).tend(now=NOW, patience=LONG, since=START)
     assert done.failed == [here]
     assert done.packed == 2
+
+
+def test_a_pass_gives_way_after_a_step_and_each_does_one(store: Store) -> None:
+    for hour in range(3):
+        for host in ("a", "b"):
+            store.upload(host, at=START + timedelta(hours=hour))
+    tender = Tender(store.objects, store.engine, Keeping())
+    packed = [tender.tend(now=NOW, patience=LONG, since=START, gives_way=lambda: True).packed for _ in range(4)]
+    assert packed == [2, 2, 2, 0]
+    assert tender.tend(now=NOW, patience=-LONG, since=START).packed == 0
+
+
+def test_an_hour_at_rest_is_known_by_its_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("a", "b"):
+        store.upload(host)
+    tender = Tender(store.objects, store.engine, Keeping())
+    tender.tend(now=NOW, patience=LONG, since=START)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    Compactor(store.objects).tend("default/s/2026-05-04/10", now=later)
+    for opened in ("table", "schema", "modified", "size", "listed"):
+        monkeypatch.setattr(store.objects, opened, None)
+    assert tender.tend(now=NOW, patience=LONG, since=START).failed == []
+    assert store.upload("c") is not None
+    with pytest.raises(TypeError):
+        tender.tend(now=NOW, patience=LONG, since=START)

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from profiles.compacting import NEVER_NAMED, STILL_READ, Compactor, places
+from profiles.compacting import NEVER_NAMED, STILL_READ, Compactor, places, together
 from profiles.embedded import Embedded
+from profiles.gathering import gathered
 from profiles.objects import Objects
-from profiles.questions import Place, Selection
-from profiles.reindexing import as_tables
+from profiles.packs import Pack, PackFacts, counting, parsed
+from profiles.questions import Selection
 from profiles.shelves import GONE, SAMPLES, STACKS, path_of
-from profiles.tables import samples_and_stacks
-from profiles.upload import read_json
+from profiles.tables import tables_of
+from profiles.upload import Upload, read_json
 
 START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
 WHOLE = Selection("t", "s", START - timedelta(hours=1), START + timedelta(hours=1))
@@ -27,29 +28,33 @@ class Killed(BaseException):
     """As SIGKILL: nothing that we wrote runs any more."""
 
 
-def tables(host: str) -> tuple[str, bytes, bytes]:
+def upload(host: str) -> Upload:
     body = {
         "hostname": host, "start_time": START.isoformat(), "end_time": START.isoformat(),
         "profile": f"main;shared 5\nmain 1\nown;{host} 2",
     }  # fmt: skip
-    upload = read_json(json.dumps(body).encode(), tenant="t", service="s", now=START)
-    return upload.facts.profile_id, *samples_and_stacks(upload)
+    return read_json(json.dumps(body).encode(), tenant="t", service="s", now=START)
 
 
 def add(engine: Embedded, *hosts: str) -> list[str]:
-    ids = []
-    for host in hosts:
-        profile_id, samples, stacks = tables(host)
-        engine.add(samples, stacks, Place("t", "s", profile_id))
-        ids.append(profile_id)
-    return ids
+    """Each by itself."""
+    uploads = [upload(host) for host in hosts]
+    for each in uploads:
+        engine.add(gathered(each))
+    return [each.facts.profile_id for each in uploads]
+
+
+def add_together(engine: Embedded, *hosts: str) -> list[str]:
+    uploads = [upload(host) for host in hosts]
+    engine.add(gathered(*uploads))
+    return [each.facts.profile_id for each in uploads]
 
 
 def check(engine: Embedded, *hosts: str) -> None:
     """Each host's profile is there once, with its texts."""
     assert sorted(each.host for each in engine.profiles(WHOLE, after="", most=99)) == sorted(hosts)
     expected = {stack: count * len(hosts) for stack, count in EACH.items()} | {f"own;{host}": 2 for host in hosts}
-    assert engine.merged(WHOLE) == (expected if hosts else {})
+    assert engine.merged(WHOLE).stacks == (expected if hosts else {})
 
 
 @pytest.fixture
@@ -108,41 +113,68 @@ def dies_after(objects: Objects, many: int, monkeypatch: pytest.MonkeyPatch) -> 
     return lambda: made
 
 
-def test_killed_after_any_change_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
-    """Packing, taking a profile out and clearing, killed after each of their changes in turn, and then done again."""
-    for many in range(60):
-        objects = Objects(f"memory:/{tmp_path / str(many)}")
-        engine, packer = Embedded(objects), Compactor(objects)
-        ids = add(engine, "a", "b", "c", "d")
-        late = datetime.now(UTC) + NEVER_NAMED + timedelta(hours=1)
-        steps: list[tuple[Callable[[], object], str]] = [
-            (lambda: packer.tend(HERE, now=late), "abcd"),  # noqa: B023 - called in this round
-            (lambda: packer.forget(HERE, {ids[1]}), "acd"),  # noqa: B023 - likewise
-            (lambda: packer.tend(HERE, now=late), "acd"),  # noqa: B023 - likewise
-        ]
-        killed = False
+Step = tuple[Callable[[], object], str]
+"""What is done, and the hosts that are there once it is."""
+
+
+def killed_after_each_change(folder: Path, steps_of: Callable[[Objects, Embedded], list[Step]]) -> None:
+    """Do steps one after the other and kill after the first change, all again and after the second, and so on.
+
+    Right after the kill everything is as before the step or as after it; then the step is done again, and the others.
+    """
+    for many in range(99):
+        objects = Objects(f"memory:/{folder / str(many)}")
+        steps = steps_of(objects, Embedded(objects))
+        hosts, begun = "", 0
         with pytest.MonkeyPatch.context() as deadly:
             made = dies_after(objects, many, deadly)
-            hosts = "abcd"
-            for step, after in steps:
-                try:
+            try:
+                for step, after in steps:
                     step()
-                except Killed:
-                    killed = True
-                    seen = "".join(sorted(each.host for each in Embedded(objects).profiles(WHOLE, after="", most=9)))
-                    assert seen in {hosts, after}, many
-                    break
-                hosts = after
+                    hosts, begun = after, begun + 1
+            except Killed:
+                seen = "".join(sorted(each.host for each in Embedded(objects).profiles(WHOLE, after="", most=99)))
+                assert seen in {hosts, steps[begun][1]}, many
         assert made() >= many
-        engine, packer = Embedded(objects), Compactor(objects)  # as the next process
-        for step, _ in steps[1:]:
+        for step, after in steps_of(objects, Embedded(objects))[begun:]:  # as the next process
             step()
-        packer.forget(HERE, {ids[1]})
-        packer.tend(HERE, now=late)
-        check(engine, "a", "c", "d")
-        if not killed:
+            check(Embedded(objects), *after)
+        if made() == many:
             return
     raise AssertionError("it never came to its end")
+
+
+def test_killed_after_any_change_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    late = datetime.now(UTC) + NEVER_NAMED + timedelta(hours=1)
+
+    def steps(objects: Objects, engine: Embedded) -> list[Step]:
+        packer = Compactor(objects)
+        gone = upload("b").facts.profile_id
+        return [
+            (lambda: add(engine, "a"), "a"),
+            (lambda: add(engine, "b"), "ab"),
+            (lambda: packer.tend(HERE, now=late), "ab"),
+            (lambda: packer.forget(HERE, {gone}), "a"),
+            (lambda: packer.tend(HERE, now=late), "a"),
+        ]
+
+    killed_after_each_change(tmp_path, steps)
+
+
+def test_killed_after_any_change_of_packs_that_are_made_one_none_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    late = datetime.now(UTC) + NEVER_NAMED + timedelta(hours=1)
+
+    def steps(objects: Objects, engine: Embedded) -> list[Step]:
+        packer = Compactor(objects)
+        return [
+            (lambda: add_together(engine, *"abcd"), "abcd"),
+            (lambda: add_together(engine, *"bcdefgh"), "abcdefgh"),  # three come again
+            (lambda: packer.tend(HERE, now=late), "abcdefgh"),
+            (lambda: add_together(engine, *"ijklmnopa"), "abcdefghijklmnop"),
+            (lambda: packer.tend(HERE, now=late), "abcdefghijklmnop"),
+        ]
+
+    killed_after_each_change(tmp_path, steps)
 
 
 def test_of_two_who_pack_at_once_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +191,92 @@ def test_of_two_who_pack_at_once_one_does(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(objects, "write", slow)
     assert Compactor(objects).tend(HERE, now=datetime.now(UTC)) == 0
     check(Embedded(objects), "a", "b")
+
+
+@pytest.mark.parametrize("between", ["listing and reading", "reading and writing"])
+def test_what_another_packs_meanwhile_is_not_packed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    objects = Objects(str(tmp_path))
+    add(Embedded(objects), "a", "b")
+    name = "table" if between == "listing and reading" else "write"
+    act = getattr(objects, name)
+
+    def slow(path: str, *given: bytes) -> Any:
+        if path.startswith(SAMPLES):
+            monkeypatch.setattr(objects, name, act)
+            assert Compactor(Objects(str(tmp_path))).tend(HERE, now=datetime.now(UTC)) == 2
+            add_together(Embedded(Objects(str(tmp_path))), *"cdef")  # numbers go on
+        return act(path, *given)
+
+    monkeypatch.setattr(objects, name, slow)
+    Compactor(objects).tend(HERE, now=datetime.now(UTC))
+    check(Embedded(objects), *"abcdef")
+
+
+def test_of_two_who_index_the_same_together_each_profile_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = Objects(str(tmp_path))
+    write = objects.write
+
+    def slow(path: str, data: bytes) -> None:
+        if path.startswith(SAMPLES):
+            monkeypatch.setattr(objects, "write", write)
+            add_together(Embedded(Objects(str(tmp_path))), *"bcdefg")
+        write(path, data)
+
+    monkeypatch.setattr(objects, "write", slow)
+    add_together(Embedded(objects), *"abcdehij")
+    check(Embedded(objects), *"abcdefghij")
+    assert len(files(objects, SAMPLES)) == len(files(objects, STACKS)) == 2, "texts that nobody needs are left"
+
+
+def test_profiles_that_come_together_are_one_file_and_are_made_one_with_others(
+    engine: Embedded, packer: Compactor, objects: Objects
+) -> None:
+    now = datetime.now(UTC)
+    for hosts in ("abcd", "efgh", "hijkl"):
+        add_together(engine, *hosts)
+    assert [len(files(objects, kind)) for kind in (SAMPLES, STACKS)] == [3, 3]
+    check(engine, *"abcdefghijkl")
+    assert packer.tend(HERE, now=now) == 12
+    check(engine, *"abcdefghijkl")
+    packer.forget(HERE, {upload("a").facts.profile_id})
+    packer.tend(HERE, now=now + STILL_READ + timedelta(minutes=1))
+    check(engine, *"bcdefghijkl")
+    assert files(objects, SAMPLES) == ["pack-000004-000002-of-000001-000003.parquet"]
+    add_together(engine, *"abcdmnop")  # what was deleted stays so
+    check(engine, *"bcdefghijklmnop")
+
+
+def test_packs_are_made_one_where_none_between_them_is_hidden_and_where_it_is_worth_it() -> None:
+    def pack(number: int, many: int, *of: int, folded_at: float = 0.0) -> tuple[Pack, PackFacts]:
+        ids = frozenset(f"{number}-{each}" for each in range(many))
+        return Pack(number, 1, *of), PackFacts(ids, frozenset(), "", folded_at)
+
+    def numbers(*packs: tuple[Pack, PackFacts]) -> list[list[int]]:
+        return [[pack.number for pack in some] for some in together(dict(packs), {})]
+
+    assert numbers(pack(1, 5), pack(2, 5), pack(3, 5)) == [[1, 2, 3]]
+    assert numbers(pack(1, 5)) == numbers(pack(1, 400), pack(2, 5)) == numbers(pack(1, 500), pack(2, 500)) == []
+    assert numbers(pack(1, 400), *(pack(number, 1) for number in range(2, 9))) == [[*range(1, 9)]]
+    assert numbers(pack(1, 300), pack(2, 300), pack(3, 200)) == []
+    assert numbers(pack(1, 250), pack(2, 250), pack(3, 200), pack(4, 200)) == [[1, 2], [3, 4]]
+    assert numbers(pack(1, 5), pack(2, 5, folded_at=0.1)) == []
+    assert numbers(pack(101, 400, 51, 100), pack(102, 9, 1, 50), pack(103, 9)) == [], "101 is between 1 and 103"
+    assert numbers(pack(101, 9, 51, 100), pack(102, 9, 1, 50), pack(103, 9)) == [[101, 102, 103]]
+
+
+def test_a_pack_counts_in_place_of_those_it_was_made_of_whatever_their_revisions() -> None:
+    names = [
+        "pack-000001-000001", "pack-000002-000001", "pack-000002-000002", "pack-000003-000001-of-000001-000002",
+        "pack-000003-000002-of-000001-000002", "pack-000004-000001", "pack-1000000-000001-of-000004-000004",
+    ]  # fmt: skip
+    packs = [pack for name in names if (pack := parsed(f"{name}.parquet")) is not None]
+    assert [f"{pack.name}" for pack in packs] == [f"{name}.parquet" for name in names]
+    assert counting(packs) == {Pack(3, 2, 1, 2), Pack(1_000_000, 1, 4, 4)}
+    assert parsed("20260504T10-0123456789abcdef0123456789abcdef.parquet") is None
 
 
 def test_a_profile_that_is_deleted_stays_so_whoever_packs_or_indexes_it_just_then(
@@ -186,7 +304,9 @@ def test_an_hour_made_anew_is_whole_and_keeps_what_cannot_be_made(
     packed, loose = add(engine, "a", "b"), []
     packer.tend(HERE, now=datetime.now(UTC))
     loose = add(engine, "c")
-    made = {each: as_tables(*tables(host)[1:]) for each, host in (*zip(packed[:1], "a", strict=True), (loose[0], "c"))}
+    made = {
+        each: tables_of(gathered(upload(host))) for each, host in (*zip(packed[:1], "a", strict=True), (loose[0], "c"))
+    }
     for _ in range(2):
         assert packer.rebuild(HERE, lambda ids: {each: made[each] for each in ids if each in made}) >= 1
         check(engine, "a", "b", "c")

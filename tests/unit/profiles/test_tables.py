@@ -1,13 +1,12 @@
 """A profile's two tables, as pyarrow reads them back."""
 
-import io
 import json
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from profiles.tables import MOST_TOTAL, SAMPLES_SCHEMA, samples_and_stacks, stack_id_of
+from profiles.gathering import MOST_TOTAL, gathered
+from profiles.stack_ids import stack_id_of
+from profiles.tables import SAMPLES_SCHEMA, tables_of
 from profiles.upload import read_json
 
 NUMBER_OF_WEB_MAIN = 4982005757060597252
@@ -19,8 +18,7 @@ def tables(profile: str, **header: Any) -> tuple[Any, Any]:
         "profile": f"# {json.dumps({'format': 'collapsed', **header})}\n{profile}",
     }  # fmt: skip
     upload = read_json(json.dumps(body).encode(), tenant="t", service="s", now=datetime(2026, 5, 4, tzinfo=UTC))
-    samples, stacks = (pq.read_table(io.BytesIO(each)) for each in samples_and_stacks(upload))
-    return samples, stacks
+    return tables_of(gathered(upload))
 
 
 def test_both_tables_number_a_stack_as_it_always_was() -> None:
