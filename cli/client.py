@@ -141,9 +141,11 @@ class StudioClient:
     def __init__(self, url: str, token: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # A proxy that is set for the outside world cannot reach an API on this machine.
+        # And an http:// address needs no certificates, whose loading takes longer than a call.
         self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_loopback(url), transport=transport
-        )
+            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_loopback(url), transport=transport,
+            verify=url.startswith("https://"),
+        )  # fmt: skip
         self._url = url
 
     def __enter__(self) -> Self:
