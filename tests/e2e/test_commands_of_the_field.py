@@ -193,7 +193,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
                 one.__exit__(None, None, None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hot(built: Path) -> Iterator[int]:
     """A program to see; not before there is something that looks, as it takes a whole core."""
     with busy_python(niceness=0) as (pid,):

@@ -33,9 +33,9 @@ def compiled() -> Path:
 def hot_java(
     *arguments: str, options: Sequence[str] = (), before: Sequence[str] = (), cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program with known shares, past its start. It takes a whole core: who has something to do goes first."""
+    """The program with known shares, past its start."""
     program = ["-cp", str(compiled()), "HotJava", *arguments]
-    command = ["nice", "-n", "5", *before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, *program]
+    command = [*before, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *options, *program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd)
     try:
         assert process.stdout is not None

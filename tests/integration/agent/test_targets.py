@@ -51,7 +51,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Profile:
             for program in (
                 running(*NICE, sys.executable, "-m", "cli.sample"),
                 running(*NICE, sys.executable, str(TARGETS / "many_threads.py")),
-                hot_java(),
+                hot_java(before=NICE),
                 running(*NICE, str(built(folder))),
                 running(*NICE, "node", *MAPPED, f"--logfile={folder}/v8.log", str(TARGETS / "hot.js")),
             )
