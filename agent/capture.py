@@ -160,6 +160,7 @@ class _Run:
         self._usage = usage.take()
         self._labels: dict[int, Label] = {}
         self._started: tuple[float, datetime] | None = None
+        self._seen_by_host = False
         self._targets: dict[int, Process] = {}
         self._reasons: list[str] = []
         self._warnings: list[str] = []
@@ -185,6 +186,7 @@ class _Run:
         self._targets = {process.pid: process for process in found if process.pid not in hidden}
         host = [profiler for profiler in usable if profiler.scope == "host" and self._may_run(profiler, len(found))]
         unmatched = dict(self._targets)
+        self._seen_by_host = bool(host) and whole_host
         async with asyncio.TaskGroup() as group:
             group.create_task(self._note_labels())  # now: some processes end before the run does
             for profiler in usable:
@@ -254,7 +256,8 @@ class _Run:
         if beginning is not None and not prepares(profiler) and not await beginning.comes(self._stop):
             return
         try:
-            result = await profiler.run(targets, self._request, scratch, self._stop, self.start)
+            request = replace(self._request, seen_by_host=self._seen_by_host and profiler.scope == "process")
+            result = await profiler.run(targets, request, scratch, self._stop, self.start)
         except Exception as problem:
             # The boundary to profilers, which may be other people's: one that breaks must not take the run along.
             log.exception("profiler broke", profiler=profiler.name)
@@ -360,7 +363,7 @@ def _probe(profilers: Sequence[Profiler]) -> tuple[list[Profiler], list[tuple[Pr
 
 def _was_good(result: Result) -> bool:
     """Whether it sampled at least one target, even an idle one."""
-    return result.error is None and (bool(result.stacks) or not result.failures)
+    return result.error is None and not result.asleep and (bool(result.stacks) or not result.failures)
 
 
 def _in_short(reasons: Sequence[str]) -> str:

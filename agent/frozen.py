@@ -40,17 +40,14 @@ def environment_of_the_host(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def leash(script: str) -> list[str]:
-    """The command that runs `agent/profilers/leash.py`, or does what that does, up to its arguments.
+    """The command that does what `agent/profilers/leash.py` does, up to its arguments.
 
-    The executable takes a third of a second of CPU to start, and a run starts many profilers: where the host has
-    setpriv of util-linux, that and a shell take their place.
+    A run starts many profilers, and to start Python takes longer than to start one of them, to start the executable a
+    third of a second of CPU: where the host has setpriv of util-linux, that and a shell take their place.
     """
-    if not is_frozen():
-        return [sys.executable, "-I", "-S", script]
-    setpriv = _setpriv()
-    return (
-        [sys.executable, ON_A_LEASH] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", _LEASH]
-    )
+    if (setpriv := _setpriv()) is not None:
+        return [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", _LEASH]
+    return [sys.executable, ON_A_LEASH] if is_frozen() else [sys.executable, "-I", "-S", script]
 
 
 @cache

@@ -18,6 +18,9 @@ SETTLED_AFTER: Final = timedelta(seconds=60)
 
 _UNPRINTABLE: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), "?")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_STATE, _USER, _SYSTEM, _STARTED = 0, 11, 12, 19
+"""Which of the fields of `_stat` tell these."""
+_ENDED: Final = frozenset({"Z", "X"})
 
 HEAD_BYTES: Final = 4096
 """So much of an executable is looked at."""
@@ -58,7 +61,7 @@ class ProcessTable:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 raise NoSuchTarget(f"process {pid} ({process.name()}) has ended and only waits for its parent")
-            return self._look_at(process)
+            return self._look_at(pid)
         except psutil.NoSuchProcess:
             raise NoSuchTarget(_why_not_here(pid)) from None
         except psutil.AccessDenied:
@@ -67,24 +70,24 @@ class ProcessTable:
     def all(self) -> list[Process]:
         """Every process of the host, but for those that end while we look or may not be looked at."""
         found = []
-        for process in psutil.process_iter():
+        for pid in psutil.pids():
             try:
-                found.append(self._look_at(process))
+                found.append(self._look_at(pid))
             except psutil.Error:
                 continue
         there = {(process.pid, process.create_time) for process in found}
         self._runtimes = {key: runtime for key, runtime in self._runtimes.items() if key[:2] in there}
         return found
 
-    def _look_at(self, process: psutil.Process) -> Process:
-        created = _create_time(process.pid)
+    def _look_at(self, pid: int) -> Process:
+        created = _create_time(pid)
         try:
-            name = _name(process.pid)
+            name = _name(pid)
         except PermissionError:
-            raise psutil.AccessDenied(process.pid) from None
+            raise psutil.AccessDenied(pid) from None
         except OSError:
-            raise psutil.NoSuchProcess(process.pid) from None
-        return Process(process.pid, created, name, self._runtime(process.pid, created))
+            raise psutil.NoSuchProcess(pid) from None
+        return Process(pid, created, name, self._runtime(pid, created))
 
     def _runtime(self, pid: int, created: float) -> Runtime | None:
         executable = _executable(pid)
@@ -99,11 +102,34 @@ class ProcessTable:
 
 
 def busiest(processes: Sequence[Process], limit: int, *, window: timedelta) -> list[Process]:
-    """The `limit` processes that use most CPU during the window, for which this sleeps."""
-    before = {process: _cpu_seconds(process) for process in processes}
+    """The `limit` processes that use most CPU during the window, for which this sleeps; of equals, since they began."""
+    before = {process: used_by(process) or 0.0 for process in processes}
     time.sleep(window.total_seconds())
-    used = {process: _cpu_seconds(process) - then for process, then in before.items()}
-    return sorted(processes, key=lambda process: -used[process])[:limit]
+    used = {process: (used_by(process) or 0.0) - then for process, then in before.items()}
+    return sorted(processes, key=lambda process: (-used[process], -before[process]))[:limit]
+
+
+def sees_our_files(process: Process) -> bool:
+    """Whether it sees the files that the agent sees, and so can load a library that lies there."""
+    try:
+        return Path(f"/proc/{process.pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except OSError:
+        return False
+
+
+def used_by(process: Process) -> float | None:
+    """The seconds of CPU that it has used since it began; None once it has ended, or where it may not be looked at."""
+    try:
+        fields = _stat(process.pid)
+    except psutil.Error:
+        return None
+    is_same = int(fields[_STARTED]) / _TICKS == process.create_time
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS if is_same else None
+
+
+def age_of(process: Process) -> float:
+    """Seconds since it began."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.create_time
 
 
 def names_of(pids: frozenset[int]) -> dict[int, str]:
@@ -120,12 +146,10 @@ def names_of(pids: frozenset[int]) -> dict[int, str]:
 def is_alive(process: Process) -> bool:
     """Whether it is still the same process and has not ended."""
     try:
-        return (
-            _create_time(process.pid) == process.create_time
-            and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
-        )
+        fields = _stat(process.pid)
     except psutil.Error:
         return False
+    return int(fields[_STARTED]) / _TICKS == process.create_time and fields[_STATE] not in _ENDED
 
 
 def _name(pid: int) -> str:
@@ -144,13 +168,23 @@ def _create_time(pid: int) -> float:
         AccessDenied: it may not be looked at.
         NoSuchProcess: it has ended.
     """
+    return int(_stat(pid)[_STARTED]) / _TICKS
+
+
+def _stat(pid: int) -> list[str]:
+    """What stands behind the name in `/proc/PID/stat`: man 5 proc_pid_stat.
+
+    Raises:
+        AccessDenied: it may not be looked at.
+        NoSuchProcess: it has ended.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except PermissionError:
         raise psutil.AccessDenied(pid) from None
     except OSError:
         raise psutil.NoSuchProcess(pid) from None
-    return int(text.rpartition(")")[2].split()[19]) / _TICKS
+    return text.rpartition(")")[2].split()
 
 
 def in_other_namespace(pid: int) -> bool:
@@ -159,14 +193,6 @@ def in_other_namespace(pid: int) -> bool:
         return Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
     except OSError:
         return False
-
-
-def _cpu_seconds(process: Process) -> float:
-    try:
-        times = psutil.Process(process.pid).cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
 
 
 def _runtime_of(pid: int, executable: str) -> Runtime | None:

@@ -1,6 +1,8 @@
 """What the agent costs a host: idle, and while it profiles, beside py-spy and perf alone.
 
     .venv/bin/python bench/agent.py
+    .venv/bin/python bench/agent.py --way gprofiler --rounds 10
+    unshare -pf --mount-proc .venv/bin/python bench/agent.py      # on a machine where much else runs
 
 Root is needed to profile. See bench/README.md.
 """
@@ -8,125 +10,44 @@ Root is needed to profile. See bench/README.md.
 import argparse
 import contextlib
 import json
-import multiprocessing
 import os
 import platform
-import queue
 import shutil
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psutil
 
 ROOT: Final = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[0] = str(ROOT)  # not this folder: this file is not the package `agent`
 
-from agent.transport import HEARTBEAT_PATH  # noqa: E402 -- found by the line above
-from bench.stage import PATIENCE_SECONDS, cpuinfo  # noqa: E402 -- found by the line above
+from bench.pretended import Server, served  # noqa: E402 -- found by the line above
+from bench.slowdown import Estimate, Window, estimate, order, slower  # noqa: E402 -- likewise
+from bench.stage import PATIENCE_SECONDS, cpuinfo  # noqa: E402 -- likewise
+from bench.workload import Workload, stolen  # noqa: E402 -- likewise
 
 GPROFILER: Final = Path(sys.executable).with_name("gprofiler")
 PY_SPY: Final = Path(sys.executable).with_name("py-spy")
 SETTLE_SECONDS: Final = 8.0
-ASKED: Final = "asked: idle at most 0.3 % ({cpu:.2f} %) and 60 MiB ({memory:.1f} MiB); profiling slows by at most 2 %"
-HEADS: Final = "slower p50   least    most  by its own CPU  CPU s p50  of the cores"
-TABLE: Final = "{way:<19}{p50:>11.2f}%{least:>7.2f}%{most:>7.2f}%{inside:>15.2f}%{cpu:>11.2f}{share:>13.2f}%"
-
-
-class Server(ThreadingHTTPServer):
-    """Stands for a studio: holds a heartbeat as long as it may, or until there is a command."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.beats = 0
-        self.completions: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._command: dict[str, Any] | None = None
-        self._news = threading.Condition()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def submit(self, seconds: float) -> None:
-        """Have the agent profile the whole host."""
-        config = {"duration": int(seconds), "frequency": 11, "continuous": False}
-        command = {"command_type": "start", "combined_config": config}
-        with self._news:
-            self._command = {"profiling_command": command, "command_id": uuid.uuid4().hex, "generation": 1}
-            self._news.notify_all()
-
-    def answer(self, beat: dict[str, Any], wait: int) -> dict[str, Any]:
-        """What a heartbeat gets: the command, until the agent has named it."""
-        self.beats += 1
-        with self._news:
-            if self._command is not None and beat.get("last_command_id") == self._command["command_id"]:
-                self._command = None
-            if self._command is None and wait:
-                self._news.wait(wait)
-            nothing = {"profiling_command": None, "command_id": None}
-            return {"success": True, "message": "ok", "heartbeat_interval": 30, **(self._command or nothing)}
-
-    def hush(self) -> None:
-        """Hold nothing any longer."""
-        with self._news:
-            self._news.notify_all()
-
-
-class Answer(BaseHTTPRequestHandler):
-    """A heartbeat, or a completion."""
-
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        prefer = self.headers.get("Prefer", "")
-        if self.path.startswith(HEARTBEAT_PATH):
-            reply = self.server.answer(body, int(prefer.removeprefix("wait=") or 0))
-        else:
-            self.server.completions.put(body)
-            reply = {"success": True, "message": "recorded"}
-        content = json.dumps(reply).encode()
-        self.send_response(200)
-        if prefer:
-            self.send_header("Preference-Applied", prefer)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        with contextlib.suppress(BrokenPipeError):  # an agent that was told to end does not wait for its answer
-            self.end_headers()
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+AFTERWARDS_SECONDS: Final = 1.0
+"""What an agent does after it has told of a run counts to the run."""
+FREQUENCY_HZ: Final = 11
+MOST_SLOWER: Final = 2.0
+MOST_IDLE: Final = 0.3
+MOST_MEMORY: Final = 60.0
+WORDS: Final = {"kept": "kept", "missed": "missed", "open": "too much noise here to say"}
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.hush()
-            server.shutdown()
-
-
-@contextlib.contextmanager
-def child(*argv: str, quiet: bool = True) -> Iterator[psutil.Process]:
-    sink = subprocess.DEVNULL if quiet else None
+def child(*argv: str) -> Iterator[psutil.Process]:
+    sink = subprocess.DEVNULL
     process = subprocess.Popen(argv, stdout=sink, stderr=sink, cwd=ROOT)
     try:
         yield psutil.Process(process.pid)
@@ -174,63 +95,21 @@ def idle(server: Server, *, wait: int, seconds: float) -> dict[str, float]:
         }
 
 
-def work(counter: Any) -> None:
-    """Count rounds of arithmetic, for ever: what a profiler takes is missing here."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while True:
-        total = 0
-        for step in range(5_000):
-            total += step * step
-        counter.value += 1
-
-
-class Workload:
-    """One busy Python for each core."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._counters = [context.Value("q", 0, lock=False) for _ in range(os.cpu_count() or 1)]
-        self._processes = [context.Process(target=work, args=(counter,), daemon=True) for counter in self._counters]
-
-    def __enter__(self) -> Self:
-        for process in self._processes:
-            process.start()
-        while not all(counter.value for counter in self._counters):
-            time.sleep(0.05)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.join()
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes if process.pid is not None]
-
-    def done(self) -> int:
-        return sum(counter.value for counter in self._counters)
-
-    def used(self) -> float:
-        return sum(cpu_of(psutil.Process(pid)) for pid in self.pids)
-
-
-def py_spy(seconds: float, pids: Sequence[int], home: Path) -> list[list[str]]:
-    options = ["record", "--nonblocking", "-f", "raw", "-r", "11", "-d", str(int(seconds))]
+def py_spy(seconds: float, frequency_hz: int, pids: Sequence[int], home: Path) -> list[list[str]]:
+    options = ["record", "--nonblocking", "-f", "raw", "-r", str(frequency_hz), "-d", str(int(seconds))]
     return [[str(PY_SPY), *options, "-o", str(home / f"{pid}.raw"), "-p", str(pid)] for pid in pids]
 
 
-def perf(seconds: float, _pids: Sequence[int], home: Path) -> list[list[str]]:
-    record = f"perf record -q -B -N -e cpu-clock -F 11 -g -a -o {home}/perf.data -- sleep {int(seconds)}"
+def perf(seconds: float, frequency_hz: int, _pids: Sequence[int], home: Path) -> list[list[str]]:
+    record = f"perf record -q -B -N -e cpu-clock -F {frequency_hz} -g -a -o {home}/perf.data -- sleep {int(seconds)}"
     return [["sh", "-c", f"{record} && perf script --no-inline -i {home}/perf.data > {home}/perf.txt"]]
 
 
-ALONE: Final[dict[str, Callable[[float, Sequence[int], Path], list[list[str]]]]] = {
-    "nothing": lambda *_: [],
-    "py-spy alone": py_spy,
-    "perf alone": perf,
+ALONE: Final[dict[str, Callable[[float, int, Sequence[int], Path], list[list[str]]]]] = {
+    "py-spy": py_spy,
+    "perf": perf,
 }
-WAYS: Final = ("nothing", "gprofiler", "py-spy alone", "perf alone")
+WAYS: Final = ("gprofiler", *ALONE)
 
 
 class Stage:
@@ -241,39 +120,36 @@ class Stage:
         self._server = server
         self._agent = agent
 
-    def profiled(self, way: str, seconds: float) -> dict[str, float]:
-        """How fast the workload went from the profiler's start to its end, and what CPU time that took."""
-        began, before, spent = time.monotonic(), self._workload.done(), self._spent()
-        used = self._workload.used()
-        if way == "gprofiler":
-            self._server.submit(seconds)
+    def window(self, way: str, seconds: float, *, frequency_hz: int = FREQUENCY_HZ) -> Window:
+        """What the workload did from the profiler's start to its end, and what processor time that took."""
+        began, done, used = time.monotonic(), self._workload.done(), self._workload.used()
+        lost, spent = stolen(), self._spent()
+        if way == "nothing":
+            time.sleep(seconds)
+        elif way == "gprofiler":
+            self._server.submit(seconds, frequency_hz=frequency_hz)
             completion = self._server.completions.get(timeout=seconds + PATIENCE_SECONDS)
             if completion.get("status") != "completed":
                 raise SystemExit(f"the agent failed: {completion.get('error_message')}")
+            time.sleep(AFTERWARDS_SECONDS)
         else:
-            self._run(way, seconds)
-        took = time.monotonic() - began
-        return {
-            "rate": (self._workload.done() - before) / took,
-            "rate_of_cpu": (self._workload.done() - before) / (self._workload.used() - used),
-            "cpu_seconds": self._spent() - spent,
-            "seconds": took,
-            "rss_mib": self._agent.memory_info().rss / 2**20,
-        }
+            self._run(way, seconds, frequency_hz)
+        return Window(
+            way=way, seconds=time.monotonic() - began, cores=os.cpu_count() or 1, done=self._workload.done() - done,
+            used=self._workload.used() - used, stolen=stolen() - lost, spent=self._spent() - spent,
+        )  # fmt: skip
 
-    def _run(self, way: str, seconds: float) -> None:
+    def _run(self, way: str, seconds: float, frequency_hz: int) -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as home:
             sink = subprocess.DEVNULL
-            programs = ALONE[way](seconds, self._workload.pids, Path(home))
+            programs = ALONE[way](seconds, frequency_hz, self._workload.pids, Path(home))
             running = [subprocess.Popen(one, stdout=sink, stderr=sink, cwd=ROOT) for one in programs]
             for program in running:
                 if program.wait() != 0:
                     raise SystemExit(f"{way} failed with exit code {program.returncode}")
-        if not running:
-            time.sleep(seconds)
 
     def _spent(self) -> float:
-        """Seconds of CPU by the agent, by what it started, and by what we did."""
+        """Seconds of processor time by the agent and by whatever it, or we, have started and has ended."""
         own = os.times()
         return cpu_of(self._agent) + own.children_user + own.children_system
 
@@ -292,31 +168,32 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(*, seconds: float, rounds: int, idle_seconds: float) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     facts = machine()
+    waits: dict[str, dict[str, float]] = {}
+    windows: list[Window] = []
+    magnified: list[Window] = []
     with served() as server:
-        waits = {
-            "held 25 s": idle(server, wait=25, seconds=idle_seconds),
-            "every 30 s": idle(server, wait=0, seconds=idle_seconds),
-        }
-        seen: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        if rounds:
+        if given.idle_seconds:
+            waits = {
+                "held 25 s": idle(server, wait=25, seconds=given.idle_seconds),
+                "every 30 s": idle(server, wait=0, seconds=given.idle_seconds),
+            }
+        if given.rounds or given.magnified_rounds:
             with Workload() as workload, waiting(server) as agent:
                 stage = Stage(workload, server, agent)
-                for turn in range(rounds):
-                    for way in (*WAYS[turn % len(WAYS) :], *WAYS[: turn % len(WAYS)]):
-                        seen[way].append(stage.profiled(way, seconds))
-    return {"machine": facts, "idle": waits, "busy": seen, "seconds": seconds}
-
-
-def slowdowns(busy: dict[str, list[dict[str, float]]], rate: str = "rate") -> dict[str, list[float]]:
-    """Per way and round, by how many percent the workload was slower than with nothing in the same round."""
-    plain = [one[rate] for one in busy["nothing"]]
+                windows = [
+                    stage.window(way, given.rest if way == "nothing" else given.seconds)
+                    for way in order(given.way or WAYS, given.rounds, seed=given.seed)
+                ]
+                magnified = [
+                    stage.window(way, given.rest, frequency_hz=FREQUENCY_HZ * given.magnified)
+                    for way in order(given.way or WAYS, given.magnified_rounds, seed=given.seed)
+                ]
     return {
-        way: [100 * (1 - one[rate] / alone) for one, alone in zip(rounds, plain, strict=True)]
-        for way, rounds in busy.items()
-        if way != "nothing"
-    }
+        "machine": facts, "idle": waits, "windows": windows, "magnified": magnified, "times": given.magnified,
+        "seconds": given.seconds,
+    }  # fmt: skip
 
 
 def told(measured: dict[str, Any]) -> str:
@@ -325,57 +202,88 @@ def told(measured: dict[str, Any]) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, load {facts['load_average']:.1f}, {facts['system']}",
         f"Python {facts['python']}, perf {facts['perf']}, {packages}",
-        "",
-        f"{'idle agent':<16}{'CPU of a core':>15}{'RSS MiB':>10}{'own MiB':>10}{'beats':>8}",
     ]
-    for name, one in measured["idle"].items():
-        lines.append(
-            f"{name:<16}{one['cpu_percent']:>14.2f}%{one['rss_mib']:>10.1f}{one['own_mib']:>10.1f}{one['beats']:>8.0f}"
-        )
-    if measured["busy"]["nothing"]:
+    if measured["idle"]:
+        lines += ["", f"{'idle agent':<16}{'CPU of a core':>15}{'RSS MiB':>10}{'own MiB':>10}{'beats':>8}"]
         lines += [
-            "",
-            f"{measured['seconds']:>3.0f} s at 11 Hz{'':<6}  {HEADS}",
+            f"{name:<16}{one['cpu_percent']:>14.2f}%{one['rss_mib']:>10.1f}{one['own_mib']:>10.1f}{one['beats']:>8.0f}"
+            for name, one in measured["idle"].items()
         ]
-        lines += rows(measured)
-    worst = max(measured["idle"].values(), key=lambda one: one["cpu_percent"])
-    lines += [
-        "",
-        ASKED.format(cpu=worst["cpu_percent"], memory=max(one["rss_mib"] for one in measured["idle"].values())),
-    ]
+        worst = max(one["cpu_percent"] for one in measured["idle"].values())
+        most = max(one["rss_mib"] for one in measured["idle"].values())
+        lines.append(f"asked: at most {MOST_IDLE} % ({worst:.2f} %) and {MOST_MEMORY:.0f} MiB ({most:.1f} MiB)")
+    if measured["windows"]:
+        lines += ["", *busy(measured["windows"], measured["seconds"])]
+    if measured["magnified"]:
+        lines += ["", *sampling_itself(measured["magnified"], measured["times"])]
     return "\n".join(lines)
 
 
-def rows(measured: dict[str, Any]) -> list[str]:
-    lines = []
-    for way, percents in slowdowns(measured["busy"]).items():
-        taken = measured["busy"][way]
-        cpu = statistics.median(one["cpu_seconds"] for one in taken)
-        share = statistics.median(100 * one["cpu_seconds"] / one["seconds"] for one in taken)
+def busy(windows: Sequence[Window], seconds: float) -> list[str]:
+    """Each way: the processor time it took, and how much slower the workload was, in all and by each factor."""
+    title = f"{seconds:.0f} s at {FREQUENCY_HZ} Hz"
+    heads = f"{'CPU s':>8}{'of the cores':>14}{'slower by':>28}{'less of the cores':>28}{'less speed':>28}"
+    lines = [f"{title:<16}{'runs':>5}{heads}"]
+    for way in dict.fromkeys(window.way for window in windows if window.way != "nothing"):
+        mine = [window for window in windows if window.way == way]
+        spent, taken = (estimate(values).median for values in ([w.spent for w in mine], [w.taken for w in mine]))
+        factors = [
+            estimate(slower(windows, way, by))
+            for by in (lambda window: window.rate, lambda window: window.share, lambda window: window.speed)
+        ]
         lines.append(
-            TABLE.format(
-                way=way,
-                p50=statistics.median(percents),
-                least=min(percents),
-                most=max(percents),
-                inside=statistics.median(slowdowns(measured["busy"], "rate_of_cpu")[way]),
-                cpu=cpu,
-                share=share / measured["machine"]["cores"],
-            )
+            f"{way:<16}{len(mine):>5}{spent:>8.2f}{taken:>13.2f}%" + "".join(f"{_shown(one):>28}" for one in factors)
         )
+        if way == "gprofiler":
+            verdict = WORDS[factors[0].within(MOST_SLOWER)], WORDS[factors[1].within(MOST_SLOWER)]
+    still = [window for window in windows if window.way == "nothing"]
+    spread = estimate([window.speed for window in still])
+    least, most = (100 * edge([w.speed for w in still]) / spread.median - 100 for edge in (min, max))
+    lines.append(f"with nothing the processor's own speed went from {least:+.1f} % to {most:+.1f} % of its median")
+    if any(window.way == "gprofiler" for window in windows):
+        lines.append(f"asked: slower by at most {MOST_SLOWER:.0f} %: {verdict[0]}; of the cores alone: {verdict[1]}")
     return lines
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of one profile (60)")
-    parser.add_argument("--rounds", type=int, default=3, help="each with every profiler and with none (3)")
-    parser.add_argument("--idle-seconds", type=float, default=60.0, help="over which an idle agent is watched (60)")
+def sampling_itself(windows: Sequence[Window], times: int) -> list[str]:
+    """What it costs a program to be sampled, so many times as often, by its own processor time; divided again."""
+    lines = [f"sampled {times} times as often, a {times}th of the speed lost"]
+    for way in dict.fromkeys(window.way for window in windows if window.way != "nothing"):
+        lost = estimate([each / times for each in slower(windows, way, lambda window: window.speed)])
+        lines.append(f"{way:<16}{_shown(lost):>28}")
+    return lines
+
+
+def _shown(one: Estimate) -> str:
+    return f"{one.median:.2f}% ({one.low:.2f} to {one.high:.2f})"
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of one profile; default: %(default)s")
+    parser.add_argument("--rest", type=float, default=30.0, help="of nothing before and after; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="each with every way once; default: %(default)s")
+    parser.add_argument("--way", action="append", choices=WAYS, help="measure this one; may be repeated")
+    parser.add_argument("--magnified", type=int, default=20, metavar="TIMES", help="default: %(default)s")
+    parser.add_argument(
+        "--magnified-rounds", type=int, default=3, metavar="ROUNDS", help="at so many times 11 Hz; default: %(default)s"
+    )
+    parser.add_argument("--idle-seconds", type=float, default=60.0, help="to watch an idle agent; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="of the order; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print everything measured as JSON")
-    given = parser.parse_args()
-    measured = measure(seconds=given.seconds, rounds=given.rounds, idle_seconds=given.idle_seconds)
-    sys.stdout.write((json.dumps(measured, indent=2) if given.json else told(measured)) + "\n")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = options(arguments)
+    measured = measure(given)
+    if given.json:
+        plain = measured | {name: [asdict(one) for one in measured[name]] for name in ("windows", "magnified")}
+        print(json.dumps(plain, indent=2))
+    else:
+        print(told(measured))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,25 +1,29 @@
 """From a request to the first sample: how long it takes, with held heartbeats and with polling.
 
     .venv/bin/python bench/latency.py
-    .venv/bin/python bench/latency.py --runs 20 --interval 3 --slow-runs 0 --json
+    .venv/bin/python bench/latency.py --runs 20 --interval 3 --agents 4 --json
     .venv/bin/python bench/latency.py --start-at 30
 
-It starts the whole system (broker, API, workers, a real agent) and a program to profile, and submits one request after
+It starts the whole system (broker, API, workers, real agents) and a program to profile, and submits one request after
 the other, each for one second of py-spy. The time is from just before the POST until the profile's own `started_at`:
 the moment at which py-spy said that it samples. Both are read from the same machine's clock. With polling, requests
-come at random moments of the interval, which is `--interval` seconds for most runs and 30 for a few.
+come at random moments of the interval. An agent that polls does nothing most of the time, so that several, each for a
+host of its own, share the runs: a hundred at 30 s take some minutes instead of an hour and a half.
 
 With `--start-at` it measures something else: so many starts of the whole host, each with a moment a few seconds ahead.
 What is told is how long after that moment perf began to count, by the profile's `started_at`; never before it.
 """
 
 import argparse
+import contextlib
 import json
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +32,8 @@ sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its agent.py is
 
 from bench.load import at  # noqa: E402 -- found by the line above
 from bench.stage import machine, told  # noqa: E402 -- likewise
-from tests.support.system import System, running_system  # noqa: E402 -- likewise
+from tests.support.processes import started  # noqa: E402 -- likewise
+from tests.support.system import System, agent_role, running_system  # noqa: E402 -- likewise
 
 FIELD_INTERVAL: Final = 30
 LOOK_EVERY: Final = 0.1
@@ -58,22 +63,46 @@ def began(system: System, done: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(json.loads(first_line.removeprefix("# "))["started_at"])
 
 
-def measure(runs: int, *, interval: int, held: bool, seed: int) -> dict[str, Any]:
-    """So many runs against a system of its own."""
-    dice = random.Random(seed)
-    seconds: list[float] = []
+@contextlib.contextmanager
+def hosts(number: int, *, interval: int, held: bool) -> Iterator[list[System]]:
+    """The whole system with so many hosts, each with an agent of its own; all of them are this machine."""
+    wait = None if held else 0
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        running_system(Path(folder), interval=interval, wait=None if held else 0) as system,
+        running_system(Path(folder), interval=interval, wait=wait) as first,
+        contextlib.ExitStack() as agents,
     ):
-        one(system)  # the first of all imports and compiles
-        for _ in range(runs):
+        systems = [first, *(replace(first, host=f"host-{each}") for each in range(2, number + 1))]
+        for each in systems[1:]:
+            role = agent_role(
+                first.state_dir, first.url, first.tokens["agent"], service=first.service, host=each.host,
+                home=each.host, interval=interval, wait=wait,
+            )  # fmt: skip
+            agents.enter_context(started(role))
+        for each in systems[1:]:
+            each.wait_until_online(within=60 + 2 * interval)
+        yield systems
+
+
+def measure(runs: int, *, interval: int, held: bool, seed: int, agents: int = 1) -> dict[str, Any]:
+    """So many runs against a system of its own, shared among so many agents."""
+    shares = [runs // agents + (each < runs % agents) for each in range(agents)]
+
+    def runs_of(number: int, system: System) -> list[float]:
+        dice = random.Random(f"{seed} {number}")
+        seconds = []
+        for _ in range(shares[number]):
             time.sleep(dice.uniform(0, 0.2 if held else interval))
             seconds.append(one(system))
-        facts = machine(system.settings)
+        return seconds
+
+    with hosts(agents, interval=interval, held=held) as systems, ThreadPoolExecutor(agents) as together:
+        list(together.map(one, systems))  # the first of all imports and compiles
+        seconds = [each for of_one in together.map(runs_of, range(agents), systems) for each in of_one]
+        facts = machine(systems[0].settings)
     ordered = sorted(seconds)
     return {
-        "machine": facts, "runs": runs, "interval": interval, "held": held,
+        "machine": facts, "runs": runs, "agents": agents, "interval": interval, "held": held,
         **{name: round(at(ordered, share), 3) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
     }  # fmt: skip
 
@@ -81,10 +110,7 @@ def measure(runs: int, *, interval: int, held: bool, seed: int) -> dict[str, Any
 def punctual(runs: int, *, interval: int, held: bool) -> dict[str, Any]:
     """How many milliseconds after its moment each of so many starts began."""
     late: list[float] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        running_system(Path(folder), interval=interval, wait=None if held else 0) as system,
-    ):
+    with hosts(1, interval=interval, held=held) as (system,):
         one(system)  # the first of all imports and compiles
         for _ in range(runs):
             moment = datetime.now(UTC) + timedelta(seconds=2 * interval + PREPARATIONS)
@@ -135,16 +161,18 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="default: %(default)s")
     parser.add_argument(
-        "--interval", type=int, default=3, help="of most polling runs, in seconds; default: %(default)s"
+        "--interval", type=int, help="seconds between heartbeats that poll; default: 30, with --start-at 3"
     )
-    parser.add_argument("--slow-runs", type=int, default=5, help="runs with polling every 30 s; default: %(default)s")
+    parser.add_argument("--agents", type=int, default=10, help="that share the runs with polling; default: %(default)s")
     parser.add_argument(
         "--start-at", type=int, default=0, metavar="RUNS", help="measure how punctual so many starts with a moment are"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random moments; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     given = parser.parse_args(arguments)
-    if min(given.runs, given.interval) <= 0 or min(given.slow_runs, given.start_at) < 0:
+    if given.interval is None:
+        given.interval = 3 if given.start_at else FIELD_INTERVAL
+    if min(given.runs, given.interval, given.agents) <= 0 or given.start_at < 0:
         parser.error("every number must be positive")
     return given
 
@@ -160,10 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     results = [
         measure(given.runs, interval=FIELD_INTERVAL, held=True, seed=given.seed),
-        measure(given.runs, interval=given.interval, held=False, seed=given.seed),
+        measure(given.runs, interval=given.interval, held=False, seed=given.seed, agents=given.agents),
     ]
-    if given.slow_runs:
-        results.append(measure(given.slow_runs, interval=FIELD_INTERVAL, held=False, seed=given.seed))
     print(json.dumps(results, indent=2) if given.json else table(results))
     return 0
 

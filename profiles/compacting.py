@@ -280,14 +280,18 @@ def distinct(stacks: Iterable[pa.Table]) -> pa.Table:
     return grouped.select(["stack_id", "stack_first"]).rename_columns(["stack_id", "stack"])
 
 
-def places(objects: Objects, *, since: datetime, until: datetime, tenant: str = "", service: str = "") -> Iterator[str]:
+def places(
+    objects: Objects, *, since: datetime, until: datetime, tenant: str = "", service: str = "",
+    kinds: Sequence[str] = (SAMPLES, RAW),
+) -> Iterator[str]:  # fmt: skip
     """Every hour of an index or of its uploads in a time, as parts of paths; of all tenants and services by default."""
+    first, last = (f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in (since, until))
     seen: set[str] = set()
-    for kind in (SAMPLES, RAW):
+    for kind in kinds:
         for of_tenant in [tenant] if tenant else objects.names(kind):
             for of_service in [service] if service else objects.names(f"{kind}/{of_tenant}"):
                 for day in sorted(objects.names(f"{kind}/{of_tenant}/{of_service}")):
-                    if not f"{since.astimezone(UTC):%Y-%m-%d}" <= day <= f"{until.astimezone(UTC):%Y-%m-%d}":
+                    if not first <= day <= last:
                         continue
                     for hour in sorted(objects.names(f"{kind}/{of_tenant}/{of_service}/{day}")):
                         place = f"{of_tenant}/{of_service}/{day}/{hour}"

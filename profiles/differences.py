@@ -1,12 +1,12 @@
 """Two selections side by side, in the formats that others read."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from formats import flamegraph
 from profiles.comparison import columns, compared
 from profiles.renderings import Format, Merged, unit_of
+from profiles.trees import written
 
 
 def difference_told(now: Merged, base: Merged, most: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def difference_told(now: Merged, base: Merged, most: int) -> dict[str, Any]:
 
 
 def _json(now: Merged, base: Merged, most: int) -> bytes:
-    return json.dumps(difference_told(now, base, most), separators=(",", ":")).encode()
+    return written(difference_told(now, base, most))
 
 
 def _collapsed(now: Merged, base: Merged, _most: int) -> bytes:

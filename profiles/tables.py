@@ -22,6 +22,9 @@ SAMPLES_SCHEMA: Final = pa.schema([
     ("pod", _NAME), ("runtime", _NAME), ("stack_id", pa.uint64()), ("count", pa.int64()),
 ])  # fmt: skip
 STACKS_SCHEMA: Final = pa.schema([("stack_id", pa.uint64()), ("stack", pa.string())])
+pa.array(
+    [""]
+)  # at its first list pyarrow looks for pandas, which takes long where it is: once, for a process that forks
 _OF_LABELS: Final = frozenset(Labels._fields)
 Tables = tuple[pa.Table, pa.Table]
 """Samples and stacks."""

@@ -1,35 +1,43 @@
-"""A tree as JSON however deep it is: Python's own writer ends at a depth that stacks do reach."""
+"""JSON however deep it is: Python's own writer ends at a depth that trees of stacks reach, pydantic's before that."""
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-_CLOSE: Final = "]}"
+
+class _Mark(str):
+    """A piece of JSON as it is, and not a text in it."""
+
+    __slots__ = ()
 
 
 def written(told: Mapping[str, Any]) -> bytes:
-    """What is told of a tree, with the tree itself as `root`: nodes with `children`, and anything else beside."""
-    beside = _plain({name: value for name, value in told.items() if name != "root"})
-    rest = beside[1:] if beside == "{}" else f",{beside[1:]}"
-    return f'{{"root":{_tree(told["root"])}{rest}'.encode(errors="replace")
+    """What is told, with trees in it: nodes with `children`, and anything else that JSON has."""
+    try:
+        text = json.dumps(told, separators=(",", ":"))
+    except RecursionError:
+        text = _deep(told)
+    return text.encode(errors="replace")
 
 
-def _tree(root: Mapping[str, Any]) -> str:
+def _deep(told: Any) -> str:
     parts: list[str] = []
-    waiting: list[Mapping[str, Any] | str] = [root]
+    waiting: list[Any] = [told]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            parts.append(node)
-            continue
-        parts.append(f'{_plain({name: value for name, value in node.items() if name != "children"})[:-1]},"children":[')
-        waiting.append(_CLOSE)
-        for number, child in reversed([*enumerate(node["children"])]):
-            waiting.append(child)
-            if number:
-                waiting.append(",")
+        value = waiting.pop()
+        if isinstance(value, _Mark):
+            parts.append(value)
+        elif isinstance(value, Mapping):
+            inner = [each for name, below in value.items() for each in (_Mark(f",{json.dumps(name)}:"), below)]
+            waiting += [_Mark("}"), *reversed(_first(inner)), _Mark("{")]
+        elif isinstance(value, list):
+            inner = [each for below in value for each in (_Mark(","), below)]
+            waiting += [_Mark("]"), *reversed(_first(inner)), _Mark("[")]
+        else:
+            parts.append(json.dumps(value))
     return "".join(parts)
 
 
-def _plain(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _first(inner: list[Any]) -> list[Any]:
+    """What is between the brackets: before the first there is no comma."""
+    return [_Mark(inner[0][1:]), *inner[1:]] if inner else []

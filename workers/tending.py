@@ -1,5 +1,6 @@
 """Tending stored profiles: packed hour by hour, folded when old, gone when too old. Every step may be repeated."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 LOOKS_BACK: Final = timedelta(days=3)
 """By itself; uploads for hours before that are packed by `studio profiles compact`."""
+LOOKS_AT_LEAST_SECONDS: Final = 2.0
 SETTLES: Final = timedelta(minutes=10)
 """How long after an hour's end most of its uploads are there."""
 
@@ -35,6 +37,27 @@ class Tended:
     """Hours that could not be tended, to be told of; the next pass tries again."""
 
 
+class _Turn:
+    """How long a pass may go on."""
+
+    def __init__(self, end: float, gives_way: Callable[[], bool]) -> None:
+        self._end = end
+        self._gives_way = gives_way
+        self._begun = time.monotonic()
+        self._is_worth_it = self._is_left = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no hour is to be begun any more."""
+        return self._is_left or time.monotonic() > self._end
+
+    def must_end(self, *, has_done: bool) -> bool:
+        """Whether to leave even this hour as it is: not before something is done, or was looked for long enough."""
+        self._is_worth_it = self._is_worth_it or has_done or time.monotonic() > self._begun + LOOKS_AT_LEAST_SECONDS
+        self._is_left = self._is_worth_it and self._gives_way()
+        return self._is_left
+
+
 class Tender:
     """One pass over a store."""
 
@@ -45,53 +68,78 @@ class Tender:
         self._compactor = Compactor(objects)
         self._shelves = Shelves(objects)
 
-    def tend(self, *, now: datetime, patience: timedelta, since: datetime | None = None) -> Tended:
+    def tend(
+        self, *, now: datetime, patience: timedelta, since: datetime | None = None,
+        gives_way: Callable[[], bool] = lambda: False,
+    ) -> Tended:  # fmt: skip
         """Do what is due.
 
         Args:
             now: UTC.
             patience: no hour is begun after so long; the next pass goes on.
             since: look at hours from here on; by default at the last days, and at those that are old enough to fold.
+            gives_way: whether somebody waits for whom this should end, asked once something is done.
 
         Raises:
             OSError: the store does not answer.
         """
-        done, end = Tended(), time.monotonic() + patience.total_seconds()
+        done = Tended()
+        turn = _Turn(time.monotonic() + patience.total_seconds(), gives_way)
         done.expired_days = expire(self._objects, self._engine, self._keeping, now=now)
-        self._each(self._hours(now - LOOKS_BACK if since is None else since, now - SETTLES), end, done, self._pack)
+        hours = self._hours(now - LOOKS_BACK if since is None else since, now - SETTLES, SAMPLES)
+        self._each(hours, turn, done, self._pack)
         if (after := self._keeping.fold_after) is not None:
             ripe = now - after
-            self._each(self._hours(ripe - LOOKS_BACK if since is None else since, ripe), end, done, self._fold)
+            hours = self._hours(ripe - LOOKS_BACK if since is None else since, ripe, SAMPLES, RAW)
+            self._each(hours, turn, done, self._fold)
         return done
 
-    def _hours(self, since: datetime, until: datetime) -> Iterator[str]:
-        """The hours that ended before `until`, the oldest first in each service."""
-        for place in places(self._objects, since=since, until=until):
-            if end_of(place) <= until:
-                yield place
+    def _hours(self, since: datetime, until: datetime, *kinds: str) -> Iterator[str]:
+        """The hours that ended before `until`, the oldest first in each service.
 
-    def _each(self, hours: Iterator[str], end: float, done: Tended, work: Callable[[str, Tended], None]) -> None:
+        Services come in any order: a pass that is at its end before the last of them does not leave out the same ones.
+        """
+        tenants = {tenant for kind in kinds for tenant in self._objects.names(kind)}
+        found = sorted(
+            {(tenant, service) for tenant in tenants for kind in kinds
+             for service in self._objects.names(f"{kind}/{tenant}")}
+        )  # fmt: skip
+        random.shuffle(found)
+        for tenant, service in found:
+            for place in places(self._objects, since=since, until=until, tenant=tenant, service=service, kinds=kinds):
+                if end_of(place) <= until:
+                    yield place
+
+    def _each(
+        self, hours: Iterator[str], turn: _Turn, done: Tended, work: Callable[[str, Tended], Iterator[int]]
+    ) -> None:
         for place in hours:
-            if time.monotonic() > end:
+            if turn.is_over:
                 log.info("tending profiles goes on at the next pass", at=place)
                 return
             try:
-                work(place, done)
+                for many in work(place, done):
+                    if turn.must_end(has_done=many > 0):
+                        break
             except (OSError, ValueError) as error:  # pyarrow's are among the latter; one hour does not stop the others
                 log.exception("an hour of profiles cannot be tended", place=place, reason=type(error).__name__)
                 done.failed.append(place)
 
-    def _pack(self, place: str, done: Tended) -> None:
-        done.packed += self._compactor.tend(place, now=datetime.now(UTC))
+    def _pack(self, place: str, done: Tended) -> Iterator[int]:
+        for packed in self._compactor.steps(place, now=datetime.now(UTC)):
+            done.packed += packed
+            yield packed
 
-    def _fold(self, place: str, done: Tended) -> None:
-        done.packed += self._compactor.tend(place, now=datetime.now(UTC))
-        done.folded += fold(self._compactor, place, below=self._keeping.fold_below)
+    def _fold(self, place: str, done: Tended) -> Iterator[int]:
+        yield from self._pack(place, done)
+        many = fold(self._compactor, place, below=self._keeping.fold_below)
+        done.folded += many
         packs = self._shelves.shelf(f"{SAMPLES}/{place}").packs.values()
         folded = frozenset[str]().union(*(facts.profile_ids for facts in packs if facts.folded_at))
         for profile_id in self._objects.names(f"{RAW}/{place}") if folded else ():
             if profile_id in folded:
                 self._objects.remove(f"{RAW}/{place}/{profile_id}")
+        yield many
 
 
 def end_of(place: str) -> datetime:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.processes import Process, is_alive
-from agent.profilers import attached
+from agent.profilers import attached, reasons
 from agent.profilers.attached import Seen, ask
 from agent.profilers.base import RunRequest
 from agent.profilers.jvm import NoAnswer
@@ -30,14 +30,6 @@ DEFAULT_ALLOC_INTERVAL: Final = 2 * 1000 * 1000
 def find() -> Path | None:
     """async-profiler's own command on PATH."""
     return next(filter(None, map(found, NAMES)), None)
-
-
-def reaches(target: Process) -> bool:
-    """Whether the JVM sees the host's files: it has to load async-profiler's library itself."""
-    try:
-        return Path(f"/proc/{target.pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-    except OSError:
-        return False
 
 
 async def sample(
@@ -107,20 +99,7 @@ class _Session:
         program = [str(self._binary), *words, str(self._target.pid)]
         code, said = await ask(program, cwd=self._work_dir, patience=PATIENCE)
         if code != 0:
-            raise NoAnswer(why(said, timed_out=code is None))
-
-
-def why(said: str, *, timed_out: bool) -> str:
-    """Why async-profiler did not do as it was told, by what it printed."""
-    lowered = said.lower()
-    if timed_out:
-        return "async-profiler did not answer in time"
-    if "already started" in lowered or "already running" in lowered:
-        return "somebody else's async-profiler is at work in it"
-    if "permission" in lowered or "not permitted" in lowered:
-        return "no permission to attach: run the agent as root, or as the user of the JVM"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return f"async-profiler says: {(lines[-1] if lines else 'nothing')[:300]}"
+            raise NoAnswer(reasons.async_profiler(said, timed_out=code is None))
 
 
 def _event(request: RunRequest) -> list[str]:

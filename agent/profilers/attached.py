@@ -5,15 +5,16 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 import structlog
 
-from agent.processes import Process, busiest
-from agent.profilers import spawn
+from agent.processes import Process, busiest, is_alive
+from agent.profilers import idle, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable, Unit
 from agent.runtimes import Runtime
 from protocol.commands import ProfilingMode
@@ -98,34 +99,47 @@ class AttachedProfiler(ABC):
             return sampler
         limit = request.configs.max_targets or self.max_targets
         warnings: list[str] = []
-        chosen = list(targets)
+        asleep = await asyncio.to_thread(idle.idle_among, targets, request)
+        chosen = [target for target in targets if target not in asleep]
         if len(chosen) > limit:
             chosen = await asyncio.to_thread(busiest, chosen, limit, window=BUSY_WINDOW)
-            warnings.append(
-                f"{self.name} sampled the {limit} busiest of {len(targets)} {self.label} processes; name others by pid"
-            )
+            warnings.append(self._too_many(limit, len(targets)))
+        tasks: dict[int, asyncio.Task[Seen]] = {}
         async with asyncio.TaskGroup() as group:
-            tasks = {
-                target.pid: group.create_task(
-                    _guarded(self.name, target, sampler.sample(target, request, work_dir, stop, started))
-                )
-                for target in chosen
-            }
+
+            def attach(target: Process, asked: RunRequest) -> None:
+                sampling = _guarded(self.name, target, partial(sampler.sample, target, asked, work_dir, stop, started))
+                tasks[target.pid] = group.create_task(sampling)
+
+            for target in chosen:
+                attach(target, request)
+            async with contextlib.aclosing(idle.woken(asleep, request, stop)) as woken:
+                async for target, seconds in woken:
+                    if len(tasks) >= limit:
+                        warnings.append(self._too_many(limit, len(targets)))
+                        break
+                    attach(target, replace(request, duration=timedelta(seconds=seconds)))
         seen = {pid: task.result() for pid, task in tasks.items()}
         return Result(
             stacks={pid: one.stacks for pid, one in seen.items() if one.stacks},
             failures={pid: one.failure for pid, one in seen.items() if one.failure is not None},
             skipped=frozenset(target.pid for target in targets) - seen.keys(),
+            asleep=not seen,
             warnings=list(dict.fromkeys([*warnings, *(text for one in seen.values() for text in one.warnings)])),
             event=sampler.event,
             unit=sampler.unit,
             version=sampler.version,
         )
 
+    def _too_many(self, limit: int, of: int) -> str:
+        return f"{self.name} sampled the {limit} busiest of {of} {self.label} processes; name others by pid"
 
-async def _guarded(profiler: str, target: Process, sampled: Awaitable[Seen]) -> Seen:
+
+async def _guarded(profiler: str, target: Process, sample: Callable[[], Awaitable[Seen]]) -> Seen:
+    if not is_alive(target):  # by now its number may be another process's
+        return Seen(failure=f"process {target.pid} ({target.name}) has ended")
     try:
-        return await sampled
+        return await sample()
     except Exception as problem:  # one target's trouble must not cost the others their samples
         log.exception("sampling broke", profiler=profiler, pid=target.pid)
         return Seen(failure=f"{profiler} broke on process {target.pid} ({target.name}): {problem!r}")

@@ -27,7 +27,8 @@ class RunRequest:
     """What to sample: `pids` None is the whole host. `exclude_pids` are neither attached to nor in the result.
 
     `configs` says which profilers to use, and how. With a `beginning` nothing is sampled before that; only a profiler
-    that `prepares` is run ahead of it, and waits itself.
+    that `prepares` is run ahead of it, and waits itself. `seen_by_host` is set for profilers of a runtime where one of
+    the host runs beside them, which sees those processes too.
     """
 
     frequency_hz: int
@@ -37,6 +38,7 @@ class RunRequest:
     exclude_pids: frozenset[int] = frozenset()
     configs: ProfilerConfigs = NO_CONFIGS
     beginning: Beginning | None = None
+    seen_by_host: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Result:
         stacks: per pid, collapsed stacks without a root frame for the process.
         names: per pid, the process's name, where the profiler knows it better than `/proc` does after the run.
         failures: per pid, why this target has no stacks of this profiler.
-        skipped: the targets that were left out on purpose; a warning says why.
+        skipped: the targets that were left out on purpose; a warning says why, unless they did nothing.
+        asleep: whether all were left out, as none of them did anything.
         warnings: what went wrong beside that; the stacks are still good.
         error: why nothing was sampled at all.
         event: what made a sample: perf's event, or `py-spy`'s timer.
@@ -73,6 +76,7 @@ class Result:
     names: Mapping[int, str] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
     skipped: frozenset[int] = frozenset()
+    asleep: bool = False
     warnings: Sequence[str] = ()
     error: str | None = None
     event: str | None = None

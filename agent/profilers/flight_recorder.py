@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from agent.processes import Process, is_alive
-from agent.profilers import attached, jfr_repository, jfr_settings, jvm
+from agent.profilers import attached, jfr_repository, jfr_settings, jvm, reasons
 from agent.profilers.attached import Seen
 from agent.profilers.base import RunRequest
 from agent.profilers.crash_watch import number_inside
@@ -138,7 +138,7 @@ class _Recording:
                 f"maxsize={MAX_RECORDING}", "dumponexit=true",
             )  # fmt: skip
             if "started recording" not in said.lower():
-                raise jvm.NoAnswer(jvm.why(said, timed_out=False))
+                raise jvm.NoAnswer(reasons.jvm(said, timed_out=False))
             started()
             seconds = attached.seconds_left(request, attaching_took=time.monotonic() - since)
             await attached.until_over(self._target, stop, seconds=seconds)

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from agent.processes import Process, is_alive
+from agent.processes import Process, is_alive, sees_our_files
 from agent.profilers import async_profiler, jvm
 from agent.profilers.attached import AttachedProfiler, Sampler, Seen
 from agent.profilers.base import Available, Result, RunRequest
@@ -79,7 +79,7 @@ class Java(AttachedProfiler):
     ) -> Seen:
         binary = async_profiler.find()
         by_recorder = request.configs.options.get("java", {}).get("mode") == "jfr"  # the host's word: --java-mode
-        if binary is not None and not by_recorder and async_profiler.reaches(target):
+        if binary is not None and not by_recorder and sees_our_files(target):
             return await async_profiler.sample(binary, target, request, work_dir, stop, started)
         if request.mode == "wall":
             raise jvm.NoAnswer(NO_WALL)

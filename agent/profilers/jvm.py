@@ -17,7 +17,7 @@ import psutil
 
 from agent import frozen
 from agent.processes import Process
-from agent.profilers import jvm_attach
+from agent.profilers import jvm_attach, reasons
 from agent.profilers.attached import ask
 from agent.profilers.crash_watch import number_inside
 
@@ -73,23 +73,8 @@ async def command(target: Process, words: Sequence[str], *, cwd: Path) -> str:
         if code is None:  # it was killed, and could not clear up
             _remove_trigger(target.pid)
     if code != 0:
-        raise NoAnswer(why(said, timed_out=code is None))
+        raise NoAnswer(reasons.jvm(said, timed_out=code is None))
     return said
-
-
-def why(said: str, *, timed_out: bool) -> str:
-    """Why a JVM does not do what it was asked, by what it says, or what the program says that asks it."""
-    lowered = said.lower()
-    if timed_out or "timed out" in lowered:
-        return "it does not answer to attaching in time"
-    if "permission" in lowered or "not permitted" in lowered:
-        return "no permission to attach: run the agent as root, or as the user of the JVM"
-    if "no such process" in lowered or "no such file" in lowered:
-        return "it has ended"
-    if "unknown diagnostic command" in lowered:
-        return f"its JVM has no Flight Recorder: JDK {OLDEST} or newer has, or 8u{OLDEST_UPDATE_OF_8}"
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.strip().startswith("at ")]
-    return (lines[-1] if lines else "it says nothing")[:300]
 
 
 def version_of(said: str) -> Version | None:

@@ -18,8 +18,8 @@ from typing import Final
 
 import structlog
 
-from agent.processes import Process, is_alive
-from agent.profilers import attached, memray_read
+from agent.processes import Process, is_alive, sees_our_files
+from agent.profilers import attached, memray_read, reasons
 from agent.profilers.attached import PATIENCE, AttachedProfiler, Sampler, Seen
 from agent.profilers.base import Available, Result, RunRequest, Unavailable
 from agent.profilers.target_dir import TargetDir, left_behind
@@ -97,7 +97,7 @@ async def _track(
         NotTracked: it did not get in, or wrote nothing.
         OSError: the target's `/tmp` cannot be used.
     """
-    if not _same_files(target.pid):
+    if not sees_our_files(target):
         raise NotTracked("it runs in a container, whose files are not the agent's: memray cannot be loaded there")
     for old in await asyncio.to_thread(lambda: list(left_behind(target))):
         await _detach(target, work_dir)  # an agent that was killed left it at work
@@ -109,7 +109,7 @@ async def _track(
         words = ["attach", "--aggregate", "--duration", str(bound), "-o", f"{place.path}/{FILE}", "--method", "gdb"]
         code, said = await attached.ask(_memray(*words, str(target.pid)), cwd=work_dir, patience=ATTACHING)
         if code != 0:
-            raise NotTracked(why(said, timed_out=code is None))
+            raise NotTracked(reasons.memray(said, timed_out=code is None))
         tracking = True  # not before: else we would end what somebody else's memray does there
         started()
         await attached.until_over(target, stop, seconds=duration.total_seconds())
@@ -162,28 +162,5 @@ async def _read(content: bytes, file: Path) -> dict[str, int]:
     return memray.read(said.splitlines())
 
 
-def why(said: str, *, timed_out: bool) -> str:
-    """Why memray did not get into a process, by what it printed."""
-    lowered = said.lower()
-    if timed_out:
-        return "gdb did not get into it in time"
-    if "no module named" in lowered:
-        return "memray is not installed in it: pip install memray, in the target's own environment"
-    if "already" in lowered and "track" in lowered:
-        return "another memray follows it already"
-    if "ptrace" in lowered or "not permitted" in lowered or "permission denied" in lowered:
-        return "no permission to attach: run the agent as root, or with CAP_SYS_PTRACE"
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return f"memray says: {(lines[-1] if lines else 'nothing')[:300]}"
-
-
 def _memray(*words: str) -> list[str]:
     return [sys.executable, "-m", "memray", *words]
-
-
-def _same_files(pid: int) -> bool:
-    """Whether the process sees the files that the agent sees."""
-    try:
-        return Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-    except OSError:
-        return False

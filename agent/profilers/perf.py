@@ -224,7 +224,7 @@ class _Run:
                 f"the kernel allows perf less than {self._request.frequency_hz} Hz:"
                 " see /proc/sys/kernel/perf_event_max_sample_rate"
             )
-        samples, problem = await read_back(self._binary, recording)
+        samples, problem = await read_back(self._binary, recording, self._stop)
         if self._mode == "smart" and samples.stacks and not samples.unwound:
             # perf took another event in place of both without a word, and with it went the names that tell them apart
             halves = {pid: scale(stacks, -(-sum(stacks.values()) // 2)) for pid, stacks in samples.stacks.items()}

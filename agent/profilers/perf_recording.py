@@ -11,6 +11,7 @@ from typing import Final
 
 from agent.beginning import Beginning, until
 from agent.profilers import perf_maps, reasons, spawn
+from agent.profilers.background import in_background
 from agent.profilers.perf_control import control
 from agent.stacks import perf_script
 
@@ -109,8 +110,10 @@ async def _record(
     return Recording(file, said.decode(errors="replace"), workload, None if killed else child.exit_code)
 
 
-async def read_back(binary: Path, recording: Recording) -> tuple[perf_script.PerfSamples, str | None]:
-    """The samples of a recording, whose file is deleted, and what went wrong on the way.
+async def read_back(
+    binary: Path, recording: Recording, stop: asyncio.Event
+) -> tuple[perf_script.PerfSamples, str | None]:
+    """The samples of a recording, whose file is deleted, and what went wrong on the way. It hurries once `stop` is set.
 
     Raises:
         OSError: perf cannot be started, or its output cannot be written.
@@ -122,7 +125,8 @@ async def read_back(binary: Path, recording: Recording) -> tuple[perf_script.Per
     said = bytearray()
     try:
         with text.open("wb") as sink:
-            async with spawn.running(program, stdout=sink.fileno(), stderr=spawn.PIPE, cwd=text.parent) as child:
+            running = spawn.running(program, stdout=sink.fileno(), stderr=spawn.PIPE, cwd=text.parent)
+            async with running as child, in_background(child, stop):
                 await keep(child.stderr, said)
                 code = await child.wait()
         samples = await asyncio.to_thread(_parse, text)

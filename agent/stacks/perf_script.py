@@ -32,6 +32,8 @@ _USER_SPACE_END: Final = 1 << 63
 _VERSION: Final = re.compile(r"@@?[A-Za-z][\w.]*")
 """Of the library that a symbol came with: `clock_gettime@@GLIBC_2.17`."""
 _NAMELESS: Final = frozenset({"", "[unknown]"})
+_MOST_KNOWN: Final = 50_000
+"""Lines of frames that are remembered: a program is mostly in the same few places."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class _Reader:
         self.samples = PerfSamples()
         self.frames = 0
         self._compiled = compiled
+        self._known: dict[str, str] = {}
         self._into = self.samples.stacks
         self._main_threads: set[int] = set()
         self._pid = IDLE
@@ -101,9 +104,8 @@ class _Reader:
 
     def take(self, line: str) -> bool:
         """A head or a frame; whether it was one."""
-        if self._frames is not None and (found := _FRAME.fullmatch(line) or _FALLBACK.fullmatch(line)):
+        if self._frames is not None and (name := self._known.get(line) or self._frame(line)):
             self.frames += 1
-            name = self._name(found["address"], found["symbol"], found["object"])
             if not (name.startswith("[") and self._frames and self._frames[-1] == name):
                 self._frames.append(name)
             return True
@@ -133,9 +135,20 @@ class _Reader:
             stacks[stack] = stacks.get(stack, 0) + 1
         self._frames = None
 
-    def _name(self, address: str, symbol: str, mapped: str) -> str:
-        if not jit.is_map(mapped):
-            return _name(address, symbol, mapped)
+    def _frame(self, line: str) -> str | None:
+        """The name of a frame that is not known by its line yet; None for what is no frame."""
+        found = _FRAME.fullmatch(line) or _FALLBACK.fullmatch(line)
+        if found is None:
+            return None
+        address, symbol, mapped = found["address"], found["symbol"], found["object"]
+        if jit.is_map(mapped):  # the same line means another function in another process
+            return self._compiled_name(address, symbol)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        name = self._known[line] = _name(address, symbol, mapped)
+        return name
+
+    def _compiled_name(self, address: str, symbol: str) -> str:
         if symbol in _NAMELESS:
             place = int(address, 16)
             known = self._compiled.get(self._pid, {}).get(place)

@@ -28,11 +28,15 @@ def read(lines: Iterable[str]) -> dict[str, int]:
         BadLine: the file is not py-spy's raw format.
     """
     stacks: dict[str, int] = {}
+    known: dict[str, str] = {}  # most frames stand in many stacks
     for raw, count in parse(f"[unknown]{line}" if line.startswith(" ") else line for line in lines).items():
         frames = raw.split(SEPARATOR)
         while len(frames) > 1 and _GROUPING.fullmatch(frames[0]):
             frames = frames[1:]
-        stack = SEPARATOR.join(short(text) for text in frames)
+        for text in frames:
+            if text not in known:
+                known[text] = short(text)
+        stack = SEPARATOR.join([known[text] for text in frames])
         stacks[stack] = stacks.get(stack, 0) + count
     return stacks
 

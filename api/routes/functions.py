@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from api.dependencies import Studio, StudioDep
@@ -12,6 +12,7 @@ from profiles.flamegraph import MOST_NODES, Tree
 from profiles.functions import Function, around, heaviest
 from profiles.questions import Selection
 from profiles.renderings import Merged, unit_of
+from profiles.trees import written
 
 router = APIRouter(tags=["profiles"])
 
@@ -74,25 +75,31 @@ async def functions(
 
 
 @router.get(
-    "/api/v1/flamegraph/function", responses=problems(401, 403, 422, 503),
-    summary="One function, its callers and its callees",
+    "/api/v1/flamegraph/function", responses={200: {"model": FunctionCalls}, **problems(401, 403, 422, 503)},
+    response_model=None, summary="One function, its callers and its callees",
 )  # fmt: skip
 async def function(
     parts: StudioDep,
     selection: SelectionDep,
     name: Annotated[str, Query(min_length=1, max_length=4_096, description="As frames say it")],
     most_nodes: Annotated[int, Query(ge=1, le=200_000, description="Of each tree")] = MOST_NODES,
-) -> FunctionCalls:
+) -> Response:
     """Who calls a function, and what it calls; where it calls itself, around its outermost call.
 
     That no stack has it is no fault: then all counts are 0, as in a flame graph of nothing.
     """
     whole = await _merged(parts, selection)
-    found = await asked(lambda: around(whole.stacks, name, most=most_nodes))
-    return FunctionCalls(
-        function=_view(found.function), samples=sum(whole.stacks.values()), unit=unit_of(whole),
-        callers=_tree(found.callers), callees=_tree(found.callees),
-    )  # fmt: skip
+    content = await asked(lambda: written(_calls(whole, name, most_nodes)))
+    return Response(content, media_type="application/json")
+
+
+def _calls(whole: Merged, name: str, most: int) -> dict[str, Any]:
+    """What `FunctionCalls` says. As plain values: pydantic writes no tree that is as deep as stacks are."""
+    found = around(whole.stacks, name, most=most)
+    return {
+        "function": _view(found.function).model_dump(), "samples": sum(whole.stacks.values()), "unit": unit_of(whole),
+        "callers": _tree(found.callers), "callees": _tree(found.callees),
+    }  # fmt: skip
 
 
 async def _merged(parts: Studio, selection: Selection) -> Merged:
@@ -104,5 +111,5 @@ def _view(one: Function) -> FunctionView:
     return FunctionView(name=one.name, self=one.self_samples, total=one.total_samples)
 
 
-def _tree(tree: Tree) -> CallTree:
-    return CallTree(root=tree.root, cut_nodes=tree.cut_nodes, cut_samples=tree.cut_samples)
+def _tree(tree: Tree) -> dict[str, Any]:
+    return {"root": tree.root, "cut_nodes": tree.cut_nodes, "cut_samples": tree.cut_samples}

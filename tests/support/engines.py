@@ -1,7 +1,7 @@
 """Both engines for profiles, and profiles to put into them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,7 +10,7 @@ from typing import Any, Final
 from profiles.clickhouse import ClickHouse
 from profiles.gathering import gathered
 from profiles.questions import Engine, Selection
-from profiles.upload import read_json
+from profiles.upload import Upload, read_json
 
 START: Final = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
@@ -33,14 +33,23 @@ class Shelf:
         self, host: str, profile: str, *, service: str = "s", at: datetime = START, tenant: str = "", **header: Any
     ) -> str:
         """Index a profile as the job does. Gives its id."""
+        upload = self.upload(host, profile, service=service, at=at, tenant=tenant, **header)
+        self.engine.add(gathered(upload))
+        return upload.facts.profile_id
+
+    def add_together(self, profiles: Iterable[Mapping[str, Any]]) -> None:
+        """Index several at once; each is what `upload` takes."""
+        self.engine.add(gathered(*(self.upload(**each) for each in profiles)))
+
+    def upload(
+        self, host: str, profile: str, *, service: str = "s", at: datetime = START, tenant: str = "", **header: Any
+    ) -> Upload:
+        """An upload, read."""
         body = {
             "hostname": host, "start_time": at.isoformat(), "end_time": (at + timedelta(minutes=1)).isoformat(),
             "profile": f"# {json.dumps({'format': 'collapsed', **header})}\n{profile}",
         }  # fmt: skip
-        tenant = tenant or self.tenant
-        upload = read_json(json.dumps(body).encode(), tenant=tenant, service=service, now=START)
-        self.engine.add(gathered(upload))
-        return upload.facts.profile_id
+        return read_json(json.dumps(body).encode(), tenant=tenant or self.tenant, service=service, now=START)
 
     def chosen(
         self,

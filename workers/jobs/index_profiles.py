@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+import profiles.putting  # noqa: F401 - what the engine loads when it needs it: once, for a process that forks
 from broker.connection import Broker
 from broker.settings import BrokerSettings
 from broker.streams import consumer_name

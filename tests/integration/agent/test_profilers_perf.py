@@ -3,12 +3,16 @@
 import asyncio
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from agent.processes import Process
+from agent.profilers import idle
+from agent.profilers.base import Profiler
 from agent.profilers.perf import Perf
 from agent.profilers.py_spy import PySpy
 from tests.support.processes import eventually
@@ -44,10 +48,12 @@ async def test_a_native_process_is_profiled_with_the_true_shares(tmp_path: Path)
 
 async def test_any_program_is_profiled_and_the_event_is_told(tmp_path: Path) -> None:
     with hashing() as target:
-        before = cpu_seconds(target.pid)
-        run = Run(tmp_path, pids=[target.pid], seconds=2, hz=49)
-        profile = await run.profile()
-        used = cpu_seconds(target.pid) - before
+        async with sampling(Run(tmp_path, pids=[target.pid], seconds=60, hz=49)) as run:
+            before = cpu_seconds(target.pid)
+            await asyncio.sleep(2)
+            used = cpu_seconds(target.pid) - before  # what it does while perf's file is read is not sampled
+            run.stop.set()
+            profile = await run.profile()
     assert profile.error is None
     assert run.starts == 1
     assert {process.pid for process in profile.processes} == {target.pid}
@@ -127,12 +133,14 @@ async def test_a_long_run_is_recorded_in_pieces_that_are_all_kept(
     monkeypatch.setattr("agent.profilers.perf.MAX_SEGMENT_SECONDS", 1.5)
     monkeypatch.setattr("agent.profilers.perf.MIN_SEGMENT_SECONDS", 0.5)
     with hashing() as target:
-        before = cpu_seconds(target.pid)
-        profile = await Run(tmp_path, pids=[target.pid], seconds=6, hz=99).profile()
-        used = cpu_seconds(target.pid) - before
+        async with sampling(Run(tmp_path, pids=[target.pid], seconds=60, hz=99)) as run:
+            before = cpu_seconds(target.pid)
+            await asyncio.sleep(6)
+            used = cpu_seconds(target.pid) - before
+            run.stop.set()
+            profile = await run.profile()
     assert profile.error is None
     assert 0.4 * 99 * used < profile.samples <= 1.1 * 99 * used + 1  # the largest piece alone has a quarter
-    assert profile.elapsed_seconds < 12
 
 
 async def test_a_process_that_ends_during_the_run_ends_it(tmp_path: Path) -> None:
@@ -164,6 +172,47 @@ async def test_a_run_that_is_stopped_while_perf_still_starts_keeps_what_py_spy_s
     assert share_of(profile, "busy") * profile.samples > 20
     assert "the run was stopped before perf began to sample" in profile.warnings
     assert profilers_of_this_process() == []
+
+
+SLEEPER = """
+import sys
+sys.stdin.readline()
+def wide_awake():
+    while True:
+        pass
+wide_awake()
+"""
+
+
+class PySpyOfOne(PySpy):
+    """Of one process alone, however many Pythons the host has."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__()
+        self._pid = pid
+
+    def match(self, process: Process) -> bool:
+        return process.pid == self._pid
+
+
+async def test_a_python_that_sleeps_is_left_alone_until_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "age_of", lambda _: 86_400.0)  # so that its start counts for nothing
+    target = await asyncio.create_subprocess_exec(sys.executable, "-c", SLEEPER, stdin=asyncio.subprocess.PIPE)
+    try:
+        profilers: list[Profiler] = [PySpyOfOne(target.pid), Perf()]
+        async with sampling(Run(tmp_path, pids=None, seconds=6, hz=49, profilers=profilers)) as run:
+            await asyncio.sleep(0.5)
+            assert not any("py-spy" in line for line in profilers_of_this_process())
+            assert target.stdin is not None
+            target.stdin.write(b"go\n")
+            profile = await run.profile()
+    finally:
+        target.kill()
+        await target.wait()
+    seen = [stack for stack in profile.stacks if "wide_awake (<string>" in stack]
+    assert seen, profile.warnings
 
 
 async def test_a_cancelled_run_leaves_no_perf(tmp_path: Path) -> None:

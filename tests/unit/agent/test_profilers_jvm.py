@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from agent.processes import Process
-from agent.profilers import jfr_settings, jvm, jvm_attach, leash
+from agent.profilers import jfr_settings, jvm, jvm_attach, leash, reasons
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.jvm import NoAnswer, Version
 from tests.support.processes import eventually
@@ -55,8 +55,8 @@ def test_the_version_of_a_jdk_is_read(said: str, version: Version | None, *, rec
     ],
 )
 def test_why_a_jvm_does_not_do_as_it_is_asked_is_told_in_words_to_act_on(said: str, reason: str) -> None:
-    assert reason in jvm.why(said, timed_out=False)
-    assert jvm.why(said, timed_out=True) == "it does not answer to attaching in time"
+    assert reason in reasons.jvm(said, timed_out=False)
+    assert reasons.jvm(said, timed_out=True) == "it does not answer to attaching in time"
 
 
 def test_a_process_that_does_not_handle_sigquit_is_not_attached_to(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.profilers import memray
+from agent.profilers import reasons
 from agent.profilers.base import Available, Unavailable
 from agent.profilers.memray import NO_GDB, NO_MEMRAY, NOT_ASKED, Memray
 from agent.stacks import memray as stacks
@@ -40,8 +40,8 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ],
 )
 def test_why_memray_did_not_get_in_is_told(said: str, reason: str) -> None:
-    assert reason in memray.why(said, timed_out=False)
-    assert memray.why(said, timed_out=True) == "gdb did not get into it in time"
+    assert reason in reasons.memray(said, timed_out=False)
+    assert reasons.memray(said, timed_out=True) == "gdb did not get into it in time"
 
 
 def test_stacks_of_memray_become_ours() -> None:

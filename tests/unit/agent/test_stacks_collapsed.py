@@ -1,10 +1,11 @@
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.stacks.collapsed import BadLine, frame, merge, parse, render, under
 from formats.scaling import scale
 
+ON_A_BUSY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FRAMES = st.text(min_size=1, max_size=12).map(frame).filter(lambda text: not text.startswith("#"))
 STACKS = st.dictionaries(
     st.lists(FRAMES, min_size=1, max_size=5).map(";".join), st.integers(min_value=1, max_value=10**6), max_size=20
@@ -23,11 +24,13 @@ def test_a_bad_line_is_named_by_its_number(line: str) -> None:
     assert raised.value.line_number == 2
 
 
+@ON_A_BUSY_MACHINE
 @given(STACKS)
 def test_what_was_rendered_is_read_back(stacks: dict[str, int]) -> None:
     assert parse(render(stacks).splitlines(keepends=True)) == stacks
 
 
+@ON_A_BUSY_MACHINE
 @given(STACKS, STACKS)
 def test_merging_keeps_every_sample(one: dict[str, int], other: dict[str, int]) -> None:
     merged = merge([one, other])
@@ -41,6 +44,7 @@ def test_scaling_gives_the_largest_remainders_the_rest() -> None:
     assert scale({"a": 999, "b": 1}, 10) == {"a": 10}
 
 
+@ON_A_BUSY_MACHINE
 @given(STACKS, st.integers(min_value=0, max_value=10**7))
 def test_scaling_hits_the_total_exactly_and_no_stack_is_off_by_one_or_more(stacks: dict[str, int], total: int) -> None:
     scaled = scale(stacks, total)

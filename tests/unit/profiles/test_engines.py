@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from profiles.embedded import Embedded
 from profiles.objects import Objects
-from profiles.questions import Bucket, Place, Selection
+from profiles.questions import FILTERS, Bucket, Merge, Place, Selection
 from tests.support.engines import START, Shelf, clickhouse_in_this_process
 
 ENGINES: dict[str, Callable[[Path], Shelf]] = {
@@ -130,29 +131,64 @@ def test_texts_are_what_was_sent(shelf: Shelf) -> None:
     assert shelf.merged() == {stack: number for number, stack in enumerate(odd, 1)}
 
 
-def test_the_engines_agree_on_random_profiles(tmp_path: Path) -> None:
+def random_profile(dice: random.Random, number: int) -> dict[str, Any]:
+    """What `Shelf.upload` takes: every fact that can be asked for has one of a few values."""
+    stacks = {";".join(dice.choices("abcde", k=dice.randint(1, 5))): dice.randint(1, 1_000) for _ in range(40)}
+    processes = [
+        {"name": name, "container": f"c-{dice.randrange(2)}", "pod": f"p-{dice.randrange(2)}",
+         "runtime": dice.choice("xy")}
+        for name in "abc"
+    ]  # fmt: skip
+    return {
+        "host": f"h{number % 4}", "profile": "\n".join(f"{stack} {count}" for stack, count in stacks.items()),
+        "at": START + timedelta(minutes=number % 7), "command_id": f"c-{number % 3}",
+        "request_ids": [f"r-{number % 3}", f"r-{number % 2}"], "capture_id": f"k-{number % 2}",
+        "profiling_mode": dice.choice(["cpu", "wall"]), "frequency_hz": dice.choice([11, 99]), "processes": processes,
+    }  # fmt: skip
+
+
+def test_the_engines_agree_on_random_profiles_by_every_filter(tmp_path: Path) -> None:
     dice = random.Random(6)
     shelves = [make(tmp_path) for make in ENGINES.values()]
-    for number in range(8):
-        stacks = {";".join(dice.choices("abcde", k=dice.randint(1, 5))): dice.randint(1, 1_000) for _ in range(40)}
-        text = "\n".join(f"{stack} {count}" for stack, count in stacks.items())
+    made = [random_profile(dice, number) for number in range(12)]
+    for shelf in shelves:
+        shelf.add_together(made[:9])
+        ids = [shelf.add(**each) for each in made[8:]]  # one of them again
+    wanted: dict[str, list[str]] = {
+        "profile_id": ids[:2], "host": ["h1", "h3"], "command_id": ["c-1"], "request_id": ["r-0", "r-2"],
+        "capture_id": ["k-1"], "mode": ["wall"], "process": ["a", "c", "d"], "container": ["c-1"],
+        "pod": ["p-0", "p-9"], "runtime": ["x"],
+    }  # fmt: skip
+    assert wanted.keys() == set(FILTERS)
+    for names in ((), *((name,) for name in FILTERS), ("host", "process"), ("mode", "request_id", "runtime")):
+        where = {name: wanted[name] for name in names if name != "profile_id"}
+        answers = []
         for shelf in shelves:
-            shelf.add(f"h{number % 4}", text, at=START + timedelta(minutes=number % 7), command_id=f"c-{number % 3}")
-    wanted: tuple[dict[str, list[str]], ...] = ({}, {"host": ["h1", "h3"], "process": ["a", "c", "d"]})
-    for where in wanted:
-        answers = [
-            (
-                shelf.merged(where, start=START, end=START + 5 * MINUTE),
-                [(each.host, each.started_at, each.samples) for each in sorted(
-                    shelf.engine.profiles(shelf.chosen(where), after="", most=100),
-                    key=lambda one: (one.started_at, one.host),
-                )],
-                shelf.engine.over_time(shelf.chosen(where), 3 * MINUTE),
+            if "profile_id" in names:  # an id is of a tenant, and so of an engine
+                listed = shelf.engine.profiles(shelf.chosen(), after="", most=99)
+                where["profile_id"] = [each.profile_id for each in listed if each.host in {"h0", "h2"}]
+            merged = shelf.engine.merged(shelf.chosen(where, end=START + 5 * MINUTE))
+            found = sorted(
+                (each.host, each.started_at, each.command_id, each.mode, each.samples)
+                for each in shelf.engine.profiles(shelf.chosen(where), after="", most=100)
             )
-            for shelf in shelves
-        ]  # fmt: skip
+            answers.append((merged, found, shelf.engine.over_time(shelf.chosen(where), 3 * MINUTE)))
         assert answers[0] == answers[1], where
-        assert answers[0][0], where
+        assert answers[0][0].stacks, where
+        assert answers[0][1], where
+
+
+def test_what_is_added_up_says_of_which_profiles_it_is(shelf: Shelf) -> None:
+    shelf.add("a", "main 1", frequency_hz=11)
+    shelf.add("b", "main 2\nother 1", at=START + MINUTE, frequency_hz=99)
+    shelf.add("b", "main 4", at=START + 3 * MINUTE, frequency_hz=99, profiling_mode="wall")
+    whole = shelf.engine.merged(shelf.chosen())
+    assert (whole.profiles, whole.hosts, [*whole.modes], [*whole.frequencies]) == (3, 2, ["cpu", "wall"], [11, 99])
+    assert (whole.started_at, whole.ended_at) == (START, START + 4 * MINUTE)
+    part = shelf.engine.merged(shelf.chosen({"process": ["other"]}))
+    assert (part.profiles, part.hosts, part.host, part.started_at) == (1, 1, "b", START + MINUTE)
+    nothing = shelf.engine.merged(shelf.chosen({"process": ["nobody"]}))
+    assert nothing == Merge({})
 
 
 def test_a_profile_that_is_forgotten_is_in_no_answer_and_the_others_are(shelf: Shelf) -> None:

@@ -200,3 +200,28 @@ def test_one_hour_that_is_damaged_does_not_stop_the_others(store: Store) -> None
     done = Tender(store.objects, store.engine, Keeping()).tend(now=NOW, patience=LONG, since=START)
     assert done.failed == [here]
     assert done.packed == 2
+
+
+def test_a_pass_gives_way_after_a_step_and_each_does_one(store: Store) -> None:
+    for hour in range(3):
+        for host in ("a", "b"):
+            store.upload(host, at=START + timedelta(hours=hour))
+    tender = Tender(store.objects, store.engine, Keeping())
+    packed = [tender.tend(now=NOW, patience=LONG, since=START, gives_way=lambda: True).packed for _ in range(4)]
+    assert packed == [2, 2, 2, 0]
+    assert tender.tend(now=NOW, patience=-LONG, since=START).packed == 0
+
+
+def test_an_hour_at_rest_is_known_by_its_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("a", "b"):
+        store.upload(host)
+    tender = Tender(store.objects, store.engine, Keeping())
+    tender.tend(now=NOW, patience=LONG, since=START)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    Compactor(store.objects).tend("default/s/2026-05-04/10", now=later)
+    for opened in ("table", "schema", "modified", "size", "listed"):
+        monkeypatch.setattr(store.objects, opened, None)
+    assert tender.tend(now=NOW, patience=LONG, since=START).failed == []
+    assert store.upload("c") is not None
+    with pytest.raises(TypeError):
+        tender.tend(now=NOW, patience=LONG, since=START)

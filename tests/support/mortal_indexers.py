@@ -1,0 +1,71 @@
+"""Processes that index and pack one store without end, to be killed: what the jobs run, without rq around it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+
+from broker.connection import Broker
+from broker.settings import BrokerSettings
+from broker.streams import consumer_name
+from broker.uploads import Uploads
+from profiles.compacting import Compactor
+from profiles.embedded import Embedded
+from profiles.objects import Objects
+from profiles.shelves import RawUploads
+from workers import indexing
+
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__, "pyarrow.parquet", "profiles.putting", "profiles.tables"])
+AT_ONCE = timedelta(milliseconds=200)
+"""After so long what another took and did not finish is taken over; by itself it takes 20 s."""
+
+
+def index_without_end(begun: Event, settings: BrokerSettings, folder: str) -> None:
+    """Index what waits, as the job does."""
+    indexing.TAKEN_OVER_AFTER = AT_ONCE  # type: ignore[misc]  # in this process alone
+    asyncio.run(_index(begun, settings, folder))
+
+
+async def _index(begun: Event, settings: BrokerSettings, folder: str) -> None:
+    objects = Objects(folder)
+    async with Broker.opened(settings) as broker:
+        begun.set()
+        indexer = indexing.Indexer(Uploads(broker, consumer_name()), RawUploads(objects), Embedded(objects))
+        while True:
+            await indexer.index()
+            await asyncio.sleep(0.01)
+
+
+def tend_without_end(begun: Event, place: str, folder: str) -> None:
+    """Pack an hour, and clear it at once: as if nobody were reading."""
+    begun.set()
+    while True:
+        Compactor(Objects(folder), still_read=timedelta(0)).tend(place, now=datetime.now(UTC))
+
+
+@contextmanager
+def at_work(*works: tuple[Callable[..., None], tuple[object, ...]]) -> Iterator[None]:
+    """Processes that do these until the end of the block, and are killed then wherever they are."""
+    begun = [_PROCESSES.Event() for _ in works]
+    processes: list[BaseProcess] = [
+        _PROCESSES.Process(target=work, args=(event, *given), daemon=True)
+        for event, (work, given) in zip(begun, works, strict=True)
+    ]
+    for each in processes:
+        each.start()
+    try:
+        assert all(event.wait(60) for event in begun)
+        yield
+    finally:
+        for each in processes:
+            assert each.pid is not None
+            os.kill(each.pid, signal.SIGKILL)
+        for each in processes:
+            each.join()
+            assert each.exitcode == -signal.SIGKILL, "it had ended by itself"
