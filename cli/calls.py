@@ -44,7 +44,7 @@ class Calls:
         # certificates, whose loading takes longer than a call.
         self._http = httpx.Client(
             base_url=url, headers=headers, timeout=TIMEOUT if within is None else within,
-            trust_env=not is_loopback(url), transport=transport, verify=url.startswith("https://"),
+            trust_env=not is_loopback(url), transport=transport, verify=not url.lower().startswith("http://"),
         )  # fmt: skip
         self.url: Final = url
 
