@@ -5,14 +5,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from agent import labels, usage
+from agent.beginning import Beginning
 from agent.inventory import Label
 from agent.processes import NoSuchTarget, Process, ProcessTable, is_alive, names_of
 from agent.profilers import spawn
@@ -22,86 +23,27 @@ from agent.profilers.base import (
     Result,
     RunRequest,
     Unavailable,
-    Unit,
     matching,
     on_demand,
     prepares,
     probed,
 )
 from agent.profilers.registry import installed
+from agent.run_profile import Profile, ProfiledProcess
 from agent.stacks import combine
-from agent.usage import Usage
+from agent.waiting import pause
 
-__all__ = ["Profile", "ProfiledProcess", "capture", "installed"]
+__all__ = ["capture", "installed"]
 
 MAX_REASONS: Final = 10
+FIRST: Final = timedelta(seconds=0.25)
+"""So long after the moment a profiler that has prepared for it goes first, if it has not begun by then."""
 PERF_BOUNDS: Final = {"restricted": 600, "aggressive": 1_500}
 """With more processes than that perf is not run on the whole host: `enabled_restricted`, `enabled_aggressive`."""
 
 log = structlog.get_logger(__name__)
 
 _processes: Final = ProcessTable()
-
-
-@dataclass(frozen=True)
-class ProfiledProcess:
-    """One process in a profile: its pid, its name (the root frame), its number of samples, and what it runs in."""
-
-    pid: int
-    name: str
-    samples: int
-    labels: Label | None = None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The artefact of a run.
-
-    Attributes:
-        stacks: collapsed stack → number of samples.
-        started_at: when the first profiler began to sample; when the run was asked for, if none did.
-        finished_at: when all samples were collected.
-        elapsed_seconds: between the two, by the monotonic clock.
-        warnings: what could not be done, of a run that was good otherwise.
-        error: why the run failed, in words a person can act on; None when it was good, or good in part.
-        frequency_hz: how often a second was asked for.
-        processes: what the samples are of, the busiest first.
-        events: per profiler that sampled, what made a sample.
-        unit: what the numbers beside the stacks count.
-        capture_id: shared by profiles that belong together: of hosts that were to start at the same moment.
-        command_id: of the command that asked for it.
-        start_at: when it was to begin, where that was said.
-        by_container: container → its stacks, under "" those of the host's own processes; empty where none is in one.
-        usage: how busy the host was when the run was asked for, and when it was over.
-        versions: of the profilers that sampled, where they tell.
-    """
-
-    stacks: dict[str, int]
-    started_at: datetime
-    finished_at: datetime
-    elapsed_seconds: float
-    warnings: list[str]
-    error: str | None
-    frequency_hz: int
-    processes: tuple[ProfiledProcess, ...] = ()
-    events: dict[str, str] = field(default_factory=dict)
-    unit: Unit = "samples"
-    capture_id: str | None = None
-    command_id: str | None = None
-    start_at: datetime | None = None
-    by_container: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    usage: tuple[Usage, Usage] | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def samples(self) -> int:
-        """How many samples all stacks hold."""
-        return sum(self.stacks.values())
-
-    @property
-    def apart(self) -> Mapping[str, Mapping[str, int]]:
-        """All stacks, container by container."""
-        return self.by_container or {"": self.stacks}
 
 
 async def capture(
@@ -160,7 +102,9 @@ class _Run:
         self._usage = usage.take()
         self._labels: dict[int, Label] = {}
         self._started: tuple[float, datetime] | None = None
+        self._samples = asyncio.Event()
         self._seen_by_host = False
+        self._one_prepares = False
         self._targets: dict[int, Process] = {}
         self._reasons: list[str] = []
         self._warnings: list[str] = []
@@ -170,6 +114,7 @@ class _Run:
         """The first call says that sampling has begun; later ones say nothing new."""
         if self._started is None:
             self._started = (time.monotonic(), datetime.now(UTC))
+            self._samples.set()
             self._on_start()
 
     def warn(self, warnings: Sequence[str]) -> None:
@@ -195,6 +140,7 @@ class _Run:
                         del unmatched[process.pid]
                     group.create_task(self._run(profiler, mine, scratch))
             if whole_host or unmatched:
+                self._one_prepares = any(map(prepares, host))
                 for profiler in host:
                     targets = [] if whole_host else list(self._targets.values())
                     group.create_task(self._run(profiler, targets, scratch))
@@ -253,7 +199,7 @@ class _Run:
 
     async def _run(self, profiler: Profiler, targets: Sequence[Process], scratch: Path) -> None:
         beginning = self._request.beginning
-        if beginning is not None and not prepares(profiler) and not await beginning.comes(self._stop):
+        if beginning is not None and not prepares(profiler) and not await self._comes(beginning):
             return
         try:
             request = replace(self._request, seen_by_host=self._seen_by_host and profiler.scope == "process")
@@ -270,6 +216,14 @@ class _Run:
             self._warnings.append(f"processes that ended before {profiler.name} could sample them: {len(ended)}")
         if result.error is not None:
             self._reasons.append(result.error)
+
+    async def _comes(self, beginning: Beginning) -> bool:
+        """Wait for the moment; starting programs then must not delay the word to the profiler that is ready for it."""
+        if not await beginning.comes(self._stop):
+            return False
+        if self._one_prepares:
+            await pause(FIRST, self._samples, self._stop)
+        return not self._stop.is_set()
 
     def profile(self, *, error: str | None = None) -> Profile:
         """What the run left."""

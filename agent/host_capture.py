@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from agent.capture import Profile, capture
+from agent.capture import capture
 from agent.flags.profilers import Profilers
 from agent.host_rules import configs_of, ruled
 from agent.profilers.base import RunRequest
+from agent.run_profile import Profile
 
 
 class HostCapture:

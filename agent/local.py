@@ -14,10 +14,10 @@ from typing import Final
 import click
 
 from agent import logs
-from agent.capture import Profile
 from agent.host_capture import HostCapture
 from agent.output import OutputSettings, save
 from agent.profilers.base import RunRequest
+from agent.run_profile import Profile
 from agent.sending import uploading
 from agent.settings import LocalSettings
 from agent.state_dir import StateDir

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from agent import shelf
-from agent.capture import Profile
 from agent.folder import Folder
 from agent.host import agent_version
 from agent.profile_facts import metadata
+from agent.run_profile import Profile
 from agent.stacks import collapsed
 from formats import flamegraph, pprof, speedscope
 

@@ -220,7 +220,8 @@ def _executable(pid: int) -> str:
 
 def _first_argument(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").partition("\0")[0]
+        with Path(f"/proc/{pid}/cmdline").open("rb") as file:  # a command line may have megabytes
+            return file.read(HEAD_BYTES).partition(b"\0")[0].decode(errors="replace")
     except OSError:
         return ""
 

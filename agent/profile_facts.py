@@ -12,8 +12,8 @@ from typing import Any, Final
 import psutil
 
 from agent import cloud
-from agent.capture import Profile, ProfiledProcess
 from agent.host import agent_version
+from agent.run_profile import Profile, ProfiledProcess
 
 LISTED_PROCESSES: Final = 1_000
 _FIRMWARE: Final = Path("/sys/class/dmi/id")

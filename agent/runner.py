@@ -2,26 +2,23 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from agent import shelf
 from agent.beginning import Beginning, lateness, until
-from agent.capture import Profile, ProfiledProcess
-from agent.inventory import Label
 from agent.output import SavedProfile
 from agent.planner import RunView
 from agent.profiler_configs import ProfilerConfigs, run_request_extras
 from agent.profilers.base import RunRequest
 from agent.reports import Ending
-from agent.stacks import collapsed
+from agent.run_profile import Profile, joined
 from agent.waiting import pause
 from protocol.commands import StartConfig
 
@@ -37,6 +34,8 @@ GRACE: Final = timedelta(seconds=25)
 """A server of ours waits 30 s for the completion of a run whose time is over: it is to hear why there is none."""
 PATIENCE: Final = timedelta(seconds=40)
 
+_FROZEN: Final = 2.0
+"""Seconds by which a wait may last longer than it was to, however busy the host is."""
 _WORD: Final = timedelta(seconds=2)
 """How long a completion waits for the server's word on where the profile is. A stop is to be over within a second."""
 _WORD_OF_A_STOP: Final = timedelta(seconds=0.4)
@@ -233,11 +232,10 @@ class Run:
                 moment = asyncio.create_task(until(request.beginning.moment, self._interrupt))
                 await asyncio.wait({task, moment}, return_when=asyncio.FIRST_COMPLETED)
                 moment.cancel()
-            await asyncio.wait(
-                {task, interrupted},
-                timeout=(request.duration + self._tools.grace).total_seconds(),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await _until_one(
+                task, interrupted, within=(request.duration + self._tools.grace).total_seconds(),
+                again=self._tools.grace.total_seconds(),
+            )  # fmt: skip
             if not task.done() and not self._interrupt.is_set():
                 seconds = request.duration.total_seconds()
                 self.end(f"it outlived its {seconds:.0f} s by {self._tools.grace.total_seconds():.0f} s and was ended")
@@ -330,44 +328,21 @@ class Run:
         return not self._stopped
 
 
+async def _until_one(*tasks: asyncio.Task[Any], within: float, again: float) -> None:
+    """Wait for the first to end, so many seconds at most; so many more if the agent itself did not run meanwhile.
+
+    After a SIGSTOP, or a suspension of the machine, all times are over at once, also those in which others were to end.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + within
+    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    if loop.time() - due > _FROZEN:
+        await asyncio.wait(tasks, timeout=again, return_when=asyncio.FIRST_COMPLETED)
+
+
 def _given_up_on(request: RunRequest, asked: datetime) -> Profile:
     """What is left of a capture that would not end."""
     return Profile(
         stacks={}, started_at=asked, finished_at=max(datetime.now(UTC), asked), elapsed_seconds=0.0, warnings=[],
         error="the profilers did not end when they were told to, and were killed", frequency_hz=request.frequency_hz,
     )  # fmt: skip
-
-
-def _by_container(parts: Sequence[Profile]) -> dict[str, dict[str, int]]:
-    return {
-        container: collapsed.merge(part.apart.get(container, {}) for part in parts)
-        for container in {container for part in parts for container in part.apart}
-    }
-
-
-def joined(parts: Sequence[Profile]) -> Profile:
-    """Captures that follow each other, as one profile. Without samples the last error stands."""
-    if len(parts) == 1:
-        return parts[0]
-    stacks: Counter[str] = Counter()
-    processes: Counter[tuple[int, str]] = Counter()
-    labels: dict[int, Label | None] = {}
-    for part in parts:
-        stacks.update(part.stacks)
-        processes.update({(process.pid, process.name): process.samples for process in part.processes})
-        labels |= {process.pid: process.labels for process in part.processes if process.labels is not None}
-    return replace(
-        parts[0],
-        stacks=dict(stacks),
-        by_container=_by_container(parts) if any(part.by_container for part in parts) else {},
-        finished_at=parts[-1].finished_at,
-        elapsed_seconds=sum(part.elapsed_seconds for part in parts),
-        warnings=list(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-        error=next((part.error for part in reversed(parts) if part.error), None),
-        processes=tuple(
-            ProfiledProcess(pid, name, count, labels.get(pid)) for (pid, name), count in processes.most_common()
-        ),
-        events={profiler: event for part in parts for profiler, event in part.events.items()},
-        usage=(parts[0].usage[0], parts[-1].usage[1]) if parts[0].usage and parts[-1].usage else None,
-        versions={profiler: version for part in parts for profiler, version in part.versions.items()},
-    )

@@ -3,21 +3,20 @@
 import asyncio
 import contextlib
 import hashlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from agent import answers
 from agent.certificates import Certificates
 from agent.credentials import Secret
 from agent.parcel import Sender
@@ -25,7 +24,6 @@ from agent.replies import NotAReply, Reply, read_reply
 from protocol.completions import Completion
 from protocol.enrolment import EnrolmentWish
 from protocol.heartbeats import Heartbeat
-from protocol.pacing import MAX_INTERVAL
 
 log: FilteringBoundLogger = structlog.get_logger()
 
@@ -36,12 +34,14 @@ UPLOAD_PATH: Final = "/api/v2/profiles"
 _CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 10.0
 """How much later than asked for the answer to a held heartbeat may come."""
-_MAX_DETAIL: Final = 300
-_MAX_PLACE: Final = 2_000
+
+
 _MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 """More than any command; a server that is not ours, or no longer itself, must not fill the host's memory."""
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _SUCCESS: Final = range(200, 300)
+_SENT: Final = ".receive_response_headers.started"
+"""What httpcore calls the moment at which a request is on its way, and the answer's head awaited."""
 
 
 class TransportError(Exception):
@@ -169,24 +169,9 @@ class Transport:
         Raises:
             Unreachable: no answer.
         """
-        headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
-        try:
-            async with (
-                self._connected() as client,
-                client.stream(
-                    "GET", self._server + path, headers=headers,
-                    timeout=httpx.Timeout(self._send_timeout, connect=_CONNECT_SECONDS),
-                ) as arriving,
-            ):  # fmt: skip
-                response = await self._whole(arriving, within=self._send_timeout)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
-            raise Unreachable(f"{self._server} cannot be reached: {told}") from None
-        try:
-            body: Any = response.json()
-        except (ValueError, RecursionError):
-            body = None
-        return Answer(response.status_code, body, response.headers.get("date"), _detail(response))
+        headers = {b"Authorization": f"Bearer {token.reveal()}".encode()} if token else {}
+        response = await self._call("GET", path, None, headers, within=self._send_timeout)
+        return Answer(response.status_code, _json(response), response.headers.get("date"), _detail(response))
 
     async def heartbeat(self, beat: Heartbeat, *, wait: timedelta) -> Reply:
         """Beat, and let the server hold the call for as long as `wait` (whole seconds; zero: not at all).
@@ -214,12 +199,12 @@ class Transport:
             Refused: an error status.
         """
         try:
-            await self._post(COMPLETION_PATH, _completion(completion), {}, read_timeout=self._send_timeout)
+            await self._post(COMPLETION_PATH, answers.completion_body(completion), {}, read_timeout=self._send_timeout)
         except Refused as error:
             exact = completion.execution_time
             if error.status != httpx.codes.UNPROCESSABLE_ENTITY or exact is None or exact.is_integer():
                 raise
-            rounded = _completion(completion, seconds=max(1, round(exact)))
+            rounded = answers.completion_body(completion, seconds=max(1, round(exact)))
             await self._post(COMPLETION_PATH, rounded, {}, read_timeout=self._send_timeout)
 
     async def enrol(self, wish: EnrolmentWish, token: Secret) -> None:
@@ -253,7 +238,7 @@ class Transport:
         response = await self._post(
             f"{UPLOAD_PATH}?{urlencode(about)}", content, headers, read_timeout=self._send_timeout, token=token
         )
-        return _place(response, self._server)
+        return answers.place(_json(response), response.headers, self._server)
 
     async def _post(
         self,
@@ -269,30 +254,48 @@ class Transport:
         sent = {"Content-Type": "application/json", **headers}
         if token:
             sent["Authorization"] = f"Bearer {token.reveal()}"
+        encoded = {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in sent.items()}
+        response = await self._call("POST", path, content, encoded, within=read_timeout)
+        if response.status_code not in _SUCCESS:
+            raise Refused(
+                response.status_code, retry_after=answers.retry_after(response.headers), detail=_detail(response)
+            )
+        return response
+
+    async def _call(
+        self, method: str, path: str, content: bytes | str | None, headers: Mapping[bytes, bytes], *, within: float
+    ) -> httpx.Response:
+        """The answer with its body: its head comes so long after the request is sent at most, its body likewise.
+
+        Raises:
+            Unreachable: there is none.
+        """
         began = time.monotonic()
         try:
-            async with (
-                self._connected() as client,
-                client.stream(
-                    "POST",
-                    self._server + path,
-                    content=content,
-                    headers=[
-                        (key.encode(), value if isinstance(value, bytes) else value.encode())
-                        for key, value in sent.items()
-                    ],
-                    timeout=httpx.Timeout(read_timeout, connect=_CONNECT_SECONDS),
-                ) as arriving,
-            ):
-                response = await self._whole(arriving, within=read_timeout)
+            async with asyncio.timeout(None) as patience:
+
+                async def heed(event: str, _: dict[str, Any]) -> None:
+                    if event.endswith(_SENT):  # httpx bounds the pause between two bytes, however many there are
+                        patience.reschedule(asyncio.get_running_loop().time() + within)
+
+                async with (
+                    self._connected() as client,
+                    client.stream(
+                        method,
+                        self._server + path,
+                        content=content,
+                        headers=list(headers.items()),
+                        timeout=httpx.Timeout(within, connect=_CONNECT_SECONDS),
+                        extensions={"trace": heed},
+                    ) as arriving,
+                ):
+                    patience.reschedule(None)
+                    return await self._whole(arriving, within=within)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # Not `str(error)` of a protocol error on our side: that may quote a header.
             told = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else _told(error)
             after = timedelta(seconds=time.monotonic() - began)
             raise Unreachable(f"{self._server} cannot be reached: {told}", after=after) from None
-        if response.status_code not in _SUCCESS:
-            raise Refused(response.status_code, retry_after=_retry_after(response), detail=_detail(response))
-        return response
 
     async def _whole(self, arriving: httpx.Response, *, within: float) -> httpx.Response:
         """The answer with its body, unpacked.
@@ -319,53 +322,21 @@ class Transport:
         )
 
 
-def _completion(completion: Completion, *, seconds: int | None = None) -> bytes:
-    """The body; whole seconds are a whole number, `2` and not `2.0`, as some servers take no other."""
-    said = completion.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    exact = said.get("execution_time")
-    if seconds is not None or (isinstance(exact, float) and exact.is_integer()):
-        said["execution_time"] = seconds if seconds is not None else int(exact or 0)
-    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
-
-
 def _told(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "its answer did not begin in time"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _detail(response: httpx.Response) -> str:
-    if response.is_redirect:
-        return f"the server sends elsewhere ({response.headers.get('location', '')[:_MAX_DETAIL]}); name that address"
+def _json(response: httpx.Response) -> Any:
+    """What the body says; None for what is no JSON."""
     try:
-        problem: Any = response.json()
+        return response.json()
     except (ValueError, RecursionError):
-        return response.reason_phrase
-    if not isinstance(problem, dict):
-        return response.reason_phrase
-    told = problem.get("detail") or problem.get("title") or problem.get("message") or response.reason_phrase
-    return str(told)[:_MAX_DETAIL]
-
-
-def _place(response: httpx.Response, server: str) -> str | None:
-    """Where the server says that a profile is: an address of its own, or what it calls it."""
-    try:
-        said: Any = response.json()
-    except (ValueError, RecursionError):
-        said = None
-    told = said if isinstance(said, dict) else {}
-    link = told.get("url") or response.headers.get("location")
-    if isinstance(link, str) and link:
-        return urljoin(f"{server}/", link)[:_MAX_PLACE]
-    name = told.get("results_path") or told.get("profile_id") or told.get("id")
-    return str(name)[:_MAX_PLACE] if isinstance(name, str | int) else None
-
-
-def _retry_after(response: httpx.Response) -> timedelta | None:
-    """Seconds, or a date: taken against the server's own clock, as ours may be wrong."""
-    asked = response.headers.get("retry-after", "").strip()
-    if asked.isdecimal():
-        return min(timedelta(seconds=min(int(asked), 10**6)), MAX_INTERVAL)
-    try:
-        until = parsedate_to_datetime(asked) - parsedate_to_datetime(response.headers.get("date", ""))
-    except (ValueError, TypeError):
         return None
-    return min(max(until, timedelta(0)), MAX_INTERVAL)
+
+
+def _detail(response: httpx.Response) -> str:
+    return answers.detail(
+        _json(response), response.headers, phrase=response.reason_phrase, is_redirect=response.is_redirect
+    )

@@ -10,9 +10,9 @@ from structlog.typing import FilteringBoundLogger
 
 from agent import outbox, parcel
 from agent.backoff import retrying
-from agent.capture import Profile
 from agent.parcel import Sender
 from agent.profile_facts import metadata
+from agent.run_profile import Profile
 from agent.spool import Spool
 from agent.stacks import collapsed
 from agent.transport import Refused, TransportError

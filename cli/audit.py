@@ -16,8 +16,10 @@ from cli.audit_verdict import AuditVerdict
 from cli.audit_verdict import verify as follow
 from cli.client import StudioClient
 from cli.errors import StudioError, Usage
-from cli.reaching import URL, client_of
+from cli.output import Output, answering
+from cli.reaching import Server, server
 from cli.roles import module
+from cli.state import StateDir
 from protocol.audit import AuditItem
 from protocol.audit_chain import Point
 
@@ -38,9 +40,9 @@ class BadArchive(StudioError):
 
 
 def _filtered(function: Callable[..., None]) -> Callable[..., None]:
-    for decorate in (URL, options.state_dir, *reversed(FILTERS)):
+    for decorate in reversed(FILTERS):
         function = decorate(function)
-    return function
+    return server(function)
 
 
 @click.group(cls=options.StudioGroup)
@@ -54,21 +56,18 @@ def command() -> None:
     "--note", type=click.Path(dir_okay=False, path_type=Path),
     help="A file, kept away from the broker: hold the chain against what was noted there, and note its end.",
 )  # fmt: skip
-@options.state_dir
-@URL
-@click.option("--json", is_flag=True, help="One JSON object on stdout.")
+@answering
+@server
 @click.pass_context
-def verify(
-    ctx: click.Context, archive: bool, note: Path | None, state_dir: Path | None, url: str | None, json: bool
-) -> None:
+def verify(ctx: click.Context, /, archive: bool, note: Path | None, server: Server, output: Output) -> None:
     """Follow the chain record by record. Exit code 0: whole; 1: broken, and the first bad record is named."""
     noted = _noted(note) if note is not None else {}
-    ends = _archived(state_dir) if archive else {}
-    with client_of(url, state_dir) as client:
+    ends = _archived(server.local) if archive else {}
+    with server.client() as client:
         partition = client.audit_chain(None).partition
         known = {point.number: point.hash for point in (noted.get(partition), ends.get(partition)) if point is not None}
         verdict = follow(client.audit_chain, known)
-    click.echo(jsonlib.dumps(_as_json(verdict)) if json else sentence(verdict))
+    click.echo(jsonlib.dumps(_as_json(verdict)) if output != "table" else sentence(verdict))
     if verdict.ok and note is not None:
         _write_note(note, {**noted, verdict.partition: verdict.ends})
     ctx.exit(0 if verdict.ok else 1)
@@ -90,18 +89,18 @@ def sentence(verdict: AuditVerdict) -> str:
 @_filtered
 @click.option("-n", "--lines", type=click.IntRange(0, 1000), default=10, show_default=True)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on with what comes.")
-@click.option("--json", is_flag=True, help="One JSON object a line.")
-def tail(lines: int, follows: bool, json: bool, state_dir: Path | None, url: str | None, **query: Any) -> None:
+@answering
+def tail(lines: int, follows: bool, output: Output, server: Server, **query: Any) -> None:
     """Show the last records, the newest last."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         page = client.audit({**_given(query), "limit": str(max(lines, 1))})
         last = page.items[0].number if page.items else 0
         for item in reversed(page.items[:lines]):
-            _show(item, json=json)
+            _show(item, output)
         while follows:
             time.sleep(LOOK_EVERY_SECONDS)
             for item in reversed(_newer(client, _given(query), last)):
-                _show(item, json=json)
+                _show(item, output)
                 last = item.number
 
 
@@ -110,9 +109,9 @@ def tail(lines: int, follows: bool, json: bool, state_dir: Path | None, url: str
 @click.option(
     "--out", type=click.File("w", encoding="utf-8", lazy=True), default="-", help="A file.  [default: stdout]"
 )
-def export(out: TextIO, state_dir: Path | None, url: str | None, **query: Any) -> None:
+def export(out: TextIO, server: Server, **query: Any) -> None:
     """Write every record that the broker keeps, the oldest first, as JSON lines."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         out.writelines(
             item.model_dump_json(exclude_none=True) + "\n"
             for item in _pages(client, {**_given(query), "sort": "at", "limit": "1000"})
@@ -141,8 +140,8 @@ def _given(query: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items() if value is not None}
 
 
-def _show(item: AuditItem, *, json: bool) -> None:
-    if json:
+def _show(item: AuditItem, output: Output) -> None:
+    if output != "table":
         click.echo(item.model_dump_json(exclude_none=True))
         return
     code = f" ({item.code})" if item.code else ""
@@ -184,13 +183,12 @@ def _write_note(file: Path, ends: dict[int, Point]) -> None:
         raise Usage(f"{file} cannot be written: {error.strerror}") from None
 
 
-def _archived(state_dir: Path | None) -> dict[int, Point]:
+def _archived(state: StateDir) -> dict[int, Point]:
     """Where each chain ends in the archive, which is verified for that.
 
     Raises:
         BadArchive: it is broken, or cannot be read.
     """
-    state = options.chosen(state_dir)
     done = subprocess.run(
         module("workers.verify_archive", "--json"), env={**os.environ, "PCS_STATE_DIR": str(state)},
         stdout=subprocess.PIPE, check=False, text=True,

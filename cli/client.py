@@ -1,18 +1,28 @@
-"""The public REST API, typed. Tokens travel in the header alone: never in an address, a log or an error."""
+"""The public REST API, typed: a method for each call that a command makes."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from ipaddress import ip_address
-from types import TracebackType
-from typing import Any, Final, Literal, NoReturn, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+from urllib.parse import quote
 from uuid import UUID
 
-import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from cli import deep_json
-from cli.errors import Refused, Unreachable
+from cli.answers import (
+    Cancelled,
+    CommandPage,
+    CommandRow,
+    DeadLetter,
+    DeadLetterPage,
+    HostPage,
+    HostRow,
+    HostShown,
+    Readiness,
+    Replayed,
+    RequestPage,
+    RequestProgress,
+    RequestRow,
+    WorkerList,
+    WorkerRow,
+)
+from cli.calls import Calls, Query
 from cli.profile_answers import (
     DeletedProfile,
     Difference,
@@ -24,128 +34,21 @@ from cli.profile_answers import (
     Timeline,
 )
 from protocol.audit import AuditPage, ChainPage
-from protocol.lifecycle import State
-from protocol.problems import Problem
 from protocol.requests import ProfileRequest, RequestAccepted
 from protocol.schedules import SchedulePage, SchedulePlan, ScheduleRow, ScheduleStored, ScheduleView
 from protocol.tokens import NewToken, TokenPage, TokenView
 
+REQUESTS: Final = "/api/v1/requests"
+LETTERS: Final = "/api/v1/dead_letters"
+FLAME_GRAPH: Final = "/api/v1/flamegraph"
 SCHEDULES: Final = "/api/v1/schedules"
 TOKENS: Final = "/api/v1/tokens"
-TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
-
-MOST_FAULTS_SHOWN: Final = 20
-
-FLAME_GRAPH: Final = "/api/v1/flamegraph"
-Answer = TypeVar("Answer", bound=BaseModel)
-Query = Mapping[str, str | list[str]]
-"""A selection of profiles: `service`, `start`, `end`, and filters; parameter -> value, or values."""
+NOTHING: Final[Query] = {}
+MOST_HOSTS_TOLD: Final = 1_000
 
 
-class Check(BaseModel):
-    """One thing the API needs, as it sees it."""
-
-    ok: bool
-    detail: str = ""
-
-
-class Readiness(BaseModel):
-    """`GET /readyz`: `ready`, `degraded` (a worker role is missing) or `unavailable`."""
-
-    status: str
-    checks: dict[str, Check] = Field(default_factory=dict)
-
-
-class HostRow(BaseModel):
-    """A host as the API lists it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    service_name: str
-    hostname: str
-    status: str
-    agent_status: str | None = None
-    agent_version: str | None = None
-    last_beat: datetime | None = None
-
-
-class HostPage(BaseModel):
-    """`GET /api/v1/hosts`."""
-
-    items: list[HostRow]
-    next_cursor: str | None = None
-
-
-class WorkerRow(BaseModel):
-    """One instance of a worker role, with what it measured; what it cannot measure is absent. Ages are in seconds."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    role: str
-    instance: str
-    present: bool
-    last_pass_at: datetime
-    last_pass_age: float
-    last_pass_seconds: float | None = None
-    passes: int | None = None
-    items: int | None = None
-    items_per_second: float | None = None
-    behind: int | None = None
-    oldest_seconds: float | None = None
-
-
-class WorkerList(BaseModel):
-    """`GET /api/v1/roles`."""
-
-    items: list[WorkerRow]
-
-
-class HostProgress(BaseModel):
-    """How far a request has come on one host. `timeline` has the server's time of each state it went through."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    hostname: str
-    status: State
-    command_id: str | None = None
-    reason: str | None = None
-    samples: int | None = None
-    execution_time: float | None = None
-    results_path: str | None = None
-    timeline: dict[str, datetime] = Field(default_factory=dict)
-
-
-class RequestProgress(BaseModel):
-    """`GET /api/v1/requests/{request_id}`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    request_id: str
-    status: str
-    hosts: list[HostProgress] = Field(default_factory=list)
-
-
-class StudioClient:
-    """A connection to one API. Every call raises `Unreachable` when nobody answers and `Refused` on a problem."""
-
-    def __init__(self, url: str, token: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # A proxy that is set for the outside world cannot reach an API on this machine.
-        self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_loopback(url), transport=transport
-        )
-        self._url = url
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
-
-    def __repr__(self) -> str:
-        return f"StudioClient({self._url!r})"
+class StudioClient(Calls):
+    """A connection to one API, with a method for each call. What they raise: see `Calls`."""
 
     def readiness(self) -> Readiness:
         """What the API says of itself; it says so with 503 too."""
@@ -156,16 +59,22 @@ class StudioClient:
         """Every instance of every worker role that was at work within the last hour."""
         return self._get("/api/v1/roles", WorkerList, {}).items
 
-    def hosts(self) -> list[HostRow]:
-        """Every host, page after page."""
-        rows: list[HostRow] = []
-        cursor: str | None = None
-        while True:
-            page = self._get("/api/v1/hosts", HostPage, {"cursor": cursor} if cursor else {})
-            rows += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return rows
+    def hosts(self, query: Query = NOTHING) -> list[HostRow]:
+        """Every host that is asked for, page after page."""
+        return [row for page in self._pages("/api/v1/hosts", HostPage, query) for row in page.items]
+
+    def some_hosts(self, query: Query) -> list[HostRow]:
+        """The first page of them."""
+        return self._get("/api/v1/hosts", HostPage, query).items
+
+    def host(self, service: str, hostname: str) -> HostShown:
+        """One host: its command, and those that have ended."""
+        return self._get(f"/api/v1/hosts/{quote(service, safe='')}/{quote(hostname, safe='')}", HostShown, {})
+
+    def commands(self, query: Query = NOTHING) -> Iterator[CommandRow]:
+        """What hosts are to do, page after page as they are asked for."""
+        for page in self._pages("/api/v1/commands", CommandPage, query):
+            yield from page.items
 
     def submit(self, request: ProfileRequest) -> RequestAccepted:
         """Ask for a profile, or for the end of one."""
@@ -173,9 +82,32 @@ class StudioClient:
         answer = self._send("POST", "/api/metrics/profile_request", json=body)
         return self._read(answer, RequestAccepted) if answer.is_success else self._fail(answer)
 
-    def request(self, request_id: UUID) -> RequestProgress:
-        """How far a request has come, host by host."""
-        return self._get(f"/api/v1/requests/{request_id}", RequestProgress, {})
+    def ask(self, body: dict[str, Any], key: str) -> RequestAccepted:
+        """Submit a body as it is, for the API to judge. The same key and body again get the first answer."""
+        return self._act(
+            "POST", "/api/metrics/profile_request", RequestAccepted, json=body, headers={"Idempotency-Key": key}
+        )
+
+    def request(self, request_id: UUID | str, *, hosts: int = MOST_HOSTS_TOLD) -> RequestProgress:
+        """How far a request has come, on so many of its hosts one by one."""
+        return self._get(f"{REQUESTS}/{quote(str(request_id), safe='')}", RequestProgress, {"limit": str(hosts)})
+
+    def requests(self, query: Query = NOTHING) -> Iterator[RequestRow]:
+        """Requests, the newest first, page after page as they are asked for."""
+        for page in self._pages(REQUESTS, RequestPage, query):
+            yield from page.items
+
+    def cancel(self, request_id: str) -> Cancelled:
+        """Withdraw a request from all its hosts."""
+        return self._act("DELETE", f"{REQUESTS}/{quote(request_id, safe='')}", Cancelled)
+
+    def dead_letters(self, query: Query = NOTHING) -> list[DeadLetter]:
+        """Everything that was given up on, page after page."""
+        return [row for page in self._pages(LETTERS, DeadLetterPage, query) for row in page.items]
+
+    def replay(self, letter_id: str) -> Replayed:
+        """Try what was given up on anew, once."""
+        return self._act("POST", f"{LETTERS}/{quote(letter_id, safe='')}/replay", Replayed)
 
     def schedules(self) -> list[ScheduleRow]:
         """Every schedule, page after page."""
@@ -216,6 +148,10 @@ class StudioClient:
             rows += page.items
             cursor = page.next_cursor
         return rows
+
+    def flame_graph_file(self, selection: Query, ending: str) -> bytes:
+        """What a selection of profiles comes to, merged, as a file of the format that its ending says."""
+        return self._file(f"{FLAME_GRAPH}{ending}", selection)
 
     def delete_profile(self, profile_id: str, service: str) -> DeletedProfile:
         """Delete a profile for good."""
@@ -288,42 +224,7 @@ class StudioClient:
         """A part of the chain of audit records, the oldest first."""
         return self._get("/api/v1/audit/chain", ChainPage, {"cursor": cursor} if cursor else {})
 
-    def _get(self, path: str, model: type[Answer], query: Mapping[str, str | list[str]]) -> Answer:
-        answer = self._send("GET", path, params=query)
-        return self._read(answer, model) if answer.is_success else self._fail(answer)
-
-    def _send(self, method: str, path: str, **content: object) -> httpx.Response:
-        try:
-            return self._http.request(method, path, **content)  # type: ignore[arg-type]  # params or json, as given above
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{self._url} does not answer: {error or type(error).__name__}") from error
-
-    def _read(self, answer: httpx.Response, model: type[Answer]) -> Answer:
-        try:
-            return model.model_validate(deep_json.read(answer.text))
-        except ValueError as error:  # pydantic's is one
-            where = f"{answer.request.method} {answer.request.url.path}"
-            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise Unreachable(f"{where} at {self._url} is no answer of this API: {why}") from error
-
-    def _fail(self, answer: httpx.Response) -> NoReturn:
-        try:
-            problem = Problem.model_validate_json(answer.content)
-        except ValidationError:
-            raise Refused(status=answer.status_code, code="unknown", detail=answer.reason_phrase) from None
-        faults = "".join(f"\n  {fault.field}: {fault.message}" for fault in problem.errors[:MOST_FAULTS_SHOWN])
-        raise Refused(status=problem.status, code=problem.code, detail=problem.detail + faults)
-
 
 def _said(**given: str | int | None) -> dict[str, str | list[str]]:
     """The parameters that are given."""
     return {name: str(value) for name, value in given.items() if value is not None}
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

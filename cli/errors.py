@@ -1,13 +1,23 @@
 """What can stand in the way of a command, each with its exit code."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cli.answers import RequestProgress
+
+FAULTS_OF_USAGE: Final = frozenset({
+    "malformed_json", "not_found", "unknown_command", "idempotency_conflict", "too_large", "unsupported_media_type",
+    "invalid",
+})  # fmt: skip
+"""Codes of refusals, as docs/protocol.md lists them."""
+MAY_PASS: Final = frozenset({429, 502, 503, 504})
 
 
 class StudioError(Exception):
     """Something a person can act on; its text is the whole message."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class Usage(StudioError):
@@ -70,7 +80,11 @@ class Unreachable(StudioError):
 
 
 class Refused(StudioError):
-    """The API answered with a problem. `code` is stable and for programs."""
+    """The API answered with a problem. `code` is stable and for programs.
+
+    What cannot be carried out as it was given, by anyone and at any time, is a fault of usage (2), the same as one that
+    is found here: a field, a name, an id. What is refused to this token, or just now, is not (3).
+    """
 
     exit_code = 3
 
@@ -78,6 +92,23 @@ class Refused(StudioError):
         super().__init__(f"the API refused ({status} {code}): {detail}")
         self.status = status
         self.code = code
+        if code in FAULTS_OF_USAGE:
+            self.exit_code = Usage.exit_code
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed a moment later."""
+        return self.status in MAY_PASS
+
+
+class WaitedTooLong(StudioError):
+    """What was waited for has not come in the time that was given. `progress`: what it has come to."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, progress: "RequestProgress | None" = None) -> None:
+        super().__init__(message)
+        self.progress = progress
 
 
 class DemoFailed(StudioError):

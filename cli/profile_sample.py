@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID
 
-from cli.client import HostProgress, StudioClient
+from cli.answers import HostProgress
+from cli.client import StudioClient
 from cli.errors import DemoFailed, DidNotComeUp, Refused, Unreachable
 from cli.hot_functions import read_collapsed, shares
 from cli.roles import AGENT, SAMPLE

@@ -1,6 +1,5 @@
 """`studio profiles`: list and delete stored profiles, pack their index, make it anew."""
 
-import json as jsonlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,8 @@ import click
 
 from cli import options
 from cli.handing_over import hand_over
-from cli.reaching import URL, client_of
+from cli.output import Output, answering, rows
+from cli.reaching import Server, server
 
 MODULE: Final = "workers.reindex_profiles"
 LONGEST: Final = timedelta(days=31)
@@ -19,7 +19,10 @@ DAY: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S
 SERVICE: Final = click.option("--service", required=True, help="Whose profiles.")
 SINCE: Final = click.option("--since", type=DAY, required=True, help="That began then or later, UTC.")
 UNTIL: Final = click.option("--until", type=DAY, help="And before then.  [default: now]")
-AS_JSON: Final = click.option("--json", is_flag=True, help="One JSON value on stdout.")
+COLUMNS: Final = (
+    ("ID", "profile_id"), ("BEGAN", "started_at"), ("HOST", "hostname"), ("MODE", "profiling_mode"),
+    ("SAMPLES", "samples"),
+)  # fmt: skip
 FILTERS: Final = {"host": "hostname", "command": "command_id", "request": "request_id", "mode": "profiling_mode"}
 """Option -> the parameter of the API."""
 
@@ -39,30 +42,23 @@ def command() -> None:
 
 @command.command("list", cls=options.StudioCommand)
 @_chosen
-@options.state_dir
-@URL
-@AS_JSON
-def list_(state_dir: Path | None, url: str | None, json: bool, **chosen: Any) -> None:
+@answering
+@server
+def list_(server: Server, output: Output, **chosen: Any) -> None:
     """List profiles, the newest first."""
-    with client_of(url, state_dir) as client:
-        rows = [row for part in _selections(chosen) for row in client.profiles(part)]
-    if json:
-        click.echo(jsonlib.dumps([row.model_dump(mode="json") for row in rows]))
-        return
-    for row in rows:
-        when = row.started_at.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
-        click.echo(f"{row.profile_id}  {when}  {row.hostname}  {row.profiling_mode}  {row.samples}")
+    with server.client() as client:
+        found = [row.model_dump(mode="json") for part in _selections(chosen) for row in client.profiles(part)]
+    rows(found, COLUMNS, output, empty="no such profile")
 
 
 @command.command(cls=options.StudioCommand)
 @_chosen
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
-@options.state_dir
-@URL
-def delete(state_dir: Path | None, url: str | None, yes: bool, dry_run: bool, **chosen: Any) -> None:
+@server
+def delete(server: Server, yes: bool, dry_run: bool, **chosen: Any) -> None:
     """Delete profiles for good, uploads too. Each is told of in the audit trail."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         ids = [row.profile_id for part in _selections(chosen) for row in client.profiles(part)]
         if dry_run:
             click.echo("\n".join([*ids, f"would delete {len(ids)} profiles"]))

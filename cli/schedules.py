@@ -3,7 +3,6 @@
 import json as jsonlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
@@ -11,16 +10,20 @@ from pydantic import BaseModel
 
 from cli import options
 from cli.errors import Usage
-from cli.reaching import URL, client_of
+from cli.output import Output, answering, rows
+from cli.reaching import Server, server
 from protocol.schedules import SchedulePlan, ScheduleStored, ScheduleView
 
-AS_JSON: Final = click.option("--json", is_flag=True, help="One JSON value on stdout.")
 ID: Final = click.argument("schedule_id", metavar="ID")
+COLUMNS: Final = (
+    ("ID", "id"), ("NAME", "name"), ("SERVICE", "service_name"), ("CRON", "cron"), ("ZONE", "timezone"),
+    ("STATE", "state"), ("NEXT", "next_fire_at"),
+)  # fmt: skip
 
 
 def _on_one(function: Callable[..., None]) -> Callable[..., None]:
     """A command on one schedule: which, of which API, and how to answer."""
-    for decorate in (AS_JSON, URL, options.state_dir, ID):
+    for decorate in (answering, server, ID):
         function = decorate(function)
     return function
 
@@ -31,30 +34,21 @@ def command() -> None:
 
 
 @command.command("list", cls=options.StudioCommand)
-@options.state_dir
-@URL
-@AS_JSON
-def list_(state_dir: Path | None, url: str | None, json: bool) -> None:
+@answering
+@server
+def list_(server: Server, output: Output) -> None:
     """List the schedules, oldest first."""
-    with client_of(url, state_dir) as client:
-        rows = client.schedules()
-    if json:
-        click.echo(jsonlib.dumps([row.model_dump(mode="json") for row in rows]))
-        return
-    head = ("ID", "NAME", "SERVICE", "CRON", "ZONE", "STATE", "NEXT")
-    cells = [
-        (row.id, row.name, row.service_name, row.cron, row.timezone, row.state, _told(row.next_fire_at)) for row in rows
-    ]
-    click.echo(_columns([head, *cells]))
+    with server.client() as client:
+        rows([row.model_dump(mode="json") for row in client.schedules()], COLUMNS, output, empty="no schedules")
 
 
 @command.command(cls=options.StudioCommand)
 @_on_one
-def show(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
+def show(schedule_id: str, server: Server, output: Output) -> None:
     """Show a schedule and its last firings."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         view = client.schedule(schedule_id)
-    _show(view, json=json)
+    _show(view, output)
 
 
 @command.command(cls=options.StudioCommand)
@@ -73,43 +67,42 @@ def show(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) 
 @click.option("--catch-up", type=int, default=300, show_default=True, help="Seconds within which one is made up.")
 @click.option("--pause-after", type=int, default=5, show_default=True, help="Failures in a row; 0: never.")
 @click.option("--dry-run", is_flag=True, help="Only say when it would fire.")
-@options.state_dir
-@URL
-@AS_JSON
-def create(request_file: TextIO | None, state_dir: Path | None, url: str | None, json: bool, **given: Any) -> None:
+@answering
+@server
+def create(request_file: TextIO | None, server: Server, output: Output, **given: Any) -> None:
     """Make a schedule."""
     body = {name: given[name] for name in ("name", "cron", "timezone", "overlap", "catch_up", "pause_after", "dry_run")}
     body["request"] = _request(request_file, given)
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         made = client.make_schedule(body)
-    _show(made, json=json)
+    _show(made, output)
 
 
 @command.command(cls=options.StudioCommand)
 @_on_one
-def pause(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
+def pause(schedule_id: str, server: Server, output: Output) -> None:
     """Fire it no more until it is resumed."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         changed = client.change_schedule(schedule_id, {"enabled": False})
-    _show(changed, json=json)
+    _show(changed, output)
 
 
 @command.command(cls=options.StudioCommand)
 @_on_one
-def resume(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
+def resume(schedule_id: str, server: Server, output: Output) -> None:
     """Fire it again, from its next moment on."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         changed = client.change_schedule(schedule_id, {"enabled": True})
-    _show(changed, json=json)
+    _show(changed, output)
 
 
 @command.command(cls=options.StudioCommand)
 @_on_one
-def delete(schedule_id: str, state_dir: Path | None, url: str | None, json: bool) -> None:
+def delete(schedule_id: str, server: Server, output: Output) -> None:
     """Delete it. What it has submitted goes on."""
-    with client_of(url, state_dir) as client:
+    with server.client() as client:
         view = client.delete_schedule(schedule_id)
-    click.echo(view.model_dump_json() if json else f"deleted {view.id} ({view.name})")
+    click.echo(view.model_dump_json() if output != "table" else f"deleted {view.id} ({view.name})")
 
 
 def _request(file: TextIO | None, given: dict[str, Any]) -> Any:
@@ -130,8 +123,8 @@ def _request(file: TextIO | None, given: dict[str, Any]) -> Any:
         raise Usage(f"{file.name} is not JSON: {error}") from None
 
 
-def _show(answer: BaseModel, *, json: bool) -> None:
-    if json:
+def _show(answer: BaseModel, output: Output) -> None:
+    if output != "table":
         click.echo(answer.model_dump_json())
         return
     if isinstance(answer, ScheduleView):

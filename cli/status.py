@@ -8,7 +8,8 @@ from typing import Final
 import click
 
 from cli import options, processes, workers_table
-from cli.client import Readiness, StudioClient, WorkerRow
+from cli.answers import Readiness, WorkerRow
+from cli.client import StudioClient
 from cli.errors import NotRunning, StudioError
 from cli.roles import AGENT, API, role_of
 from cli.state import RunningRole, RunningSystem, StateDir

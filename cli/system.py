@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from cli.client import Readiness, StudioClient
+from cli.answers import Readiness
+from cli.client import StudioClient
 from cli.errors import DidNotComeUp, Unreachable
 from cli.ports import pick_port, url_for
 from cli.roles import API, Role, agent_role, role_of, server_roles

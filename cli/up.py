@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli import options
-from cli.client import is_loopback
+from cli.calls import is_loopback
 from cli.screen import Screen
 from cli.state import StateDir, default_state_dir
 from cli.supervisor import StopRequested

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cli.client import WorkerRow
+from cli.answers import WorkerRow
 
 HEADINGS: Final = ("WORKER", "INSTANCE", "BEHIND", "OLDEST", "ITEMS/S", "LAST PASS", "TOOK")
 NOTHING: Final = "-"

@@ -49,6 +49,7 @@ LONGEST: Final = (
     "properties/test_compaction_laws.py",
     "e2e/test_studio.py",
     "e2e/test_commands_of_the_field.py",
+    "e2e/test_commands_of_the_operator.py",
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",

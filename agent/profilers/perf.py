@@ -17,7 +17,8 @@ from agent.processes import Process, is_alive
 from agent.profilers import reasons, spawn
 from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
 from agent.profilers.perf_control import is_unknown
-from agent.profilers.perf_recording import Recording, read_back, record
+from agent.profilers.perf_reading import read_back
+from agent.profilers.perf_recording import Recording, record
 from agent.profilers.perf_settings import MAX_COPIED, PerfMode, PerfSettings, asked_for, event_options
 from agent.profilers.programs import found
 from agent.stacks import depth, perf_script

@@ -26,6 +26,46 @@ def names(pid: int, addresses: Iterable[int], *, proc: Path = Path("/proc")) -> 
         return {}
 
 
+def traps(*, proc: Path = Path("/proc")) -> frozenset[Path]:
+    """Perf maps that perf would open and not get through: of root, and no plain file or a very large one.
+
+    One folder is looked into for each mount namespace.
+    """
+    folders: dict[str, Path] = {}
+    for process in proc.iterdir():
+        with contextlib.suppress(OSError):  # it has ended, or may not be looked at
+            if process.name.isdecimal():
+                folders.setdefault(str((process / "ns" / "mnt").readlink()), process / "root" / "tmp")
+    return frozenset(trap for folder in folders.values() for trap in _traps_in(folder))
+
+
+def spring(found: Iterable[Path]) -> frozenset[Path]:
+    """Let go whoever waits at one of these pipes for somebody to write to it; gives those that are no pipes.
+
+    Nothing else is ever opened: to open a device can do anything.
+    """
+    others = set()
+    for trap in found:
+        with contextlib.suppress(OSError), _opened(trap, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) as place:
+            if not stat.S_ISFIFO(os.fstat(place).st_mode):
+                others.add(trap)
+                continue
+            # fails where nobody waits
+            os.close(os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    return frozenset(others)
+
+
+def _traps_in(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if jit.is_map(entry.name):
+                facts = entry.stat(follow_symlinks=False)
+                # of a link perf asks the owner, and then follows it, to whatever
+                usual = stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_SIZE
+                if facts.st_uid == 0 and not usual:
+                    yield Path(entry.path)
+
+
 @contextlib.contextmanager
 def _open(process: Path) -> Iterator[TextIO]:
     """The map, opened name by name below the process's root: a link in there would lead out of its container.

@@ -1,7 +1,6 @@
-"""One `perf record` and the `perf script` that reads it back."""
+"""One `perf record`."""
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,18 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from agent.beginning import Beginning, until
-from agent.profilers import perf_maps, reasons, spawn
-from agent.profilers.background import in_background
+from agent.profilers import spawn
 from agent.profilers.perf_control import control
-from agent.stacks import perf_script
 
 PATIENCE: Final = timedelta(seconds=10)
 NORMAL_EXITS: Final = frozenset({0, 130, 143, -signal.SIGINT, -signal.SIGTERM})
 MAX_OUTPUT: Final = 64 * 1024
-PASSED_OVER: Final = (
-    "lines of perf's were passed over: a process, file or function has a name with line ends, perhaps to mislead"
-)
-
 _WORKLOAD: Final = ("/bin/sh", "-c", 'echo "$$"; exec cat')
 """perf starts it the moment that its events count, and stops when it ends: it tells us the first, and we its end."""
 
@@ -110,39 +103,6 @@ async def _record(
     return Recording(file, said.decode(errors="replace"), workload, None if killed else child.exit_code)
 
 
-async def read_back(
-    binary: Path, recording: Recording, stop: asyncio.Event
-) -> tuple[perf_script.PerfSamples, str | None]:
-    """The samples of a recording, whose file is deleted, and what went wrong on the way. It hurries once `stop` is set.
-
-    Raises:
-        OSError: perf cannot be started, or its output cannot be written.
-    """
-    text = recording.file.with_suffix(".txt")
-    # --no-inline: resolving inlined functions takes twenty times as long
-    fields = "comm,pid,tid,event,ip,sym,dso"
-    program = [str(binary), "script", "--no-inline", "-F", fields, "-i", str(recording.file)]
-    said = bytearray()
-    try:
-        with text.open("wb") as sink:
-            running = spawn.running(program, stdout=sink.fileno(), stderr=spawn.PIPE, cwd=text.parent)
-            async with running as child, in_background(child, stop):
-                await keep(child.stderr, said)
-                code = await child.wait()
-        samples = await asyncio.to_thread(_parse, text)
-    except perf_script.BadScript as problem:
-        return perf_script.PerfSamples(), f"perf's output is unreadable: {problem}"
-    finally:
-        for file in (text, recording.file):
-            with contextlib.suppress(FileNotFoundError):
-                file.unlink()
-    if code != 0:
-        return samples, reasons.perf(said.decode(errors="replace"))
-    if samples.passed_over:
-        return samples, f"{samples.passed_over} {PASSED_OVER}"
-    return samples, None
-
-
 async def keep(stream: asyncio.StreamReader, said: bytearray) -> None:
     """Read a stream to its end and keep its beginning."""
     while chunk := await stream.read(4096):
@@ -161,13 +121,3 @@ async def _counting(child: spawn.Child, stop: asyncio.Event) -> int | None:
     finally:
         line.cancel()
         stopped.cancel()
-
-
-def _parse(text: Path) -> perf_script.PerfSamples:
-    with text.open(encoding="utf-8", errors="replace") as lines:
-        samples = perf_script.read(lines)
-        compiled = {pid: names for pid, places in samples.unnamed.items() if (names := perf_maps.names(pid, places))}
-        if not compiled:
-            return samples
-        lines.seek(0)
-        return perf_script.read(lines, compiled)

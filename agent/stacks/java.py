@@ -1,12 +1,11 @@
 """A JVM's recording as collapsed stacks: what it ran, or what it allocated. Pure."""
 
 import re
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from agent.stacks import jfr
+from agent.stacks import allocations, jfr
 from agent.stacks.collapsed import frame, parse
 from formats.frames import SEPARATOR
 
@@ -55,15 +54,6 @@ class JavaSamples:
     lost_bytes: int = 0
 
 
-class Allocated(NamedTuple):
-    """One sampled allocation: where, for how many bytes it stands, in which thread, and when."""
-
-    stack: str
-    weight: int
-    thread: Any
-    at: int
-
-
 def ran(recording: bytes | memoryview) -> JavaSamples:
     """What the JVM's threads ran, in samples; threads that wait in native code are left out.
 
@@ -103,28 +93,9 @@ def _plain(name: str) -> str:
     return f"{_GENERATED.sub('', kind.replace('/', '.'))}.{method}"
 
 
-def since_the_start(sampled: Sequence[Allocated]) -> Iterator[tuple[str, int]]:
-    """Stacks and bytes of what was allocated during the recording.
-
-    A sample stands for what its thread has allocated since the sample before, and the first of a thread for all since
-    the thread began: gigabytes, in a JVM that has run for long, of which nobody knows where. It counts no more than the
-    others do on average; where there is no other, it is all there is.
-    """
-    first: dict[Any, Allocated] = {}
-    for each in sampled:
-        if each.thread not in first or each.at < first[each.thread].at:
-            first[each.thread] = each
-    of_the_past = {id(each) for each in first.values()}
-    others = [each.weight for each in sampled if id(each) not in of_the_past]
-    most = round(statistics.fmean(others)) if others else None
-    for each in sampled:
-        is_bounded = most is not None and id(each) in of_the_past
-        yield each.stack, min(each.weight, most or 1) if is_bounded else each.weight
-
-
 def _collapse(recording: bytes | memoryview, weights: Mapping[str, str | None]) -> JavaSamples:
     stacks: dict[str, int] = {}
-    sampled: list[Allocated] = []
+    sampled: list[allocations.Allocated] = []
     lost = 0
     for event in jfr.events(recording, (*weights, LOST)):
         if event.kind == LOST:
@@ -141,10 +112,12 @@ def _collapse(recording: bytes | memoryview, weights: Mapping[str, str | None]) 
             continue
         stack = SEPARATOR.join(frame(one) for one in frames)
         if event.kind == SAMPLED:
-            sampled.append(Allocated(stack, weight, _thread(event.fields), event.fields.get("startTime", 0)))
+            sampled.append(
+                allocations.Allocated(stack, weight, _thread(event.fields), event.fields.get("startTime", 0))
+            )
         else:
             stacks[stack] = stacks.get(stack, 0) + weight
-    for stack, weight in since_the_start(sampled):
+    for stack, weight in allocations.since_the_start(sampled):
         stacks[stack] = stacks.get(stack, 0) + weight
     return JavaSamples(stacks, lost)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agent.capture import Profile, ProfiledProcess
 from agent.output import SavedProfile
 from agent.profilers.base import RunRequest
+from agent.run_profile import Profile, ProfiledProcess
 from agent.runner import Tools
 
 WORK = Path("/work")

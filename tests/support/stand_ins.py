@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.capture import Profile
+from agent.run_profile import Profile
 from tests.support.targets import Run
 
 PROGRAM = """#!{python}

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,18 @@ STUDIO: Final = str(Path(sys.executable).parent / "studio")
 SERVICE: Final = "local"
 
 
-def studio(*arguments: str, within: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run([STUDIO, *arguments], capture_output=True, text=True, check=False, timeout=within)
+def studio(
+    *arguments: str, within: float = 120.0, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; `env` is added to the environment."""
+    return subprocess.run(
+        [STUDIO, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=within,
+        env={**os.environ, **(env or {})},
+    )
 
 
 class Up:

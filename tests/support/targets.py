@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from agent.capture import Profile, capture
+from agent.capture import capture
 from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from agent.profilers.base import Profiler, RunRequest
+from agent.run_profile import Profile
 from protocol.commands import ProfilingMode
 from tests.support.processes import ROOT, eventually
 

@@ -22,12 +22,12 @@ public final class HotJava {
         }
     }
 
-    static void fillMuch() {
-        for (int step = 0; step < 90; step++) kept = new byte[10_000];
+    static void fillMuch(int steps) {
+        for (int step = 0; step < 9 * steps; step++) kept = new byte[10_000];
     }
 
-    static void fillLittle() {
-        for (int step = 0; step < 10; step++) kept = new byte[10_000];
+    static void fillLittle(int steps) {
+        for (int step = 0; step < steps; step++) kept = new byte[10_000];
     }
 
     static void idleInTheKernel() {
@@ -56,8 +56,10 @@ public final class HotJava {
         System.out.println("ready");
         while (ProcessHandle.current().parent().map(ProcessHandle::pid).orElse(0L).equals(parent)) {
             if (arguments.length > 0) {
-                fillMuch();
-                fillLittle();
+                // rounds of no two sizes alike: a JVM samples at every so many bytes, and could keep step with them
+                int steps = 1 + random.nextInt(20);
+                fillMuch(steps);
+                fillLittle(steps);
                 continue;
             }
             // rounds of 15 to 45 ms: with equal ones, a sampler could keep step with them

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.capture import Profile
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import jfr_settings
 from agent.profilers.java import Java
+from agent.run_profile import Profile
 from agent.stacks import java
 from protocol.commands import ProfilingMode
 from tests.integration.agent.test_profilers_orphans import AGENT

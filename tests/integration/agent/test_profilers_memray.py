@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.capture import Profile
 from agent.profilers.memray import Memray
+from agent.run_profile import Profile
 from tests.support.jvms import left_in_tmp
 from tests.support.targets import TARGETS, Run, sampling, share_of
 from tests.support.tools import needs

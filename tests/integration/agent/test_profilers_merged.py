@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.capture import Profile
 from agent.output import save
 from agent.profiler_configs import ProfilerConfigs
+from agent.run_profile import Profile
 from tests.support.containers import contained, writable_hierarchy
 from tests.support.targets import TARGETS, Run, built, node_alone, running, share_of
 from tests.support.tools import needs

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.capture import Profile
 from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import node_target
 from agent.profilers.node import Node
+from agent.run_profile import Profile
 from tests.support.processes import ROOT, eventually
 from tests.support.targets import TARGETS, Run, node_alone, running, sampling, share_of, wait_for_node
 from tests.support.tools import needs

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.capture import Profile
 from agent.profilers.perf import Perf
 from agent.profilers.perf_settings import PerfMode, PerfSettings
+from agent.run_profile import Profile
 from tests.support.targets import Run, built, hot_node, running, share_of, short_lived
 from tests.support.tools import needs
 

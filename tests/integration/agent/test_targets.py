@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.capture import Profile
 from agent.profilers.registry import installed
+from agent.run_profile import Profile
 from cli.sample import SHARES
 from tests.support.jvms import hot_java
 from tests.support.targets import TARGETS, Run, built, running

@@ -31,13 +31,13 @@ def test_a_schedule_from_its_making_to_its_end(bare_api: Api) -> None:
     assert "30 2 * * * (Europe/Berlin)" in studio(bare_api, "show", schedule_id).stdout
     assert studio(bare_api, "delete", schedule_id).stdout == f"deleted {schedule_id} (by command)\n"
     gone = studio(bare_api, "show", schedule_id)
-    assert (gone.exit_code, gone.stdout) == (3, "")
+    assert (gone.exit_code, gone.stdout) == (2, "")
     assert "404 not_found" in gone.stderr
 
 
 def test_every_field_at_fault_is_shown(bare_api: Api) -> None:
     refused = studio(bare_api, "create", "--name", "n", "--cron", "0 0 31 2 *", "--service", "web")
-    assert refused.exit_code == 3
+    assert refused.exit_code == 2
     assert "\n  cron: " in refused.stderr
     assert "\n  request.target_hostnames: " in refused.stderr
 

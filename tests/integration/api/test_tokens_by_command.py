@@ -54,12 +54,12 @@ def test_a_token_from_its_making_to_its_end(bare_api: Api) -> None:
 
 def test_what_the_api_refuses_is_told_with_an_exit_code_of_its_own(bare_api: Api) -> None:
     unknown = studio(bare_api, "revoke", "t-1")
-    assert (unknown.exit_code, unknown.stdout) == (3, "")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
     assert "404 not_found" in unknown.stderr
     no_admin = studio(bare_api, "list", token=bare_api.agent)
     assert (no_admin.exit_code, no_admin.stdout) == (3, "")
     uses = studio(bare_api, "create", "agent", "--service", "web", "--max-uses", "3")
-    assert uses.exit_code == 3
+    assert uses.exit_code == 2
     assert "\n  max_uses: " in uses.stderr
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent.capture import Profile, ProfiledProcess
 from agent.inventory import Label
 from agent.output import BadOutput, OutputSettings, SavedProfile, save
+from agent.run_profile import Profile, ProfiledProcess
 from agent.stacks.collapsed import parse
 from agent.usage import Usage
 

@@ -60,3 +60,21 @@ def test_a_map_of_another_user_is_not_believed(process: Path) -> None:
 def test_a_map_that_is_too_large_is_passed_over(process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.profilers.perf_maps.MAX_SIZE", 10)
     assert named(process) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="perf believes root's files alone")
+def test_maps_that_perf_would_not_get_through_are_found(process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (process / "ns").mkdir()
+    (process / "ns" / "mnt").symlink_to("mnt:[1]")
+    (process.parent / "51").mkdir()  # it has ended
+    assert perf_maps.traps(proc=process.parent) == set()
+    tmp = process / "root" / "tmp"
+    os.mkfifo(tmp / "perf-8.map")
+    os.mkfifo(tmp / "perf-9.map")
+    os.chown(tmp / "perf-9.map", 12345, 12345)
+    os.mkfifo(tmp / "another")
+    assert perf_maps.traps(proc=process.parent) == {tmp / "perf-8.map"}
+    monkeypatch.setattr("agent.profilers.perf_maps.MAX_SIZE", 10)
+    assert perf_maps.traps(proc=process.parent) == {tmp / "perf-8.map", tmp / "perf-7.map"}
+    assert perf_maps.spring(perf_maps.traps(proc=process.parent)) == {tmp / "perf-7.map"}
+    assert (tmp / "perf-7.map").read_text() == "1000 10 JS:*sum /a.js:1:1\n"

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -6,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from agent.capture import Profile
+from agent import runner
 from agent.output import SavedProfile
 from agent.reports import Ending, Reporter, of_run
-from agent.runner import Run, Tools, joined
+from agent.run_profile import Profile, joined
+from agent.runner import Run, Tools
 from protocol.commands import StartConfig
 from tests.support.agents import soon
 from tests.support.fake_capture import WORK, FakeCapture, FakeSave, a_profile, tools
@@ -225,6 +227,18 @@ async def test_a_run_that_outlives_its_time_is_ended_keeps_what_it_has_and_has_f
     assert (completion.status, completion.samples) == ("failed", 3)
     assert completion.error_message == "it outlived its 1 s by 0 s and was ended"
     assert completion.results_path is not None
+
+
+async def test_an_agent_that_was_stopped_meanwhile_does_not_blame_its_profilers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "_FROZEN", 0.2)
+    case = Case(duration=1)
+    case.hurry(grace=0.1, patience=5)
+    task = await case.begun()
+    time.sleep(1.6)  # noqa: ASYNC251 -- as SIGSTOP does
+    ending = await asyncio.wait_for(task, 5)
+    assert (ending.samples, ending.error, ending.ended_by_guard) == (3, None, None)
 
 
 async def test_profilers_that_will_not_end_are_given_up_on() -> None:

@@ -1,11 +1,13 @@
 """A recording that is none. What real ones give is tested beside the JDK's own reader, on a JVM."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.stacks import java, jfr
-from agent.stacks.java import Allocated
+from agent.stacks.allocations import Allocated, since_the_start, spread
 from agent.stacks.jfr import HEADER, BadRecording
 
 
@@ -70,6 +72,27 @@ def test_what_a_thread_allocated_before_the_recording_is_not_told_of_its_first_s
         Allocated("main;a", 700, thread=1, at=30),
         Allocated("worker", 40, thread=2, at=15),
     ]
-    assert list(java.since_the_start(sampled)) == [("main;b", 500), ("main;a", 600), ("main;a", 700), ("worker", 40)]
-    assert list(java.since_the_start(sampled[1:2])) == [("main;a", past)], "there is nothing to measure it by"
-    assert list(java.since_the_start([])) == []
+    assert list(since_the_start(sampled)) == [("main;b", 500), ("main;a", 600), ("main;a", 700), ("worker", 40)]
+    assert list(since_the_start(sampled[1:2])) == [("main;a", past)], "there is nothing to measure it by"
+    assert list(since_the_start([])) == []
+
+
+def test_what_was_allocated_in_a_pause_is_shared_among_the_samples_around_it() -> None:
+    """A JVM takes 30 samples, rests for a hundred times as long, and takes 30 more; nine tenths of it is `much`."""
+    sampled = [Allocated("little" if n % 10 == 0 else "much", 1_000_000, 1, n * 1_000) for n in range(60)]
+    sampled = [each._replace(at=each.at + 100_000) if number >= 30 else each for number, each in enumerate(sampled)]
+    sampled[30] = sampled[30]._replace(weight=100_000_003)
+    assert sampled[30].stack == "little"
+    shares = Counter[str]()
+    for each in spread(sampled[::-1]):
+        shares[each.stack] += each.weight
+    assert shares.total() == 159_000_003
+    assert shares["little"] / shares.total() == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_large_object_keeps_its_bytes_and_few_samples_are_left_as_they_are() -> None:
+    sampled = [Allocated("small", 1_000, 1, n * 1_000) for n in range(40)]
+    sampled[20] = Allocated("large", 1_000_000, 1, 20_500)
+    assert spread(sampled) == sampled
+    paused = [Allocated("a", 10, 1, 0), Allocated("a", 10, 1, 1), Allocated("b", 10_000, 1, 9_000)]
+    assert spread(paused) == paused

@@ -4,7 +4,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from cli.client import StudioClient, is_loopback
+from cli.calls import is_loopback
+from cli.client import StudioClient
 from cli.errors import Refused, StudioError, Unreachable
 from protocol.lifecycle import State
 from protocol.requests import ProfileRequest

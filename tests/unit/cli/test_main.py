@@ -1,4 +1,3 @@
-import importlib
 import subprocess
 import sys
 
@@ -6,7 +5,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.main import COMMANDS, SUMMARIES, main
+from cli.main import COMMANDS, SUMMARIES, main, read
 
 HEAVY = ("httpx", "pydantic", "rich", "asyncio", "subprocess", "cli.up", "cli.demo")
 
@@ -19,7 +18,7 @@ def test_help_reads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_the_same_in_the_list_and_in_its_own_help(name: str) -> None:
-    command: click.Command = importlib.import_module(COMMANDS[name]).command
+    command = read(name)
     own = (command.help or "").replace("\n", " ")
     assert own.startswith(SUMMARIES[name].rstrip(".").split(",")[0]), own
     assert name in CliRunner().invoke(main, ["--help"]).output
@@ -32,7 +31,7 @@ def test_help_fits_a_narrow_terminal(arguments: list[str]) -> None:
     assert max(map(len, result.output.splitlines())) <= 80
 
 
-GROUPS = [name for name in COMMANDS if isinstance(importlib.import_module(COMMANDS[name]).command, click.Group)]
+GROUPS = [name for name in COMMANDS if isinstance(read(name), click.Group)]
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -50,7 +49,7 @@ def test_ctrl_c_is_told_from_a_failure(monkeypatch: pytest.MonkeyPatch, name: st
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module(COMMANDS[name]).command, "invoke", interrupted)
+    monkeypatch.setattr(read(name), "invoke", interrupted)
     result = CliRunner().invoke(main, [name, *(["list"] if name == "tokens" else [])])
     assert (result.exit_code, result.stderr.strip()) == (130, "studio: interrupted")
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from cli.client import HostProgress
+from cli.answers import HostProgress
 from cli.errors import Refused, Unreachable
 from cli.profile_sample import Report, _since, _unless_busy
 from protocol.lifecycle import State

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.client import WorkerRow
+from cli.answers import WorkerRow
 from cli.workers_table import short_name, span, table
 
 

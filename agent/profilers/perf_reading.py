@@ -1,0 +1,105 @@
+"""The `perf script` that reads a recording back.
+
+perf opens the perf maps of processes in containers as those see them. Whoever is root in a container can put a pipe
+there, at which perf would wait for ever, a file without end, or a device: to open one can do anything. So before perf
+runs it is looked whether there is such a thing, and likewise once it takes long.
+"""
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from agent.profilers import perf_maps, reasons, spawn
+from agent.profilers.background import in_background
+from agent.profilers.perf_recording import Recording, keep
+from agent.stacks import perf_script
+
+SUSPICIOUS: Final = timedelta(seconds=15)
+"""Reading takes a second or two, several times that on a host that is very busy."""
+MAX_MEMORY: Final = 2 << 30
+"""Bytes that perf may allocate: symbols of the largest programs take some hundred million."""
+PASSED_OVER: Final = (
+    "lines of perf's were passed over: a process, file or function has a name with line ends, perhaps to mislead"
+)
+
+
+async def read_back(
+    binary: Path, recording: Recording, stop: asyncio.Event
+) -> tuple[perf_script.PerfSamples, str | None]:
+    """The samples of a recording, whose file is deleted, and what went wrong on the way. It hurries once `stop` is set.
+
+    Raises:
+        OSError: perf cannot be started, or its output cannot be written.
+    """
+    text = recording.file.with_suffix(".txt")
+    # --no-inline: resolving inlined functions takes twenty times as long
+    fields = "comm,pid,tid,event,ip,sym,dso"
+    program = [str(binary), "script", "--no-inline", "-F", fields, "-i", str(recording.file)]
+    try:
+        problem = await _print(program, text, stop)
+        samples = await asyncio.to_thread(_parse, text) if text.exists() else perf_script.PerfSamples()
+    except perf_script.BadScript as bad:
+        return perf_script.PerfSamples(), f"perf's output is unreadable: {bad}"
+    finally:
+        for file in (text, recording.file):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+    if problem is None and samples.passed_over:
+        problem = f"{samples.passed_over} {PASSED_OVER}"
+    return samples, problem
+
+
+async def _print(program: Sequence[str], text: Path, stop: asyncio.Event) -> str | None:
+    """Have perf print into a file; gives what went wrong."""
+    if others := await asyncio.to_thread(lambda: perf_maps.spring(perf_maps.traps())):
+        return _caught(min(others))
+    said = bytearray()
+    with text.open("wb") as sink:
+        running = spawn.running(program, stdout=sink.fileno(), stderr=spawn.PIPE, cwd=text.parent)
+        async with running as child, in_background(child, stop):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(child.pid, resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+            reading = asyncio.create_task(keep(child.stderr, said))
+            try:
+                if (trap := await _held_up(child)) is not None:
+                    await child.kill()
+                    return _caught(trap)
+                await reading
+                code = await child.wait()
+            finally:
+                reading.cancel()
+    return reasons.perf(said.decode(errors="replace")) if code != 0 else None
+
+
+def _caught(trap: Path) -> str:
+    return f"perf would read {trap} as the names of a program's functions, which is no plain file of a usual size"
+
+
+async def _held_up(child: spawn.Child) -> Path | None:
+    """Wait for its end; gives the trap that it does not get out of.
+
+    A pipe that nobody writes to is opened for it, and closed: then perf finds it empty. One without any trap is slow
+    because the host is busy; how long it may take is bounded by the run.
+    """
+    caught: frozenset[Path] = frozenset()
+    while not await child.ends_within(SUSPICIOUS):
+        traps = await asyncio.to_thread(perf_maps.traps)
+        if again := caught & traps:
+            return min(again)
+        caught = traps
+        await asyncio.to_thread(perf_maps.spring, traps)
+    return None
+
+
+def _parse(text: Path) -> perf_script.PerfSamples:
+    with text.open(encoding="utf-8", errors="replace") as lines:
+        samples = perf_script.read(lines)
+        compiled = {pid: names for pid, places in samples.unnamed.items() if (names := perf_maps.names(pid, places))}
+        if not compiled:
+            return samples
+        lines.seek(0)
+        return perf_script.read(lines, compiled)
