@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 
 from broker import keys
 from broker.calls import COMMAND_TIMEOUT_SECONDS, UNAVAILABLE, Call, Script, is_away
@@ -43,6 +43,8 @@ def _translated() -> Any:
         if not is_away(error):
             raise
         raise BrokerUnavailable(type(error).__name__) from error
+    except InvalidResponse as error:
+        raise BrokerUnavailable("what answers there does not speak Redis") from error
 
 
 def _client(url: str, node: Node | None = None, *, blocking: bool = False) -> Client:

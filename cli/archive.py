@@ -6,6 +6,8 @@ import click
 
 from cli import options
 from cli.handing_over import hand_over
+from cli.output import Output, answering
+from cli.reaching import local_state
 from cli.state import StateDir
 
 
@@ -17,11 +19,14 @@ def command() -> None:
 @command.command(cls=options.StudioCommand)
 @options.state_dir
 @click.option("--url", help="Another archive than that of PCS_ARCHIVE_URL or the state directory, as fsspec has it.")
-@click.option("--json", is_flag=True, help="One JSON object on stdout.")
+@answering
 @click.pass_context
-def verify(ctx: click.Context, state_dir: Path | None, url: str | None, json: bool) -> None:
-    """Read every segment. Exit code 0: whole; 1: broken, and the first broken segment is named; 2: cannot be read."""
-    ctx.exit(run(options.chosen(state_dir), *(["--json"] if json else []), url=url))
+def verify(ctx: click.Context, /, state_dir: Path | None, url: str | None, output: Output) -> None:
+    """Read every segment. Exit code 0: whole; 1: broken, and the first broken segment is named; 2: cannot be read.
+
+    Where nothing is archived that is 2, too: the address may be mistyped.
+    """
+    ctx.exit(run(local_state(state_dir), *(["--json"] if output != "table" else []), url=url))
 
 
 def run(state: StateDir, *arguments: str, url: str | None) -> int:

@@ -10,6 +10,7 @@ import click
 
 from cli import options
 from cli.errors import StudioError
+from cli.output import Output, answering
 from cli.roles import module
 
 READERS = {"api": ("api",), "workers": ("workers", "merger")}
@@ -32,9 +33,9 @@ def command() -> None:
 @command.command("show", cls=options.StudioCommand)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A file with settings (TOML).")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting, as if it were a flag of a role.")
-@click.option("--json", is_flag=True, help="One JSON object on stdout.")
+@answering
 @options.state_dir
-def show(file: Path | None, given: tuple[str, ...], json: bool, state_dir: Path | None) -> None:
+def show(file: Path | None, given: tuple[str, ...], output: Output, state_dir: Path | None) -> None:
     """List every setting with its value and its source: flag, environment, file or default. Secrets are masked."""
     told = {name: _ask(reader, file, given, state_dir) for name, reader in READERS.items()}
     rows: dict[str, dict[str, Any]] = {}
@@ -43,7 +44,10 @@ def show(file: Path | None, given: tuple[str, ...], json: bool, state_dir: Path 
             rows.setdefault(row["name"], {**row, "roles": []})["roles"].append(name)
     unknown = sorted(set.intersection(*(set(of_role["unknown"]) for of_role in told.values())))
     listed = [rows[name] for name in sorted(rows)]
-    if json:
+    if output == "ndjson":
+        for row in listed:
+            click.echo(jsonlib.dumps(row))
+    elif output == "json":
         click.echo(jsonlib.dumps({"settings": listed, "unknown": unknown}))
     else:
         click.echo(table(listed))
@@ -52,9 +56,7 @@ def show(file: Path | None, given: tuple[str, ...], json: bool, state_dir: Path 
 
 
 def _ask(reader: tuple[str, ...], file: Path | None, given: tuple[str, ...], state_dir: Path | None) -> dict[str, Any]:
-    environment = dict(os.environ)
-    if state_dir is not None:
-        environment["PCS_STATE_DIR"] = str(options.chosen(state_dir))
+    environment = {**os.environ, "PCS_STATE_DIR": str(options.chosen(state_dir))}  # as `up` tells its roles
     flags = [word for text in given for word in ("--set", text)]
     flags += ["--config", str(file)] if file is not None else []
     done = subprocess.run(

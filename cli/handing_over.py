@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from cli import options
+from cli.reaching import local_state
 from cli.roles import module
 
 PATIENCE_S: Final = 5.0
@@ -21,7 +21,7 @@ AWAY: Final = 3
 
 def ask_the_broker(state_dir: Path | None, name: str, *arguments: str) -> int:
     """`hand_over` for what speaks to the broker of a state directory or of PCS_REDIS_URL; says what to do without."""
-    state = options.chosen(state_dir)
+    state = local_state(state_dir)
     code = hand_over({"PCS_STATE_DIR": str(state)}, name, *arguments)
     if code == AWAY:
         where = "PCS_REDIS_URL" if os.environ.get("PCS_REDIS_URL") else str(state)

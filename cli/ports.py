@@ -1,8 +1,37 @@
 """Addresses to listen on."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from cli.errors import PortTaken
+
+TRIES: Final = 20
+
+
+@contextmanager
+def claimed_port(host: str, port: int) -> Iterator[int]:
+    """A port to listen on, which nobody else who asks here gets meanwhile; see `pick_port`.
+
+    Between the look at a port and the moment at which the API listens there, a second supervisor would see it free,
+    too. So each holds a name in the kernel, which is let go with the process that has it.
+
+    Raises:
+        PortTaken: somebody listens there, is about to, or this user may not.
+    """
+    for _ in range(TRIES):
+        chosen = pick_port(host, port)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
+            try:
+                claim.bind(f"\0performance-studio:{host}:{chosen}")
+            except OSError:
+                if port != 0:
+                    break
+                continue
+            yield chosen
+            return
+    raise PortTaken(host, port, "another one that starts just now has it")
 
 
 def pick_port(host: str, port: int) -> int:

@@ -10,7 +10,7 @@ import click
 from cli import options
 from cli.handing_over import hand_over
 from cli.output import Output, answering, rows
-from cli.reaching import Server, server
+from cli.reaching import Server, local_state, server
 
 MODULE: Final = "workers.reindex_profiles"
 LONGEST: Final = timedelta(days=31)
@@ -117,4 +117,4 @@ def _times(given: Mapping[str, datetime | None]) -> dict[str, str]:
 
 def _hand_over(state_dir: Path | None, what: str, given: Mapping[str, str], *flags: str) -> int:
     arguments = [word for pair in given.items() for word in pair]
-    return hand_over({"PCS_STATE_DIR": str(options.chosen(state_dir))}, MODULE, what, *arguments, *flags)
+    return hand_over({"PCS_STATE_DIR": str(local_state(state_dir))}, MODULE, what, *arguments, *flags)

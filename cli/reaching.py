@@ -114,6 +114,11 @@ def _state_of(context: Context) -> StateDir:
     return options.chosen(Path(context.state_dir) if context.state_dir is not None else None)
 
 
+def local_state(state_dir: Path | None) -> StateDir:
+    """The state directory that a command works on by itself: the option's, or that of the context in use."""
+    return Server(state_dir=state_dir).local
+
+
 def checked(url: str) -> str:
     """An address that is one.
 

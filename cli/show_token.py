@@ -7,6 +7,7 @@ import click
 
 from cli import options
 from cli.errors import NotRunning
+from cli.reaching import local_state
 
 
 @click.command(cls=options.StudioCommand)
@@ -15,7 +16,7 @@ from cli.errors import NotRunning
 @options.state_dir
 def command(kind: Literal["admin", "agent"], header: bool, state_dir: Path | None) -> None:
     """Print a token of the state directory: the operator's by default."""
-    state = options.chosen(state_dir)
+    state = local_state(state_dir)
     token = state.token(kind)
     if token is None:
         raise NotRunning(state.path)

@@ -11,6 +11,8 @@ from cli import options, processes, workers_table
 from cli.answers import Readiness, WorkerRow
 from cli.client import StudioClient
 from cli.errors import NotRunning, StudioError
+from cli.output import Output, answering
+from cli.reaching import local_state
 from cli.roles import AGENT, API, role_of
 from cli.state import RunningRole, RunningSystem, StateDir
 
@@ -33,18 +35,18 @@ class RoleHealth:
 
 @click.command(cls=options.StudioCommand)
 @options.state_dir
-@click.option("--json", is_flag=True, help="One JSON object on stdout.")
-def command(state_dir: Path | None, json: bool) -> None:
+@answering
+def command(state_dir: Path | None, output: Output) -> None:
     """List each role with its pid and its health. Exit code 3 when nothing runs."""
-    state = options.chosen(state_dir)
+    state = local_state(state_dir)
     record = state.read_record() if state.is_claimed() else None
     if record is None:
-        if json:
+        if output != "table":
             click.echo(jsonlib.dumps({"running": False, "state_dir": str(state), "roles": []}))
         raise NotRunning(state.path)
     health = examine(state, record)
     workers = at_work(state, record)
-    if json:
+    if output != "table":
         facts = {"running": True, "state_dir": str(state), "url": record.url, "pid": record.pid}
         rows = [row.model_dump(mode="json") for row in workers]
         click.echo(jsonlib.dumps({**facts, "roles": [asdict(role) for role in health], "workers": rows}))

@@ -10,7 +10,7 @@ from typing import Final
 from cli.answers import Readiness
 from cli.client import StudioClient
 from cli.errors import DidNotComeUp, Unreachable
-from cli.ports import pick_port, url_for
+from cli.ports import claimed_port, url_for
 from cli.roles import API, Role, agent_role, role_of, server_roles
 from cli.state import StateDir
 from cli.supervisor import Supervisor
@@ -120,8 +120,7 @@ def running(
         PortTaken: the API cannot listen there.
     """
     state.make()
-    with state.claim():
-        chosen = pick_port(host, port)
+    with state.claim(), claimed_port(host, port) as chosen:
         url = url_for(host, chosen)
         roles = server_roles(state, host=host, port=chosen, own_broker=not os.environ.get("PCS_REDIS_URL"),
                              webhooks=bool(os.environ.get("PCS_WEBHOOKS")), workers=workers)  # fmt: skip

@@ -1,6 +1,6 @@
 """`python -m workers.verify_archive [URL]`: hold every segment of an archive against the others and the broker's word.
 
-Exit code 0: whole. 1: broken, and the first broken segment is named. 2: it cannot be looked at.
+Exit code 0: whole. 1: broken, and the first broken segment is named. 2: it cannot be looked at, or there is none.
 """
 
 import argparse
@@ -102,6 +102,10 @@ def main() -> None:
     except (OSError, ValueError, ImportError) as error:
         print(f"the archive cannot be read: {type(error).__name__}", file=sys.stderr)  # noqa: T201 - a command's answer
         raise SystemExit(2) from None
+    if verdict.segments == 0 and verdict.ok and not verdict.heads_checked:
+        # Neither the address nor the broker knows of any: the address may be mistyped, and is not repeated here.
+        print("there is no archive: nothing has been archived there", file=sys.stderr)  # noqa: T201 - likewise
+        raise SystemExit(2)
     print(json.dumps(asdict(verdict)) if options.json else sentence(verdict))  # noqa: T201 - a command's answer
     raise SystemExit(0 if verdict.ok else 1)
 
