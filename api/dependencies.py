@@ -115,7 +115,7 @@ async def caller(request: Request, parts: StudioDep) -> Token:
 
 
 async def _identified(request: Request, parts: Studio, headers: Mapping[str, str]) -> Token:
-    token = await identify(request, parts.authenticator, parts.sessions, headers)
+    token = await identify(request, parts, headers)
     request.state.caller = token
     lane = lane_of(request.method, request.scope["route"].path)
     if lane is not None:

@@ -7,17 +7,20 @@ never take it. The cookie holds a session's secret and no token: stolen, it is g
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from api.auth import Authenticator, unauthenticated
+from api.auth import unauthenticated
 from api.problems import Refusal
-from broker.sessions import Session, Sessions
+from broker.sessions import Session
 from broker.token_store import Token
 from protocol.problems import FieldFault
+
+if TYPE_CHECKING:  # it comes with all else that a process has
+    from api.dependencies import Studio
 
 COOKIE: Final = "studio_session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
@@ -67,15 +70,14 @@ def why_foreign(method: str, headers: Mapping[str, str], host: str) -> str:
     return ""
 
 
-async def identify(
-    call: HTTPConnection, authenticator: Authenticator, sessions: Sessions, headers: Mapping[str, str]
-) -> Token:
+async def identify(call: HTTPConnection, parts: "Studio", headers: Mapping[str, str]) -> Token:
     """The caller's token: of the header `Authorization`, else of the sign-in, where that is taken.
 
     Raises:
         Refusal: there is none, it is not good, or a page of another site made the browser call.
         BrokerUnavailable: it cannot be looked up.
     """
+    authenticator = parts.authenticator
     secret = secret_in(call)
     method, path = call.scope.get("method", "GET"), call.scope["path"]
     if secret is None or "authorization" in headers or authenticator.is_switched_off or not takes_cookies(method, path):
@@ -83,7 +85,7 @@ async def identify(
     if why := why_foreign(method, headers, headers.get("host", "")):
         fault = FieldFault(field="Cookie", message=why, code="foreign_page")
         raise Refusal("forbidden", f"The sign-in is not taken: {why}.", errors=[fault])
-    session = await sessions.find(secret, now=datetime.now(UTC))
+    session = await parts.sessions.find(secret, now=datetime.now(UTC))
     if session is None:
         raise unauthenticated("The sign-in has ended. Sign in again.")
     return await authenticator.holder_of(session.digest)

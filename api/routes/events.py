@@ -92,7 +92,7 @@ async def events(
 
 
 async def _identify(parts: Studio, call: Request) -> Token:
-    return await identify(call, parts.authenticator, parts.sessions, call.headers)
+    return await identify(call, parts, call.headers)
 
 
 class EventStream(Response):
