@@ -124,6 +124,9 @@ class Waiting(Uploads):
     async def take(self, *, idle: timedelta, most: int) -> list[Entry]:  # noqa: ARG002 - nobody else takes any
         return self._entries[:most]
 
+    async def hold(self, entries: list[Entry], *, idle: timedelta) -> list[Entry]:  # noqa: ARG002 - likewise
+        return entries
+
     async def done(self, entries: list[Entry]) -> None:
         del self._entries[: len(entries)]
 
@@ -263,7 +266,7 @@ def told(one: dict[str, Any]) -> str:
 
 
 HEAD: Final = (
-    f"{'profiles':>9}{'stored/s':>10}{'cpu':>6}{'indexed/s':>11}{'cpu':>6}{'merge':>8}{'cpu':>6}{'tree':>7}{'json':>7}"
+    f"{'profiles':>9}{'stored/s':>10}{'cpu':>6}{'indexed/s':>11}{'cpu':>6}{'merge':>8}{'tree':>7}{'both':>7}{'cpu':>6}{'json':>7}"
     f"{'plain':>8}{'ratio':>7}{'tenth':>8}{'list':>7}{'time':>7}{'diff':>7}{'functions':>11}"
 )
 
@@ -278,7 +281,8 @@ def _row(one: dict[str, Any]) -> str:
         for name, width in (("stored", 10), ("indexed", 11))
     )
     return (
-        f"{one['profiles']:>9,}{rates}{seconds['merge']:>8.2f}{seconds['merge cpu']:>6.2f}{seconds['tree']:>7.2f}"
+        f"{one['profiles']:>9,}{rates}{seconds['merge']:>8.2f}{seconds['tree']:>7.2f}"
+        f"{seconds['graph']:>7.2f}{seconds['graph cpu']:>6.2f}"
         f"{seconds['drawn']:>7.2f}{plain:>8}{ratio:>7}{seconds['tenth']:>8.2f}{seconds['list']:>7.2f}"
         f"{seconds['time']:>7.2f}{seconds['diff']:>7.2f}{seconds['functions']:>11.2f}"
     )

@@ -218,6 +218,30 @@ class GroupReader:
             raise away
         return claimed  # also when some could not be asked: what was claimed counts as handed out once more
 
+    async def hold(self, entries: Sequence[Entry], *, idle: timedelta) -> list[Entry]:
+        """Say of entries that were handed to this consumer that it still has them. Gives those that nobody took over.
+
+        Args:
+            entries: as they were handed out.
+            idle: less than since when this consumer has them; what another took over later than that is left to it.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        ours: set[tuple[str, str]] = set()
+        for stream in {entry.stream for entry in entries}:
+            ids = [entry.entry_id for entry in entries if entry.stream == stream]
+            async with self._broker.guarded() as redis:
+                try:
+                    held = await redis.xclaim(
+                        stream, self.group, self.consumer, int(idle.total_seconds() * 1000), ids, justid=True
+                    )
+                except ResponseError as error:
+                    self._forget_lost_group(error)
+                    continue
+            ours |= {(stream, entry_id) for entry_id in held}
+        return [entry for entry in entries if (entry.stream, entry.entry_id) in ours]
+
     async def _claim_each(self, *, idle: timedelta, count: int) -> list[list[Entry] | BaseException]:
         claims = [self._claim_of(stream, idle=idle, count=count) for stream in self._streams]
         if self._broker.is_cluster:  # side by side: a node that hangs holds nobody up

@@ -48,6 +48,14 @@ class Uploads:
         overdue = await self._reader.claim(idle=idle, count=most)
         return overdue or await self._reader.read(count=most, block=AT_ONCE)
 
+    async def hold(self, entries: list[Entry], *, idle: timedelta) -> list[Entry]:
+        """Say that these are still to be indexed by who took them, `idle` ago or earlier. Gives those nobody took over.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached; they will come again.
+        """
+        return await self._reader.hold(entries, idle=idle)
+
     async def done(self, entries: list[Entry]) -> None:
         """Say that these are indexed.
 

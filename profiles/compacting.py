@@ -197,20 +197,19 @@ class Compactor:
         samples = [self._objects.table(f"{SAMPLES}/{place}/{pack.name}") for pack in packs]
         stacks = [self._texts(place, facts.stacks) for facts in packs.values()]
         tables = by_time(pa.concat_tables(samples)), distinct(stacks)
-        first, last = min(pack.first or pack.number for pack in packs), max(pack.number for pack in packs)
+        first, last = _numbers(packs)
         facts = PackFacts(
             frozenset[str]().union(*(each.profile_ids for each in packs.values())),
             frozenset[str]().union(*(each.gone_ids for each in packs.values())),
-            "", next(iter(packs.values())).folded_at,
+            "", next(iter(packs.values())).folded_at, first, last,
         )  # fmt: skip
 
         def may(now: Shelf) -> bool:
             return {pack for pack in now.packs if first <= pack.number <= last} == packs.keys()
 
         shelf = self._shelf(place)
-        return len(facts.profile_ids) * (
-            may(shelf) and self._writer.add(place, tables, facts, seen=shelf, may=may, first=first, last=last)
-        )
+        done = may(shelf) and self._writer.add(place, tables, facts, seen=shelf, may=may)
+        return len(facts.profile_ids) * done
 
     def _texts(self, place: str, name: str) -> pa.Table:
         try:
@@ -230,7 +229,7 @@ class Compactor:
                 for kind in (STACKS, SAMPLES):  # samples last: as long as they are there, somebody comes for the rest
                     self._objects.remove(f"{kind}/{place}/{profile_id}{ENDING}")
             for old in shelf.outdated:  # by number: those that a pack counts in place of go before that pack does
-                if old.number == pack.number or pack.has(old.number):
+                if old.number == pack.number or facts.has(old.number):
                     self._objects.remove(f"{SAMPLES}/{place}/{old.name}")
         left = self._shelf(place)
         named = {facts.stacks for facts in left.packs.values()}
@@ -267,9 +266,14 @@ def _is_worth_it(some: Mapping[Pack, PackFacts]) -> bool:
     return len(some) >= MANY_PACKS or (len(some) > 1 and sum(many) >= 2 * max(many))
 
 
+def _numbers(packs: Mapping[Pack, PackFacts]) -> tuple[int, int]:
+    """The first and the last number of some packs and of all that they count in place of."""
+    return min(facts.first or pack.number for pack, facts in packs.items()), max(pack.number for pack in packs)
+
+
 def _is_gapless(some: Mapping[Pack, PackFacts], packs: Mapping[Pack, PackFacts]) -> bool:
     """Whether no other pack would be hidden by one made of some."""
-    first, last = min(pack.first or pack.number for pack in some), max(pack.number for pack in some)
+    first, last = _numbers(some)
     return all(pack in some for pack in packs if first <= pack.number <= last)
 
 

@@ -27,8 +27,8 @@ SETTINGS: Final[dict[str, Any]] = {
 }  # fmt: skip
 WRITERS: Final = 8
 """Hours and services that are stored at a time: a disk, and a store elsewhere, do several in the time of one."""
-FIRST_TEXTS: Final = 20
-"""Files that are looked into at first for the texts of stacks."""
+FIRST_TEXTS: Final = 2
+"""Files that are looked into at first for the texts of stacks: that of a pack has nearly all that its hosts share."""
 _File = tuple[str, str]
 """Its hour, as `place_of` gives it, and its name."""
 EVERYWHERE: Final = frozenset({"mode"})

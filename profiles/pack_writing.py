@@ -32,10 +32,7 @@ class PackWriter:
         self._objects = objects
         self._shelves = shelves
 
-    def add(
-        self, place: str, tables: Tables, facts: PackFacts, *, seen: Shelf, may: Callable[[Shelf], bool],
-        first: int = 0, last: int = 0,
-    ) -> bool:  # fmt: skip
+    def add(self, place: str, tables: Tables, facts: PackFacts, *, seen: Shelf, may: Callable[[Shelf], bool]) -> bool:
         """Write a pack under the next number. False: it may not be there any more, and is not.
 
         Args:
@@ -44,8 +41,6 @@ class PackWriter:
             facts: what it says of itself, without the name of its texts.
             seen: the hour as it was looked at to make this pack: by `Shelves.whole`.
             may: whether the pack may be added to the hour as it is now; asked where others have changed it meanwhile.
-            first: of the packs that it counts in place of; 0: of none.
-            last: likewise.
 
         Raises:
             OSError: the store cannot be read or written.
@@ -53,7 +48,7 @@ class PackWriter:
         name, samples = self._stored(place, tables, facts)
         shelf = seen
         while True:
-            pack = Pack(shelf.next_number, 1, first, last)
+            pack = Pack(shelf.next_number, 1)
             with suppress(FileExistsError):
                 self._objects.write(f"{SAMPLES}/{place}/{pack.name}", samples)
                 return True

@@ -4,7 +4,8 @@ A pack's name is `pack-NUMBER-REVISION`. Files are written once and names are ta
 are in it; all else follows: of each number the newest revision counts, a profile's own file counts only if no pack has
 it, and two who pack at once cannot both take the next number. Whoever takes a number has looked at all packs before it:
 numbers make one row of changes, each made in knowledge of the former, and no profile comes into two packs. A pack made
-of others, `pack-NUMBER-REVISION-of-FIRST-LAST`, counts in place of those with numbers from FIRST to LAST.
+of others says their numbers, from a first to a last, and counts in place of them. It does not say so in its name: the
+names of two that take one number must be the same, or both would have it.
 
 So a reader sees a profile in one place, whatever was killed where; what no longer counts is removed once nobody can
 be reading it.
@@ -21,35 +22,30 @@ from profiles.objects import Objects
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NAME: Final = re.compile(r"pack-(\d{6,})-(\d{6,})(?:-of-(\d{6,})-(\d{6,}))?\.parquet")
+_NAME: Final = re.compile(r"pack-(\d{6,})-(\d{6,})\.parquet")
 FACTS: Final = b"performance-studio"
 """Among what stands at a pack's end: what it says of itself, as JSON."""
 ENDING: Final = ".parquet"
+TRIES: Final = 5
+"""To look into packs before somebody removes one that has just been replaced."""
 
 
 @dataclass(frozen=True, order=True)
 class Pack:
-    """The name of a pack's samples, taken apart. `first` and `last` are of the packs it was made of; 0: of none."""
+    """The name of a pack's samples, taken apart."""
 
     number: int
     revision: int
-    first: int = 0
-    last: int = 0
 
     @property
     def name(self) -> str:
         """As a file."""
-        of = f"-of-{self.first:06}-{self.last:06}" if self.last else ""
-        return f"pack-{self.number:06}-{self.revision:06}{of}{ENDING}"
+        return f"pack-{self.number:06}-{self.revision:06}{ENDING}"
 
     @property
     def revised(self) -> "Pack":
         """Its next revision."""
         return replace(self, revision=self.revision + 1)
-
-    def has(self, number: int) -> bool:
-        """Whether it counts in place of the pack of this number."""
-        return self.first <= number <= self.last
 
 
 @dataclass(frozen=True)
@@ -61,21 +57,29 @@ class PackFacts:
         gone_ids: of those that were in it and were deleted: their own files, if any are left, do not count either.
         stacks: the file with the texts, in the folder of stacks of its hour.
         folded_at: the weight below which stacks were folded; 0: none was.
+        first: number of the first of the packs that it counts in place of; 0: of none.
+        last: likewise of the last, which is less than its own.
     """
 
     profile_ids: frozenset[str]
     gone_ids: frozenset[str]
     stacks: str
     folded_at: float = 0.0
+    first: int = 0
+    last: int = 0
 
     @property
     def told(self) -> bytes:
         """As it stands in the pack."""
         told = {
             "profile_ids": sorted(self.profile_ids), "gone_ids": sorted(self.gone_ids), "stacks": self.stacks,
-            "folded_at": self.folded_at,
+            "folded_at": self.folded_at, "first": self.first, "last": self.last,
         }  # fmt: skip
         return json.dumps(told).encode()
+
+    def has(self, number: int) -> bool:
+        """Whether the pack counts in place of that of this number."""
+        return self.first <= number <= self.last
 
     @property
     def known_ids(self) -> frozenset[str]:
@@ -115,16 +119,15 @@ class Shelf:
 def parsed(name: str) -> Pack | None:
     """A pack by its file's name; None: this is a profile's own file."""
     found = _NAME.fullmatch(name)
-    return Pack(*(int(each or 0) for each in found.groups())) if found else None
+    return Pack(int(found[1]), int(found[2])) if found else None
 
 
-def counting(found: Iterable[Pack]) -> set[Pack]:
-    """Of all packs there are those that count."""
+def newest_of(found: Iterable[Pack]) -> list[Pack]:
+    """Of each number the newest revision, the highest number first."""
     newest: dict[int, Pack] = {}
     for pack in found:
         newest[pack.number] = max(pack, newest.get(pack.number, pack))
-    replaced = {number for pack in newest.values() if pack.last for number in range(pack.first, pack.last + 1)}
-    return {pack for number, pack in newest.items() if number not in replaced}
+    return sorted(newest.values(), reverse=True)
 
 
 class Shelves:
@@ -145,23 +148,28 @@ class Shelves:
 
         Args:
             folder: of the hour.
-            always_read: whether packs are looked into even where no profile has a file of its own.
+            always_read: whether a pack is looked into even where there is nothing beside it.
 
         Raises:
             OSError: they cannot be read.
         """
-        found: list[Pack] = []
-        own: list[str] = []
-        for name, stamp in self._objects.listed(folder):
-            pack = parsed(name)
-            if pack is None:
-                own.append(name.removesuffix(ENDING))
-                continue
-            self._stamps[f"{folder}/{name}"] = stamp
-            found.append(pack)
-        live = sorted(counting(found))
-        nothing = PackFacts(frozenset(), frozenset(), "")
-        packs = {pack: self.facts(f"{folder}/{pack.name}") if own or always_read else nothing for pack in live}
+        for _ in range(TRIES):
+            found: list[Pack] = []
+            own: list[str] = []
+            for name, stamp in self._objects.listed(folder):
+                pack = parsed(name)
+                if pack is None:
+                    own.append(name.removesuffix(ENDING))
+                    continue
+                self._stamps[f"{folder}/{name}"] = stamp
+                found.append(pack)
+            try:
+                packs = self._counting(folder, found, are_read=always_read or bool(own))
+            except FileNotFoundError:
+                continue  # it has been replaced and removed just now
+            break
+        else:
+            raise OSError("packs are removed faster than they are looked into")
         known = frozenset[str]().union(*(facts.known_ids for facts in packs.values()))
         return Shelf(
             packs=packs, loose=[each for each in own if each not in known],
@@ -169,6 +177,20 @@ class Shelves:
             outdated=sorted(pack for pack in found if pack not in packs),
             next_number=max((pack.number for pack in found), default=0) + 1,
         )  # fmt: skip
+
+    def _counting(self, folder: str, found: Sequence[Pack], *, are_read: bool) -> dict[Pack, PackFacts]:
+        """Those packs that count, the lowest number first, and what they say; of a single one only if it is to be read.
+
+        One that counts in place of others has a higher number: those are not looked into, and may be gone.
+        """
+        newest = newest_of(found)
+        if len(newest) == 1 and not are_read:
+            return {newest[0]: PackFacts(frozenset(), frozenset(), "")}
+        packs: dict[Pack, PackFacts] = {}
+        for pack in newest:
+            if not any(facts.has(pack.number) for facts in packs.values() if facts.last):
+                packs[pack] = self.facts(f"{folder}/{pack.name}")
+        return dict(sorted(packs.items()))
 
     def whole(self, folder: str) -> Shelf:
         """An hour's sample files, with every pack that is older than the newest in it.
@@ -212,5 +234,10 @@ def facts_in(schema: "pa.Schema") -> PackFacts:
     except (KeyError, ValueError):
         raise OSError("a pack does not say what is in it") from None
     return PackFacts(
-        frozenset(told["profile_ids"]), frozenset(told["gone_ids"]), told["stacks"], told.get("folded_at", 0.0)
+        frozenset(told["profile_ids"]),
+        frozenset(told["gone_ids"]),
+        told["stacks"],
+        told.get("folded_at", 0.0),
+        told.get("first", 0),
+        told.get("last", 0),
     )

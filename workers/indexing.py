@@ -1,10 +1,11 @@
 """Indexing uploaded profiles: from files as they came to files that are asked. Every step may be repeated.
 
 Several uploads are read, indexed and acked together: most of the work of indexing one is the files it makes. What was
-taken before and is not done is indexed by itself, so that an upload that kills who indexes it is alone in that.
+taken twice and is not done is indexed by itself, so that an upload that kills who indexes it is alone in that.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,8 +25,13 @@ from workers.sinks import Sink
 log = structlog.get_logger(__name__)
 
 AT_A_TIME: Final = 50
+"""Of each partition."""
 TAKEN_OVER_AFTER: Final = timedelta(seconds=20)
 """What another took and did not finish: indexing a profile takes a fraction of a second."""
+HELD_AGAIN_AFTER: Final = TAKEN_OVER_AFTER / 4
+"""Then who has taken many says that it still has the others: they wait for it, and it lives."""
+ALONE_FROM: Final = 3
+"""Deliveries: who had it before died with it twice."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class _Batch:
     gathering: Gathering = field(default_factory=Gathering)
     entries: list[Entry] = field(default_factory=list)
     read: list[_Read] = field(default_factory=list)
+
+
+def _is_suspect(entry: Entry) -> bool:
+    return entry.deliveries >= ALONE_FROM
 
 
 class Indexer:
@@ -69,7 +79,13 @@ class Indexer:
         """
         indexed = 0
         while entries := await self._uploads.take(idle=TAKEN_OVER_AFTER, most=AT_A_TIME):
+            taken_at = time.monotonic()
             while entries:
+                if time.monotonic() - taken_at > HELD_AGAIN_AFTER.total_seconds():
+                    entries = await self._uploads.hold(entries, idle=HELD_AGAIN_AFTER / 2)
+                    taken_at = time.monotonic()
+                    if not entries:
+                        break
                 batch = await asyncio.to_thread(self._read, entries)
                 entries = entries[len(batch.entries) :]
                 await self._finish(batch)
@@ -80,7 +96,7 @@ class Indexer:
         """Read the first of some uploads: as many as are indexed together."""
         batch = _Batch()
         for entry in entries:
-            if batch.entries and (entry.deliveries > 1 or batch.entries[-1].deliveries > 1 or batch.gathering.is_large):
+            if batch.entries and (batch.gathering.is_large or any(map(_is_suspect, (entry, batch.entries[-1])))):
                 break
             batch.entries.append(entry)
             read = self._gathered(batch.gathering, entry.fields["path"])

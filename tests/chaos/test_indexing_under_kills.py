@@ -89,12 +89,12 @@ async def test_whoever_is_killed_while_indexing_and_packing_each_profile_is_ther
         story.append(f"round {turn}: {len(site.check())} of {len(site.sent)}")
     print("\n".join(story))
     with at_work(*works):
-        for _ in range(600):
+        for _ in range(900):
             await asyncio.sleep(0.1)
             if (await Uploads(broker).lag()).behind == 0:
                 break
     story.append(f"at the end: {await Uploads(broker).lag()}, not there: {site.sent.difference(site.check())}")
-    assert await site.are_all_there(), story
+    assert await site.are_all_there(), "\n".join(story)
     with at_work(works[1]):
         await asyncio.sleep(1)
-    assert await site.are_all_there(), story
+    assert await site.are_all_there(), "\n".join(story)

@@ -22,13 +22,15 @@ from workers import indexing
 
 _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, "pyarrow.parquet", "profiles.putting", "profiles.tables"])
-AT_ONCE = timedelta(milliseconds=200)
+AT_ONCE = timedelta(milliseconds=500)
 """After so long what another took and did not finish is taken over; by itself it takes 20 s."""
+NEVER = 10**6
 
 
 def index_without_end(begun: Event, settings: BrokerSettings, folder: str) -> None:
     """Index what waits, as the job does."""
     indexing.TAKEN_OVER_AFTER = AT_ONCE  # type: ignore[misc]  # in this process alone
+    indexing.ALONE_FROM = NEVER  # type: ignore[misc]  # likewise: all are killed often, and none of them kills
     asyncio.run(_index(begun, settings, folder))
 
 

@@ -94,6 +94,20 @@ async def test_what_is_in_work_is_not_claimed(broker: Broker) -> None:
     assert await reader(broker, "heir").claim(idle=timedelta(minutes=1)) == []
 
 
+async def test_what_is_held_stays_with_who_has_it_and_what_was_taken_over_or_acked_does_not(broker: Broker) -> None:
+    await add(broker, "a", "b", "c")
+    await add(broker, "d", stream=STREAMS[1])
+    slow, heir = reader(broker), reader(broker, "heir")
+    entries = await slow.read(count=10, block=SHORTLY)
+    assert texts(await slow.hold(entries, idle=AT_ONCE)) == texts(entries)
+    taken_over = await heir.claim(idle=AT_ONCE, count=1)  # of each stream
+    assert {entry.deliveries for entry in taken_over} == {2}, "holding is no delivery"
+    left = [entry for entry in entries if entry.fields["text"] in "bc"]
+    assert texts(await slow.hold(entries, idle=timedelta(minutes=1))) == []
+    await slow.ack(left[:1])
+    assert texts(await slow.hold(left, idle=AT_ONCE)) == ["c"]
+
+
 async def test_a_claimed_entry_is_in_work_again(broker: Broker) -> None:
     await add(broker, "a")
     await reader(broker, "dead").read(count=10, block=SHORTLY)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiles.compacting import Compactor
@@ -123,6 +123,7 @@ def test_what_is_young_is_not_folded(store: Store) -> None:
     assert store.merged() == {stack: 2 * count for stack, count in STACKS.items()}
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # so it says of a machine that is busy
 @given(
     st.dictionaries(st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(";".join), st.integers(1, 99)),
     st.floats(0.001, 0.9),

@@ -12,7 +12,7 @@ from profiles.compacting import NEVER_NAMED, STILL_READ, Compactor, places, toge
 from profiles.embedded import Embedded
 from profiles.gathering import gathered
 from profiles.objects import Objects
-from profiles.packs import Pack, PackFacts, counting, parsed
+from profiles.packs import Pack, PackFacts, newest_of, parsed
 from profiles.questions import Selection
 from profiles.shelves import GONE, SAMPLES, STACKS, path_of
 from profiles.tables import tables_of
@@ -245,7 +245,7 @@ def test_profiles_that_come_together_are_one_file_and_are_made_one_with_others(
     packer.forget(HERE, {upload("a").facts.profile_id})
     packer.tend(HERE, now=now + STILL_READ + timedelta(minutes=1))
     check(engine, *"bcdefghijkl")
-    assert files(objects, SAMPLES) == ["pack-000004-000002-of-000001-000003.parquet"]
+    assert files(objects, SAMPLES) == ["pack-000004-000002.parquet"]
     add_together(engine, *"abcdmnop")  # what was deleted stays so
     check(engine, *"bcdefghijklmnop")
 
@@ -253,7 +253,7 @@ def test_profiles_that_come_together_are_one_file_and_are_made_one_with_others(
 def test_packs_are_made_one_where_none_between_them_is_hidden_and_where_it_is_worth_it() -> None:
     def pack(number: int, many: int, *of: int, folded_at: float = 0.0) -> tuple[Pack, PackFacts]:
         ids = frozenset(f"{number}-{each}" for each in range(many))
-        return Pack(number, 1, *of), PackFacts(ids, frozenset(), "", folded_at)
+        return Pack(number, 1), PackFacts(ids, frozenset(), "", folded_at, *of)
 
     def numbers(*packs: tuple[Pack, PackFacts]) -> list[list[int]]:
         return [[pack.number for pack in some] for some in together(dict(packs), {})]
@@ -268,14 +268,32 @@ def test_packs_are_made_one_where_none_between_them_is_hidden_and_where_it_is_wo
     assert numbers(pack(101, 9, 51, 100), pack(102, 9, 1, 50), pack(103, 9)) == [[101, 102, 103]]
 
 
-def test_a_pack_counts_in_place_of_those_it_was_made_of_whatever_their_revisions() -> None:
-    names = [
-        "pack-000001-000001", "pack-000002-000001", "pack-000002-000002", "pack-000003-000001-of-000001-000002",
-        "pack-000003-000002-of-000001-000002", "pack-000004-000001", "pack-1000000-000001-of-000004-000004",
-    ]  # fmt: skip
-    packs = [pack for name in names if (pack := parsed(f"{name}.parquet")) is not None]
-    assert [f"{pack.name}" for pack in packs] == [f"{name}.parquet" for name in names]
-    assert counting(packs) == {Pack(3, 2, 1, 2), Pack(1_000_000, 1, 4, 4)}
+def test_a_pack_that_is_made_of_others_and_one_that_is_added_just_then_both_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = Objects(str(tmp_path))
+    for hosts in ("abcd", "efgh"):
+        add_together(Embedded(objects), *hosts)
+    write = objects.write
+
+    def slow(path: str, data: bytes) -> None:
+        if path.startswith(SAMPLES):
+            monkeypatch.setattr(objects, "write", write)
+            add_together(Embedded(Objects(str(tmp_path))), *"ijkl")
+        write(path, data)
+
+    monkeypatch.setattr(objects, "write", slow)
+    assert Compactor(objects).tend(HERE, now=datetime.now(UTC)) == 8
+    check(Embedded(objects), *"abcdefghijkl")
+    Compactor(objects, still_read=timedelta(0)).tend(HERE, now=datetime.now(UTC) + timedelta(minutes=1))
+    check(Embedded(objects), *"abcdefghijkl")
+
+
+def test_names_of_packs_are_read_whatever_their_numbers() -> None:
+    names = ["pack-000002-000001.parquet", "pack-000002-000002.parquet", "pack-1000000-000001.parquet"]
+    packs = [pack for name in names if (pack := parsed(name)) is not None]
+    assert [pack.name for pack in packs] == names
+    assert newest_of(packs) == [Pack(1_000_000, 1), Pack(2, 2)]
     assert parsed("20260504T10-0123456789abcdef0123456789abcdef.parquet") is None
 
 
