@@ -40,8 +40,9 @@ _MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 """More than any command; a server that is not ours, or no longer itself, must not fill the host's memory."""
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _SUCCESS: Final = range(200, 300)
+_SENDING: Final = ".send_request_headers.started"
 _SENT: Final = ".receive_response_headers.started"
-"""What httpcore calls the moment at which a request is on its way, and the answer's head awaited."""
+"""What httpcore calls the moments at which a request begins, and at which it is on its way and the head awaited."""
 
 
 class TransportError(Exception):
@@ -275,7 +276,9 @@ class Transport:
             async with asyncio.timeout(None) as patience:
 
                 async def heed(event: str, _: dict[str, Any]) -> None:
-                    if event.endswith(_SENT):  # httpx bounds the pause between two bytes, however many there are
+                    if event.endswith(_SENDING):  # to a proxy first, and then to the server: its body may take long
+                        patience.reschedule(None)
+                    elif event.endswith(_SENT):  # httpx bounds the pause between two bytes, however many there are
                         patience.reschedule(asyncio.get_running_loop().time() + within)
 
                 async with (

@@ -40,10 +40,11 @@ class Calls:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # A proxy that is set for the outside world cannot reach an API on this machine.
+        # A proxy that is set for the outside world cannot reach an API on this machine. And an http:// address needs no
+        # certificates, whose loading takes longer than a call.
         self._http = httpx.Client(
             base_url=url, headers=headers, timeout=TIMEOUT if within is None else within,
-            trust_env=not is_loopback(url), transport=transport,
+            trust_env=not is_loopback(url), transport=transport, verify=not url.lower().startswith("http://"),
         )  # fmt: skip
         self.url: Final = url
 

@@ -8,10 +8,13 @@ runs it is looked whether there is such a thing, and likewise once it takes long
 import asyncio
 import contextlib
 import resource
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from agent.profilers import perf_maps, reasons, spawn
 from agent.profilers.background import in_background
@@ -20,11 +23,18 @@ from agent.stacks import perf_script
 
 SUSPICIOUS: Final = timedelta(seconds=15)
 """Reading takes a second or two, several times that on a host that is very busy."""
+LOOK_WITHIN: Final = timedelta(seconds=5)
 MAX_MEMORY: Final = 2 << 30
 """Bytes that perf may allocate: symbols of the largest programs take some hundred million."""
 PASSED_OVER: Final = (
     "lines of perf's were passed over: a process, file or function has a name with line ends, perhaps to mislead"
 )
+
+
+_looking: Final[list[threading.Thread]] = []
+"""The last look for traps."""
+
+log = structlog.get_logger(__name__)
 
 
 async def read_back(
@@ -55,14 +65,13 @@ async def read_back(
 
 async def _print(program: Sequence[str], text: Path, stop: asyncio.Event) -> str | None:
     """Have perf print into a file; gives what went wrong."""
-    if others := await asyncio.to_thread(lambda: perf_maps.spring(perf_maps.traps())):
+    if others := perf_maps.spring(await _look_for_traps()):
         return _caught(min(others))
     said = bytearray()
     with text.open("wb") as sink:
         running = spawn.running(program, stdout=sink.fileno(), stderr=spawn.PIPE, cwd=text.parent)
         async with running as child, in_background(child, stop):
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(child.pid, resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+            _bound(child.pid)
             reading = asyncio.create_task(keep(child.stderr, said))
             try:
                 if (trap := await _held_up(child)) is not None:
@@ -73,6 +82,14 @@ async def _print(program: Sequence[str], text: Path, stop: asyncio.Event) -> str
             finally:
                 reading.cancel()
     return reasons.perf(said.decode(errors="replace")) if code != 0 else None
+
+
+def _bound(pid: int) -> None:
+    """Bound what perf may allocate: below what it is bounded by already."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        _, most = resource.prlimit(pid, resource.RLIMIT_DATA)
+        bound = MAX_MEMORY if most == resource.RLIM_INFINITY else min(MAX_MEMORY, most)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, most))
 
 
 def _caught(trap: Path) -> str:
@@ -87,12 +104,41 @@ async def _held_up(child: spawn.Child) -> Path | None:
     """
     caught: frozenset[Path] = frozenset()
     while not await child.ends_within(SUSPICIOUS):
-        traps = await asyncio.to_thread(perf_maps.traps)
+        traps = await _look_for_traps()
         if again := caught & traps:
             return min(again)
         caught = traps
-        await asyncio.to_thread(perf_maps.spring, traps)
+        perf_maps.spring(traps)
     return None
+
+
+async def _look_for_traps() -> frozenset[Path]:
+    """Look into the `/tmp` of each container; nothing is found where one of them does not answer in time.
+
+    By a thread of its own, one at a time: a file system that hangs must not take one of the agent's few, nor hold it up
+    when it ends.
+    """
+    if _looking and _looking[-1].is_alive():
+        return frozenset()
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[frozenset[Path]] = loop.create_future()
+
+    def tell(traps: frozenset[Path]) -> None:
+        if not found.done():
+            found.set_result(traps)
+
+    def look() -> None:
+        traps = perf_maps.traps()
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, traps)
+
+    _looking[:] = [threading.Thread(target=look, name="traps", daemon=True)]
+    _looking[-1].start()
+    try:
+        return await asyncio.wait_for(found, LOOK_WITHIN.total_seconds())
+    except TimeoutError:
+        log.warning("the /tmp of a container does not answer: not looked for what holds perf up")
+        return frozenset()
 
 
 def _parse(text: Path) -> perf_script.PerfSamples:

@@ -47,12 +47,8 @@ def upload(system: System, number: int) -> None:
 
     def taken() -> bool:
         try:
-            answer = httpx.post(
-                f"{system.url}/api/v2/profiles",
-                params={"service": "chaos"},
-                content=content,
-                headers=headers,
-                timeout=10,
+            answer = system.http.post(
+                f"{system.url}/api/v2/profiles", params={"service": "chaos"}, content=content, headers=headers
             )
         except httpx.TransportError:
             return False

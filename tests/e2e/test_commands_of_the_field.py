@@ -193,9 +193,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
                 one.__exit__(None, None, None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def hot() -> Iterator[int]:
-    """A program to see."""
+@pytest.fixture(scope="module")
+def hot(built: Path) -> Iterator[int]:
+    """A program to see; not before there is something that looks, as it takes a whole core."""
     with busy_python(niceness=0) as (pid,):
         yield pid
 
@@ -256,7 +256,8 @@ def test_requests_are_submitted_as_shown(studio: Studio) -> None:
     [(BASIC, "web-service"), (SET_VARIABLES + HEARTBEATS, "your-service-name")],
     ids=["from source", "the executable"],
 )
-def test_heartbeats_come_and_commands_are_carried_out(studio: Studio, built: Path, command: str, service: str) -> None:
+@pytest.mark.usefixtures("built", "hot")
+def test_heartbeats_come_and_commands_are_carried_out(studio: Studio, command: str, service: str) -> None:
     log = studio.logs / f"{service}.log"
     with studio.host.running(command, log=log) as agent:
         eventually(lambda: studio.is_online(service), within=60, what=f"a heartbeat; see {log}")
@@ -274,9 +275,7 @@ def test_heartbeats_come_and_commands_are_carried_out(studio: Studio, built: Pat
 
 
 @pytest.mark.parametrize("command", [PRODUCTION, PRODUCTION_STYLE], ids=["/opt/gprofiler", "sudo"])
-def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
-    studio: Studio, built: Path, hot: int, command: str
-) -> None:
+def test_continuous_profiling_for_a_server_uploads_what_it_sampled(studio: Studio, hot: int, command: str) -> None:
     log = studio.logs / "production.log"
     profiles = "/var/lib/gprofiler/profiles"
     before = studio.uploaded("your-service-name")
@@ -294,7 +293,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(
 
 
 @pytest.mark.parametrize(("command", "folder"), ONCE)
-def test_one_profile_is_taken(studio: Studio, built: Path, hot: int, command: str, folder: str) -> None:
+def test_one_profile_is_taken(studio: Studio, hot: int, command: str, folder: str) -> None:
     assert studio.host.run(MAKE_EXECUTABLE).returncode == 0
     log = studio.logs / "once.log"
     with studio.host.running(command, log=log) as agent:
@@ -308,6 +307,7 @@ def test_one_profile_is_taken(studio: Studio, built: Path, hot: int, command: st
 # The test scripts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hot")
 def test_the_test_agent_runs_as_shown(studio: Studio) -> None:
     log = studio.logs / "scripts.log"
     with studio.host.running("exec python run_heartbeat_agent.py", cwd=ROOT / "tests", log=log) as agent:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from agent.shelf import profiles_of
@@ -196,7 +195,7 @@ def test_a_run_is_in_the_servers_flame_graph_seconds_after_its_end(system: Syste
     (item,) = system.get("/api/v1/profiles", chosen)["items"]
     assert (item["hostname"], item["command_id"]) == (system.host, done["command_id"])
     assert item["profile_id"] in done["results_path"]
-    page = httpx.get(f"{system.url}{done['results_path']}", headers=system.as_admin, timeout=30)
+    page = system.http.get(f"{system.url}{done['results_path']}", headers=system.as_admin, timeout=30)
     assert page.status_code == 200, page.text
     assert "crunch_numbers" in page.text
     assert page.headers["content-type"].startswith("text/html")

@@ -55,7 +55,7 @@ async def soon(check: Callable[[], object], *, within: float = 5.0) -> None:
 
 
 @contextmanager
-def busy_python(count: int = 1, *, niceness: int = 10) -> Iterator[list[int]]:
+def busy_python(count: int = 1, *, niceness: int = 19) -> Iterator[list[int]]:
     """Python processes that do nothing but run `hot_loop`; gives their pids.
 
     They make room for others, unless what is seen of them in a short time is asked for.

@@ -32,7 +32,7 @@ class Api:
         self.state_dir = state_dir
         self.settings = BrokerSettings(state_dir=state_dir)
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=False)
         self.made_tokens: list[str] = []
 
     @property
@@ -199,7 +199,7 @@ async def talking_to(api: Api, token: str | None) -> AsyncIterator[httpx.AsyncCl
     """A client for tests that hold several calls at once."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     async with httpx.AsyncClient(
-        base_url=api.url, headers=bearer(token), timeout=40, trust_env=False, limits=limits
+        base_url=api.url, headers=bearer(token), timeout=40, trust_env=False, verify=False, limits=limits
     ) as client:
         yield client
 

@@ -145,7 +145,7 @@ def running_fleet(
         return stack.enter_context(started(Role(name, argv, env=its, log=state_dir / f"{name}.log")))
 
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(httpx.Client(timeout=10, trust_env=False))
+        client = stack.enter_context(httpx.Client(timeout=10, trust_env=False, verify=False))
         server = stack.enter_context(started(broker_role(state_dir)))  # rq's own, where there is a cluster
         wait_for_broker(own)
         if cluster is None:

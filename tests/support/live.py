@@ -74,7 +74,7 @@ def listening(
     headers = bearer(token or api.admin) | ({"Last-Event-ID": last_event_id} if last_event_id else {})
     timeout = httpx.Timeout(40, connect=5)
     with (
-        httpx.Client(base_url=api.url, trust_env=False, timeout=timeout) as http,
+        httpx.Client(base_url=api.url, trust_env=False, verify=False, timeout=timeout) as http,
         http.stream("GET", EVENTS, params=query, headers=headers) as answer,
     ):
         assert answer.status_code == 200, answer.read()

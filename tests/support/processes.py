@@ -38,11 +38,12 @@ def eventually(check: Callable[[], object], *, within: float = 15.0, what: str =
     Raises:
         AssertionError: it did not in time.
     """
-    end = time.monotonic() + within
+    end, pause = time.monotonic() + within, 0.01
     while time.monotonic() < end:
         if check():
             return
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.05)  # a look may cost more than what it waits for
     raise AssertionError(f"{what} did not happen within {within} s")
 
 

@@ -28,7 +28,7 @@ class S3:
 
         def made() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                return httpx.put(f"{self.url}/{BUCKET}", timeout=5, trust_env=False).status_code == 200
+                return httpx.put(f"{self.url}/{BUCKET}", timeout=5, trust_env=False, verify=False).status_code == 200
             return False
 
         eventually(made, within=30, what="an S3 server")

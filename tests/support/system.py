@@ -20,6 +20,11 @@ from tests.support.processes import ROOT, Role, api_role, broker_role, eventuall
 from tests.support.servers import wait_for_broker
 
 
+def client() -> httpx.Client:
+    """A client for who is killed now and then: with a connection for each call, and no certificates to load."""
+    return httpx.Client(verify=False, trust_env=False, timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 @dataclass
 class System:
     """Every role by name, and a client of the REST API."""
@@ -31,6 +36,7 @@ class System:
     sample_pid: int
     host: str
     service: str
+    http: httpx.Client
     _others: list[Role] = field(default_factory=list)
 
     @property
@@ -49,7 +55,7 @@ class System:
 
         def accepted() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                response = httpx.post(f"{self.url}/api/metrics/profile_request", json=body, headers=headers, timeout=10)
+                response = self.http.post(f"{self.url}/api/metrics/profile_request", json=body, headers=headers)
                 if response.status_code == 503 and idempotency_key is not None:
                     return False
                 assert response.status_code == 200, response.text
@@ -64,7 +70,7 @@ class System:
     def status(self, request_id: str) -> dict[str, Any] | None:
         """A request as the API shows it; None while the API or the broker is away."""
         with contextlib.suppress(httpx.TransportError):
-            response = httpx.get(f"{self.url}/api/v1/requests/{request_id}", headers=self.as_admin, timeout=10)
+            response = self.http.get(f"{self.url}/api/v1/requests/{request_id}", headers=self.as_admin)
             if response.status_code == 200:
                 body: dict[str, Any] = response.json()
                 return body
@@ -113,7 +119,7 @@ class System:
 
     def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a route shows."""
-        answer = httpx.get(f"{self.url}{path}", headers=self.as_admin, params=params, timeout=30)
+        answer = self.http.get(f"{self.url}{path}", headers=self.as_admin, params=params, timeout=30)
         assert answer.status_code == 200, answer.text
         body: dict[str, Any] = answer.json()
         return body
@@ -145,7 +151,7 @@ class System:
 
         def online() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                page = httpx.get(f"{self.url}/api/v1/hosts", headers=self.as_admin, timeout=10)
+                page = self.http.get(f"{self.url}/api/v1/hosts", headers=self.as_admin)
                 return page.status_code == 200 and any(
                     host["hostname"] == self.host and datetime.fromisoformat(host["last_beat"]) > asked_at
                     for host in page.json()["items"]
@@ -197,7 +203,8 @@ def running_system(
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
         api = stack.enter_context(started(api_role(state_dir, port, env={"PCS_HEARTBEAT_INTERVAL": str(interval)})))
-        eventually(lambda: _is_ready(url), within=30, what="a ready API")
+        http = stack.enter_context(client())
+        eventually(lambda: _is_ready(http, url), within=30, what="a ready API")
         tokens = json.loads((state_dir / "tokens.json").read_text())
         sample = stack.enter_context(started(_sample(state_dir)))
         agent = stack.enter_context(
@@ -206,7 +213,7 @@ def running_system(
             )
         )
         roles = {"broker": broker, "api": api, "merger": workers, "jobs": jobs, "agent": agent, "sample": sample}
-        system = System(state_dir, url, roles, tokens, sample.pid, host, service)
+        system = System(state_dir, url, roles, tokens, sample.pid, host, service, http)
         stack.callback(system.stop_other_samples)
         system.wait_until_online()
         yield system
@@ -218,7 +225,7 @@ def _sample(state_dir: Path) -> Role:
     return Role("sample", command, env={}, log=state_dir / "sample.log")
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(http: httpx.Client, url: str) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        return http.get(f"{url}/readyz", timeout=5).status_code == 200
     return False

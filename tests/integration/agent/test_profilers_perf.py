@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from agent.processes import Process
+from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import idle
 from agent.profilers.base import Profiler
 from agent.profilers.perf import Perf
@@ -74,7 +75,8 @@ async def test_a_whole_host_run_counts_no_process_twice(tmp_path: Path) -> None:
     seconds, hz = 3, 99
     with hashing() as native, hot_python("busy", threads=2) as python:
         others = {one.pid for one in psutil.Process().children(recursive=True)}
-        async with sampling(Run(tmp_path, pids=None, seconds=seconds, hz=hz)) as run:
+        everyone = ProfilerConfigs(max_targets=200)  # however many Pythons the machine has just now
+        async with sampling(Run(tmp_path, pids=None, seconds=seconds, hz=hz, configs=everyone)) as run:
             await asyncio.sleep(1)
             own = {one.pid for one in psutil.Process().children(recursive=True)} - others
             profile = await run.profile()
@@ -161,7 +163,7 @@ async def test_a_run_that_is_stopped_while_perf_still_starts_keeps_what_py_spy_s
     slow.write_text("#!/bin/sh\nsleep 60\n")
     slow.chmod(0o755)
     with hot_python("busy"):
-        run = Run(tmp_path / "work", pids=None, seconds=60, profilers=[PySpy(), Perf(slow)])
+        run = Run(tmp_path / "work", pids=None, seconds=60, profilers=[PySpy(max_targets=200), Perf(slow)])
         async with sampling(run):
             await asyncio.sleep(1)
             asked = time.monotonic()

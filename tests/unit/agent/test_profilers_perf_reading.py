@@ -67,3 +67,27 @@ def test_one_that_is_slow_without_a_trap_is_waited_for(trap: Path, monkeypatch: 
     later.start()
     assert read(trap.parent) == ({"main (hot)": 2}, None)
     later.join()
+
+
+def test_a_folder_that_does_not_answer_costs_one_thread_and_no_profile(
+    trap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    looks: list[int] = []
+
+    def hang() -> frozenset[Path]:
+        looks.append(1)
+        answers.wait(60)
+        return frozenset()
+
+    monkeypatch.setattr(perf_maps, "traps", hang)
+    monkeypatch.setattr(perf_reading, "LOOK_WITHIN", timedelta(seconds=0.2))
+    try:
+        for _ in range(2):
+            later = threading.Timer(1, perf_maps.spring, [[trap]])
+            later.start()
+            assert read(trap.parent) == ({"main (hot)": 2}, None)
+            later.join()
+    finally:
+        answers.set()
+    assert looks == [1]

@@ -1,4 +1,5 @@
 import json
+import ssl
 from uuid import UUID
 
 import httpx
@@ -119,3 +120,19 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine() -> None:
     assert [is_loopback(url) for url in ("http://127.0.0.1:8000", "http://[::1]:80", "http://localhost")] == [True] * 3
     assert not is_loopback("http://studio.example:8000")
     assert not is_loopback("http://10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("https://studio.example", ssl.CERT_REQUIRED), ("HTTPS://studio.example", ssl.CERT_REQUIRED),
+        ("http://studio.example", ssl.CERT_NONE), ("HTTP://studio.example", ssl.CERT_NONE),
+    ],
+)  # fmt: skip
+def test_certificates_are_left_aside_for_plain_http_alone(url: str, mode: ssl.VerifyMode) -> None:
+    with StudioClient(url) as client:
+        transport = client._http._transport
+        assert isinstance(transport, httpx.HTTPTransport)
+        context = transport._pool._ssl_context
+        assert context is not None
+        assert context.verify_mode is mode
