@@ -30,6 +30,7 @@ class Step:
 
 TOOLS: Final = (
     "tools/lint_lua.py", "tools/redis_docs.py", "tools/write_requirements.py", "tools/write_agent_options.py",
+    "tools/write_cli_page.py",
     "scripts/build_executable.py",
     "examples/results_consumer.py",
 )  # fmt: skip
