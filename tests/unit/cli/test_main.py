@@ -22,6 +22,12 @@ def test_help_reads_nothing_heavy() -> None:
     assert len(read_now) < MOST_MODULES, "each takes its part of the 150 ms that a person does not notice"
 
 
+def test_a_token_is_printed_without_what_speaks_http() -> None:
+    code = "import sys; import cli.show_token, cli.context, cli.completing; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert not {"httpx", "pydantic", "rich"} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_the_same_in_the_list_and_in_its_own_help(name: str) -> None:
     command = read(name)
