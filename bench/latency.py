@@ -30,6 +30,7 @@ from typing import Any, Final
 
 sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its agent.py is not the package
 
+from agent.shelf import profiles_of  # noqa: E402 -- found by the line above
 from bench.load import at  # noqa: E402 -- found by the line above
 from bench.stage import machine, told  # noqa: E402 -- likewise
 from tests.support.processes import started  # noqa: E402 -- likewise
@@ -58,8 +59,9 @@ def one(system: System) -> float:
 
 
 def began(system: System, done: dict[str, Any]) -> datetime:
-    """When a run began to sample, by its profile."""
-    first_line = system.page(done).with_suffix(".col").read_text().partition("\n")[0]
+    """When a run began to sample, by its profile on the host: a busy server may not have it yet."""
+    saved = profiles_of(system.state_dir / "profiles", done["command_id"])
+    first_line = max(path for path in saved if path.suffix == ".col").read_text().partition("\n")[0]
     return datetime.fromisoformat(json.loads(first_line.removeprefix("# "))["started_at"])
 
 

@@ -96,6 +96,7 @@ class Bars:
             )
         if len(hosts) > 1:
             drawn.add_row(Text(f"{progress.hosts_total} hosts", style="bold"), "", Text(counts_told(progress)))
+        self._live.start()  # here: one that never drew anything leaves an empty line
         self._live.update(drawn, refresh=True)
 
     def say(self, text: str) -> None:
@@ -131,5 +132,8 @@ def showing(duration_s: float, *, quiet: bool) -> Iterator[Shown]:
         from rich.console import Console  # noqa: PLC0415 - a tenth of the start time, for the terminal only
         from rich.live import Live  # noqa: PLC0415
 
-        with Live(console=Console(stderr=True, highlight=False), auto_refresh=False) as live:
+        live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False)
+        try:
             yield Bars(live, duration_s)
+        finally:
+            live.stop()

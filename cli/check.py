@@ -30,7 +30,8 @@ class Step:
 
 TOOLS: Final = (
     "tools/lint_lua.py", "tools/redis_docs.py", "tools/write_requirements.py", "tools/write_agent_options.py",
-    "tools/write_console_api.py", "tools/build_console.py", "hatch_build.py", "scripts/build_executable.py",
+    "tools/write_cli_page.py", "tools/write_console_api.py", "tools/build_console.py", "hatch_build.py",
+    "scripts/build_executable.py",
     "examples/results_consumer.py",
 )  # fmt: skip
 SHELL: Final = sorted(str(script.relative_to(ROOT)) for script in (ROOT / "scripts").glob("*.sh"))

@@ -61,8 +61,9 @@ def follow(
         pause = SELDOM_S if progress.hosts_total > MANY else LOOK_EVERY_S
         if deadline is not None and time.monotonic() + pause > deadline:
             raise WaitedTooLong(
-                f"request {request_id} is {progress.status} and goes on. Wait for it: studio requests follow"
-                f" {request_id}; end it: studio cancel {request_id}",
+                f"waited long enough; request {request_id} goes on.\n"
+                f"  follow it:  studio requests follow {request_id}\n"
+                f"  end it:     studio cancel {request_id}",
                 progress,
             )
         time.sleep(pause)

@@ -161,7 +161,7 @@ def _tell_accepted(accepted: RequestAccepted, wishes: Wishes) -> None:
     else:
         click.echo(f"{accepted.request_id}")
         if not wishes.quiet:
-            click.echo(f"studio: for {accepted.hosts} host(s); studio requests follow {accepted.request_id}", err=True)
+            click.echo(f"  follow it:  studio requests follow {accepted.request_id}", err=True)
 
 
 def read_outputs(said: tuple[str, ...]) -> tuple[Output, tuple[Path, ...]]:

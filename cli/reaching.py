@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli import contexts, options
-from cli.client import StudioClient
 from cli.contexts import Context, Contexts
 from cli.errors import NotRunning, Usage
 from cli.state import StateDir
+
+if TYPE_CHECKING:
+    from cli.client import StudioClient
 
 STDIN: Final = "-"
 OPTIONS: Final = (
@@ -54,13 +56,15 @@ class Server:
         named = self.state_dir or meant.state_dir or os.environ.get("PCS_STATE_DIR") or None
         return options.chosen(Path(named) if named is not None else None)
 
-    def client(self, *, within: float | None = None) -> StudioClient:
+    def client(self, *, within: float | None = None) -> "StudioClient":
         """A connection to it; `within` so many seconds each call has an answer, or none.
 
         Raises:
             NotRunning: nothing runs on the state directory that is meant.
             Usage: what was said names no server.
         """
+        from cli.client import StudioClient  # noqa: PLC0415 - half a second that `studio token` need not take
+
         meant = _meant(self, os.environ)
         token = read_token(self.token_file) if self.token_file is not None else meant.token
         if meant.url is not None:

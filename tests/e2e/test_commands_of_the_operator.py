@@ -19,7 +19,7 @@ from tests.support.played_agents import PlayedAgent, played
 from tests.support.processes import eventually
 from tests.support.studio import STUDIO, studio
 from tests.support.system import System, running_system
-from tests.support.terminals import in_terminal, plain
+from tests.support.terminals import in_terminal, screen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -151,7 +151,7 @@ def test_every_list_is_json_for_programs_and_fits_a_terminal_of_80_columns(env: 
         assert {tuple(sorted(row)) for row in lines} == {tuple(sorted(row)) for row in json.loads(as_json.stdout)}
     code, said = in_terminal([STUDIO, "requests", "list"], env)
     assert code == 0
-    assert max(map(len, plain(said).splitlines())) <= 80, said
+    assert max(map(len, screen(said).splitlines())) <= 80, said
     assert "\nmixed " in quick("top", env=env).stdout
     assert "good of mixed" in quick("hosts", "show", "mixed", "good", env=env).stdout
 

@@ -13,7 +13,6 @@ from typing import Final
 
 COLUMNS: Final = 80
 ROWS: Final = 40
-CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r(?!\n)")
 
 
 def in_terminal(command: Sequence[str], env: Mapping[str, str], *, within: float = 60.0) -> tuple[int, str]:
@@ -44,6 +43,21 @@ def in_terminal(command: Sequence[str], env: Mapping[str, str], *, within: float
         os.close(ours)
 
 
-def plain(said: str) -> str:
-    """What stays on the screen of a command that only writes on: without colours."""
-    return CONTROL.sub("", said).replace("\r\n", "\n")
+def screen(said: str) -> str:
+    """What a command leaves on the screen, for those control codes that bars need: up, erase, return."""
+    lines, row, column = [""], 0, 0
+    for code, text in re.findall(r"\x1b\[([0-9;?]*[A-Za-z])|([^\x1b]+)", said):
+        if code.endswith("A"):
+            row = max(0, row - int(code[:-1] or 1))
+        elif code.endswith("K"):
+            lines[row] = "" if code == "2K" else lines[row][:column]
+        for each in text:
+            if each == "\n":
+                row += 1
+                lines += [""] * (row + 1 - len(lines))
+            elif each == "\r":
+                column = 0
+            else:
+                lines[row] = lines[row][:column].ljust(column) + each + lines[row][column + 1 :]
+                column += 1
+    return "\n".join(lines)

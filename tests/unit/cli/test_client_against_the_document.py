@@ -188,7 +188,7 @@ def test_what_a_command_makes_up_is_in_the_document(
     line: str, method: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Call] = []
-    monkeypatch.setattr("cli.reaching.StudioClient", lambda *_, **__: Recorded(ApiDocument(DOCUMENT), calls))
+    monkeypatch.setattr("cli.client.StudioClient", lambda *_, **__: Recorded(ApiDocument(DOCUMENT), calls))
     words = [word.replace("_", " ") if "*" in word else word for word in line.format(out=tmp_path / "out").split()]
     done = CliRunner().invoke(main, [*words, "--url", "http://127.0.0.1:1"], catch_exceptions=False)
     assert done.exit_code == 0, done.output

@@ -7,13 +7,25 @@ from click.testing import CliRunner
 
 from cli.main import COMMANDS, SUMMARIES, main, read
 
+MOST_MODULES = 200
+"""Python's own and click's, with room for another version of them."""
 HEAVY = ("httpx", "pydantic", "rich", "asyncio", "subprocess", "cli.up", "cli.demo")
 
 
 def test_help_reads_nothing_heavy() -> None:
     code = "import sys; from cli.main import main; main(['--help'], standalone_mode=False); print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    assert not set(HEAVY) & set(done.stdout.splitlines()[-1].split())
+    read_now = set(done.stdout.splitlines()[-1].split())
+    assert not set(HEAVY) & read_now
+    ours = {name for name in read_now if name.partition(".")[0] in {"cli", "protocol", "formats"}}
+    assert ours == {"cli", "cli.main"}, "what no help needs"
+    assert len(read_now) < MOST_MODULES, "each takes its part of the 150 ms that a person does not notice"
+
+
+def test_a_token_is_printed_without_what_speaks_http() -> None:
+    code = "import sys; import cli.show_token, cli.context, cli.completing; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert not {"httpx", "pydantic", "rich"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
