@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from api.auth import unauthenticated
 from api.problems import Refusal
+from broker.identity import digest_of
 from broker.sessions import Session
 from broker.token_store import Token
 from protocol.problems import FieldFault
@@ -74,7 +75,8 @@ async def identify(call: HTTPConnection, parts: "Studio", headers: Mapping[str, 
     """The caller's token: of the header `Authorization`, else of the sign-in, where that is taken.
 
     Raises:
-        Refusal: there is none, it is not good, or a page of another site made the browser call.
+        Refusal: there is none, it is not good, a page of another site made the browser call, or too many cookies that
+            are none came from its address.
         BrokerUnavailable: it cannot be looked up.
     """
     authenticator = parts.authenticator
@@ -85,7 +87,9 @@ async def identify(call: HTTPConnection, parts: "Studio", headers: Mapping[str, 
     if why := why_foreign(method, headers, headers.get("host", "")):
         fault = FieldFault(field="Cookie", message=why, code="foreign_page")
         raise Refusal("forbidden", f"The sign-in is not taken: {why}.", errors=[fault])
-    session = await parts.sessions.find(secret, now=datetime.now(UTC))
+    session = await parts.lookups.bounded(
+        digest_of(secret), lambda: parts.sessions.find(secret, now=datetime.now(UTC))
+    )  # fmt: skip
     if session is None:
         raise unauthenticated("The sign-in has ended. Sign in again.")
     return await authenticator.holder_of(session.digest)

@@ -2,8 +2,9 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeVar
 
 from api.limit_settings import Lane
 from api.limits import Limits, address_of
@@ -11,6 +12,7 @@ from broker.connection import Broker
 from broker.quotas import Taken
 from broker.token_store import Token, TokenStore, digest_of
 
+T = TypeVar("T")
 MOST_KNOWN: Final = 100_000
 
 
@@ -48,12 +50,21 @@ class BoundedLookups(TokenStore):
             Refusal: too many that nobody knows came from this address.
             BrokerUnavailable: the server cannot be reached.
         """
-        digest = digest_of(secret)
+        found = super().find
+        return await self.bounded(digest_of(secret), lambda: found(secret))
+
+    async def bounded(self, digest: str, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+        """What `ask` finds by a secret of this digest, a token's or another; None: there is nothing.
+
+        Raises:
+            Refusal: too many that nobody knows came from this address; nothing was asked.
+            BrokerUnavailable: the server cannot be reached.
+        """
         if (over := self.over(digest, client.get())) is not None:
             raise self._limits.refused(Lane.STRANGERS, over)
         name = _name_of(digest)
-        token = await super().find(secret)
-        if token is None:
+        found = await ask()
+        if found is None:
             self._good.pop(name, None)
             self._limits.charge(Lane.STRANGERS, address_of(client.get()), now=time.monotonic())
         else:
@@ -61,4 +72,4 @@ class BoundedLookups(TokenStore):
             self._good.move_to_end(name)
             while len(self._good) > MOST_KNOWN:
                 self._good.popitem(last=False)
-        return token
+        return found
