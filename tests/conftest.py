@@ -50,6 +50,7 @@ LONGEST: Final = (
     "e2e/test_studio.py",
     "e2e/test_commands_of_the_field.py",
     "e2e/test_commands_of_the_operator.py",
+    "browser/test_the_page.py",
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",

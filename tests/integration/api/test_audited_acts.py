@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,6 +109,8 @@ ACTS: Final[dict[str, tuple[str, Callable[[App], Awaitable[str]], Any]]] = {
     "token.revoke": ("DELETE", a_token_there, None),
     "host.enrol": ("POST", at("/api/v1/enrol"), lambda: {"service_name": "web", "hostname": f"web-{next(numbers)}"}),
     "host.release": ("DELETE", an_owned_host_there, None),
+    "session.begin": ("POST", at("/api/v1/session"), None),
+    "session.end": ("DELETE", at("/api/v1/session"), None),
     "dead_letter.replay": ("POST", a_letter_there, None),
     "profile.delete": ("DELETE", a_profile_there, None),
 }
@@ -132,12 +135,17 @@ def test_every_route_that_acts_has_an_action_and_every_action_a_route(app: App) 
 
 async def callers_of(action: str, app: App) -> Mapping[str, str]:
     """By whom it is asked for: by anybody, without authentication, but where that is not enough."""
-    if action != "host.enrol":
-        return {}
-    await app.parts.tokens.add(
-        secret := new_secret(), kind=TokenKind.ENROLMENT, tenant=DEFAULT_TENANT, services=("web",), max_uses=1_000
-    )
-    return bearer(secret)
+    tokens = app.parts.tokens
+    if action == "host.enrol":
+        await tokens.add(
+            secret := new_secret(), kind=TokenKind.ENROLMENT, tenant=DEFAULT_TENANT, services=("web",), max_uses=1_000
+        )
+        return bearer(secret)
+    if action.startswith("session."):
+        token = await tokens.add(secret := new_secret(), kind=TokenKind.VIEWER, tenant=DEFAULT_TENANT, services=("*",))
+        cookie, _ = await app.parts.sessions.begin(token, now=datetime.now(UTC))
+        return bearer(secret) | {"Cookie": f"studio_session={cookie}"}
+    return {}
 
 
 async def check_recorded_first(action: str, app: App, folder: Path) -> None:
@@ -155,7 +163,7 @@ async def check_recorded_first(action: str, app: App, folder: Path) -> None:
         dying = App(folder, mortal, insecure=not headers)
         try:
             while True:
-                path = await make(app)
+                path, headers = await make(app), await callers_of(action, app)
                 before, told = everything_in(broker.settings), len(await records_of(broker))
                 mortal.calls_to_live = lives % 100
                 try:

@@ -126,7 +126,7 @@ def test_a_beat_makes_the_host_known_with_what_it_says(served: Api, agent: Playe
     assert abs(datetime.now(UTC) - last_beat) < timedelta(seconds=30)
     assert host == {
         "service_name": "web", "hostname": agent.host, "ip_address": "192.168.1.100", "status": "online",
-        "agent_status": "idle", "agent_version": "1.2.3",
+        "agent_status": "idle", "agent_version": "1.2.3", "profilers": [], "profiling_modes": [],
     }  # fmt: skip
 
 

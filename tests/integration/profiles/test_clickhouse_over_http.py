@@ -62,7 +62,8 @@ def test_a_wrong_password_is_said_without_telling_it(server: Server) -> None:
         assert "hidden" not in str(refused.value)
 
 
-def test_a_server_that_was_away_is_asked_again() -> None:
+def test_a_server_that_was_away_is_asked_again(server: Server) -> None:
+    assert server.url, "what chDB has in memory lives while any of these servers does"
     with clickhouse_server() as first:
         shelf = Shelf(ClickHouse(first.url), uuid4().hex)
         shelf.add("a", "main 1")
