@@ -14,7 +14,8 @@ from api.problems import Refusal
 from api.sign_ins import COOKIE, identify
 from api.strangers import client
 from broker.identity import Token, TokenKind, digest_of
-from broker.limits import Quota, WindowLimits
+from broker.limits import WindowLimits
+from broker.quotas import Quota
 from broker.sessions import Session
 from tests.support.two_ways import KnownTokens, a_token
 
