@@ -6,11 +6,13 @@ import { Refused } from "./api";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
+import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { SignedIn } from "./session";
 import { Shell } from "./shell";
 import "./style.css";
+import "./sheet.css";
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -37,6 +39,7 @@ createRoot(root).render(
             <Route path="/requests" component={Requests} />
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
             <Route path="/flamegraph" component={Flame} />
+            <Route path="/health" component={Health} />
             <Route>
               <h1>There is no such page</h1>
             </Route>
