@@ -217,7 +217,7 @@ def request_status(
     return RequestStatus(
         **request_summary(record, tally).model_dump(),
         rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
-        asked=record.asked.model_dump(mode="json", exclude=HOSTS, exclude_defaults=True),
+        asked=record.asked.model_dump(mode="json", exclude=set(HOSTS), exclude_none=True, exclude_defaults=True),
         hosts=[_on_host(name, record.hosts[name], statuses.get(name)) for name in names],
     )
 

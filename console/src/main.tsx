@@ -1,3 +1,7 @@
+import "./base.css";
+import "./parts.css";
+import "./sheet.css";
+import "./shell.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -11,8 +15,6 @@ import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { SignedIn } from "./session";
 import { Shell } from "./shell";
-import "./style.css";
-import "./sheet.css";
 
 const queries = new QueryClient({
   defaultOptions: {

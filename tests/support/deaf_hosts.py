@@ -1,5 +1,7 @@
 """Hosts whose agent is offered a command again and again and never says that it has it: what makes a dead letter."""
 
+from typing import Any
+
 from broker.scripts import MOST_ATTEMPTS
 from tests.support.api import HEARTBEAT
 from tests.support.processes import eventually
@@ -20,7 +22,7 @@ def beat(system: System, host: str) -> bool:
     return answer.json()["profiling_command"] is not None
 
 
-def given_up_on(system: System, host: str, **asked: object) -> str:
+def given_up_on(system: System, host: str, **asked: Any) -> str:
     """The id of a request that the server gave up on, on a host that takes nothing."""
     beat(system, host)
     request_id = str(system.submit(target_hostnames=[host], **asked)["request_id"])
