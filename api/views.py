@@ -21,8 +21,8 @@ PROGRESS: Final = (
     State.RUNNING, State.RECEIVED, State.DELIVERED, State.PENDING, State.QUEUED, State.SUBMITTED,
 )  # fmt: skip
 """Open states, the furthest first."""
-HOSTS: Final = frozenset({"target_hosts", "target_hostnames"})
-"""Fields of a request that its status tells host by host."""
+NOT_ASKED: Final = frozenset({"target_hosts", "target_hostnames", "request_type", "dry_run"})
+"""Fields of a request that its status tells host by host, or under another name, or that no accepted one has."""
 ORDER: Final[Mapping[str, int]] = {state.value: number for number, state in enumerate(State)}
 
 
@@ -86,7 +86,7 @@ class RequestStatus(RequestSummary):
     """A request as one can follow it, host by host."""
 
     rollout: RolloutReport | None = None
-    asked: dict[str, Any] = Field(description="The body as it was understood, without its hosts and its defaults")
+    asked: dict[str, Any] = Field(description="The body as it was understood, without its hosts")
     hosts: list[RequestOnHost]
 
 
@@ -217,7 +217,7 @@ def request_status(
     return RequestStatus(
         **request_summary(record, tally).model_dump(),
         rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
-        asked=record.asked.model_dump(mode="json", exclude=set(HOSTS), exclude_none=True, exclude_defaults=True),
+        asked=record.asked.model_dump(mode="json", exclude=set(NOT_ASKED), exclude_none=True),
         hosts=[_on_host(name, record.hosts[name], statuses.get(name)) for name in names],
     )
 
