@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
@@ -33,6 +32,10 @@ ASGI says so to whoever receives; to wait for that and for something else takes 
 _TELL_OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 WHOLE: Final = "studio.whole"
 """An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
+
+
+class Unclear(ValueError):
+    """Where a call ends is told in two ways."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -135,7 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let the call in, or have it met at the door.
 
         Raises:
-            HttpParserError: it asks for another protocol, in a way that two readers could read in two ways.
+            Unclear: it asks for another protocol, in a way that two readers could read in two ways.
         """
         if self.parser.should_upgrade():
             self._check_upgrade()
@@ -323,7 +326,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # protocol: the body would be lost, or be read as the next call.
         has_body = any(name in _TELL_OF_A_BODY and value != b"0" for name, value in self.headers)
         if (has_body and not self._should_upgrade()) or not self._is_answered():
-            raise HttpParserError
+            raise Unclear  # the parser takes it for a fault of the call
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
