@@ -4,8 +4,9 @@
 
 It starts a broker of its own, one `python -m api` (authentication and validation on) and bench/constant.py, and lets a
 load process (bench/load.py) beat for some hosts over some connections: one after the other, in rounds, as a machine is
-never quite the same twice. A second API with a broker of its own knows many more hosts, and they beat in turn there; a
-third one, if asked for, has several worker processes.
+never quite the same twice: a ratio is of two rounds beside each other, and the median of these is told. A second API
+with a broker of its own knows many more hosts, and they beat in turn there; a third one, if asked for, has several
+worker processes. Each host beats once before, as all have that beat in intervals to a process that has run for one.
 Every answer must be a 200. Nothing of it stays behind.
 """
 
@@ -70,17 +71,37 @@ class Server(NamedTuple):
     hosts: int
 
 
+class Ratio(NamedTuple):
+    """Of the rates of two servers: the median of the rounds, the least and the most."""
+
+    median: float
+    least: float
+    most: float
+
+
 def spent(server: psutil.Process) -> float:
     """The processor time (s) that a server has taken so far, its workers' included."""
     times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
     return sum(each.user + each.system for each in times)
 
 
-def beat(server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0) -> dict[str, Any]:
-    """One round of load on one server; with the share of a core that the server took. `bad`: share of bad tokens."""
+def beat(
+    server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0, first: int = 0,
+    most: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """One round of load on one server; with the share of a core that the server took.
+
+    Args:
+        server: what is loaded.
+        given: by whoever started this.
+        seconds: after which it ends at the latest.
+        bad: the share of bad tokens.
+        first: how many beats went before.
+        most: beats after which it ends; as given, if it is not said.
+    """
     plan = {
         "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
-        "seconds": seconds, "most": given.most, "bad": bad,
+        "seconds": seconds, "most": given.most if most is None else most, "bad": bad, "first": first,
     }  # fmt: skip
     before = spent(server.process)
     done = subprocess.run(
@@ -143,24 +164,33 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             token: str = json.loads((its.state_dir / "tokens.json").read_text())["agent"]
             servers[name] = Server(api, its_port, token, hosts)
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
-        for server in servers.values():
-            beat(server, given, min(1.0, given.seconds))
+        sent = {
+            name: beat(server, given, PATIENCE_SECONDS, most=min(server.hosts, given.most))["answers"]
+            for name, server in servers.items()
+        }
         for _ in range(given.rounds):
             for name, server in servers.items():
-                rounds[name].append(beat(server, given, given.seconds))
+                one = beat(server, given, given.seconds, first=sent[name])
+                sent[name] += one["answers"]
+                rounds[name].append(one)
         setting = machine(settings)
-    results = {name: median_of(measured) for name, measured in rounds.items()}
     measured = {
         "machine": setting,
         "load": {name: getattr(given, name) for name in LOAD},
-        **results,
-        "ratio": results["api"]["per_second"] / results["constant"]["per_second"],
+        **{name: median_of(each) for name, each in rounds.items()},
+        "ratio": ratio(rounds["api"], rounds["constant"]),
     }
     if given.many:
-        measured["ratio_many"] = results["api_many"]["per_second"] / results["api"]["per_second"]
+        measured["ratio_many"] = ratio(rounds["api_many"], rounds["constant"])
     if given.workers:
-        measured["ratio_workers"] = results["api_workers"]["per_second"] / results["api"]["per_second"]
+        measured["ratio_workers"] = ratio(rounds["api_workers"], rounds["api"])
     return measured
+
+
+def ratio(subject: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any]]) -> Ratio:
+    """What a server serves of what another one does, by rounds that were beside each other."""
+    each = [one["per_second"] / other["per_second"] for one, other in zip(subject, beside, strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
 
 
 def median_of(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -194,14 +224,20 @@ def told(measured: dict[str, Any]) -> str:
         lines.append(
             f"{names[name]:20}{one['per_second']:>10,.0f}{times}{one['server_cpu']:>12.0%}{one['cpu_us']:>11.0f}"
         )
-    lines += ["", f"the API serves {measured['ratio']:.1%} of what a constant answer does"]
+    served = share(measured["ratio"])
+    lines += ["", f"with {load['hosts']:,} hosts the API serves {served} of what a constant answer does"]
     if load["many"]:
-        ratio = measured["ratio_many"]
-        lines.append(f"with {load['many']:,} hosts it serves {ratio:.1%} of what it does with {load['hosts']:,}")
+        lines.append(f"with {load['many']:,} hosts it serves {share(measured['ratio_many'])} of that")
     if load["workers"]:
-        ratio = measured["ratio_workers"]
-        lines.append(f"with {load['workers']} workers it serves {ratio:.1%} of what it does with one")
+        workers = share(measured["ratio_workers"])
+        lines.append(f"with {load['workers']} workers it serves {workers} of what it does with one")
     return "\n".join(lines)
+
+
+def share(found: Sequence[float]) -> str:
+    """A ratio for people."""
+    median, least, most = found
+    return f"{median:.1%} ({least:.1%} to {most:.1%})"
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -214,8 +250,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=0, help="processes of a third API; 0: none (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of each server, in turn (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="of each server, in turn (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round (default: %(default)s)")
     parser.add_argument("--most", type=int, default=1_000_000, help="heartbeats of a round (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     given = parser.parse_args(arguments)

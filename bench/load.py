@@ -35,6 +35,8 @@ class Plan:
     """Stop after so many answers, whatever the time."""
     bad: float = 0.0
     """This share of the calls carries a token that nobody knows, another one each time."""
+    first: int = 0
+    """So many beats went before: it goes on with the hosts that come next."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._requests = requests
         self._tally = tally
         self._over = over
-        self._next = 0
+        self._next = plan.first // plan.connections % len(requests)
         self._owed = owed
         self._is_bad = False
         self._buffer = bytearray()

@@ -1,7 +1,8 @@
 """Names of tenants, services and hosts, and the key that identifies one agent."""
 
+import re
 import unicodedata
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, Strict, StringConstraints
@@ -9,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 DEFAULT_TENANT = "default"
 MAX_NAME = 256
+_is_plain: Final = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+"""Of these `quote` leaves each as it is (RFC 3986, 2.3), and takes ten times as long: paths are made for each beat."""
 
 
 def printable(value: str) -> str:
@@ -42,7 +45,7 @@ class HostKey(NamedTuple):
     @property
     def path(self) -> str:
         """`tenant/service/host` with each part percent-encoded, so that no name can forge a separator."""
-        return "/".join(quote(part, safe="") for part in self)
+        return "/".join(part if _is_plain(part) else quote(part, safe="") for part in self)
 
     @classmethod
     def from_path(cls, path: str) -> "HostKey":

@@ -29,6 +29,8 @@ HASTE: Final = timedelta(seconds=3)
 MAX_MESSAGE: Final = 256 * 2**20
 _TICK: Final = 0.05
 _SLOW_TICK: Final = 1.0
+_LOOKS: Final = 2
+"""In a row that must not find it open: a table that is read while connections come and go may leave one out."""
 _TIMER: Final = "globalThis[Symbol.for('gprofiler')]"
 _CLOSE: Final = f"clearTimeout({_TIMER}); delete {_TIMER}; process._debugEnd()"
 
@@ -167,8 +169,13 @@ def _address(pid: int) -> str:
 async def _see_closed(process: Process) -> None:
     """Say so where it cannot be closed: a person must know."""
     until = time.monotonic() + PATIENCE.total_seconds()
+    looks = 0
     with contextlib.suppress(OSError):  # it has ended, and its inspector with it
-        while INSPECTOR_PORT in (await asyncio.to_thread(ports, process.pid))[0]:
+        while looks < _LOOKS:
+            if INSPECTOR_PORT not in (await asyncio.to_thread(ports, process.pid))[0]:
+                looks += 1
+                continue
+            looks = 0
             if time.monotonic() > until:
                 log.error("the inspector of a process is still open", pid=process.pid, port=INSPECTOR_PORT)
                 _watch(process)

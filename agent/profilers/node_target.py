@@ -98,7 +98,8 @@ def ports(pid: int, *, proc: Path = _PROC) -> tuple[frozenset[int], frozenset[in
     for table in ("tcp", "tcp6"):
         path = proc / str(pid) / "net" / table
         if path.exists():  # without version 6 there is no second one
-            everybody |= listening(path.read_text().splitlines())
+            with path.open() as lines:
+                everybody |= listening(lines)
     own = set()
     for entry in (proc / str(pid) / "fd").iterdir():
         try:

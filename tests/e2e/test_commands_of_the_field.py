@@ -215,11 +215,14 @@ def interrupt(process: "subprocess.Popen[bytes]") -> int:
     return process.wait(30)
 
 
-def is_sampled(pid: int) -> bool:
-    """Whether py-spy has taken some dozens of samples of a process: it sleeps after each."""
-    for process in psutil.process_iter(["name", "cmdline"]):
-        if process.info["name"] == "py-spy" and (process.info["cmdline"] or [])[-2:] == ["-p", str(pid)]:
-            with contextlib.suppress(psutil.Error):
+def is_sampled(pid: int, *, by: "subprocess.Popen[bytes]") -> bool:
+    """Whether an agent's own py-spy has taken some dozens of samples of a process: it sleeps after each.
+
+    Processes are not private here: agents of other tests may sample the same process.
+    """
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(by.pid).children(recursive=True):
+            if process.name() == "py-spy" and process.cmdline()[-2:] == ["-p", str(pid)]:
                 return bool(process.num_ctx_switches().voluntary > 60)
     return False
 
@@ -281,7 +284,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(studio: Studi
     before = studio.uploaded("your-service-name")
     studio.host.run(f"rm -rf {profiles}")
     with studio.host.running(SET_VARIABLES + command, log=log) as agent:
-        eventually(lambda: is_sampled(hot), within=100, what=f"sampling; see {log}")
+        eventually(lambda: is_sampled(hot, by=agent), within=100, what=f"sampling; see {log}")
         interrupt(agent)
     said = log.read_text()
     assert studio.host.file(f"{profiles}/last_profile.col").exists(), said
@@ -297,7 +300,7 @@ def test_one_profile_is_taken(studio: Studio, hot: int, command: str, folder: st
     assert studio.host.run(MAKE_EXECUTABLE).returncode == 0
     log = studio.logs / "once.log"
     with studio.host.running(command, log=log) as agent:
-        eventually(lambda: is_sampled(hot), within=100, what=f"sampling; see {log}")
+        eventually(lambda: is_sampled(hot, by=agent), within=100, what=f"sampling; see {log}")
         interrupt(agent)
     said = log.read_text()
     assert f"{folder}/last_flamegraph.html" in said

@@ -177,8 +177,8 @@ def seen_after_its_end(system: System) -> tuple[timedelta, dict[str, Any], dict[
         "end": (began + timedelta(minutes=1)).isoformat(), "request_id": answer["request_id"],
     }  # fmt: skip
     eventually(
-        lambda: system.get("/api/v1/flamegraph", chosen)["samples"] == done["samples"], within=30,
-        what="the run in the merged flame graph",
+        lambda: system.get("/api/v1/flamegraph", chosen)["samples"] == done["samples"],
+        within=SEEN_WITHIN.total_seconds(), what="the run in the merged flame graph",
     )  # fmt: skip
     seen_at = datetime.now(UTC)
     (facts,) = facts_of(system, done["command_id"])

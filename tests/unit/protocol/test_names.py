@@ -1,5 +1,7 @@
 """Names, and the path that identifies one agent."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,11 @@ def test_blank_text_and_control_characters_are_no_name(text: str) -> None:
 @given(KEYS)
 def test_a_path_reads_back_as_the_key_it_was_made_of(key: HostKey) -> None:
     assert HostKey.from_path(key.path) == key
+
+
+@given(KEYS)
+def test_a_path_is_percent_encoded(key: HostKey) -> None:
+    assert key.path == "/".join(quote(part, safe="") for part in key)
 
 
 @given(KEYS, KEYS)
