@@ -151,7 +151,7 @@ async def test_a_store_that_is_away_has_all_of_them_come_again(site: Site) -> No
 
 
 async def test_facts_of_another_kind_than_ours_are_not_said_and_cost_nothing(site: Site) -> None:
-    odd = (True, 1.5, "9", [], {}, None, 10**30, -1, 0)
+    odd: tuple[object, ...] = (True, 1.5, "9", [], {}, None, 10**30, -1, 0)
     for host, value in zip("abcdefghi", odd, strict=True):
         site.upload(
             host, frequency_hz=value, command_id=value, request_ids=[value], capture_id=value, profiling_mode=value,
