@@ -198,11 +198,12 @@ def agent_role(
 @contextlib.contextmanager
 def running_system(
     state_dir: Path, *, service: str = "shop", host: str = "host-1", interval: int = 1, wait: int | None = None,
-    workers_of_api: int = 1,
+    workers_of_api: int = 1, env: Mapping[str, str] | None = None,
 ) -> Iterator[System]:  # fmt: skip
     """Broker, API, workers, one agent and a sample program to profile, until the end of the block.
 
-    `interval` is the pace in seconds that the server sets, `wait` how long the agent lets it hold a heartbeat.
+    `interval` is the pace in seconds that the server sets, `wait` how long the agent lets it hold a heartbeat; `env`
+    is the API's beside what a test always gives it.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -211,8 +212,8 @@ def running_system(
         wait_for_broker(BrokerSettings(state_dir=state_dir))
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
-        env = {"PCS_HEARTBEAT_INTERVAL": str(interval)}
-        api = stack.enter_context(started(api_role(state_dir, port, env=env, workers=workers_of_api)))
+        of_the_api = {"PCS_HEARTBEAT_INTERVAL": str(interval), **(env or {})}
+        api = stack.enter_context(started(api_role(state_dir, port, env=of_the_api, workers=workers_of_api)))
         http = stack.enter_context(client())
         eventually(lambda: _is_ready(http, url), within=30, what="a ready API")
         tokens = json.loads((state_dir / "tokens.json").read_text())
