@@ -1,3 +1,7 @@
+import "./base.css";
+import "./parts.css";
+import "./sheet.css";
+import "./shell.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -6,11 +10,11 @@ import { Refused } from "./api";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
+import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { SignedIn } from "./session";
 import { Shell } from "./shell";
-import "./style.css";
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -37,6 +41,7 @@ createRoot(root).render(
             <Route path="/requests" component={Requests} />
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
             <Route path="/flamegraph" component={Flame} />
+            <Route path="/health" component={Health} />
             <Route>
               <h1>There is no such page</h1>
             </Route>

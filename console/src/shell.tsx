@@ -67,10 +67,12 @@ export function Shell({ children }: { children: React.ReactNode }) {
   const [at] = useLocation();
   useKeys(help);
   const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
-  const links = [["/", "Fleet"], ...(mayAct ? [["/new", "New command"]] : []), ["/requests", "Requests"]] as [
-    string,
-    string,
-  ][];
+  const links = [
+    ["/", "Fleet"],
+    ...(mayAct ? [["/new", "New command"]] : []),
+    ["/requests", "Requests"],
+    ["/health", "Health"],
+  ] as [string, string][];
   return (
     <>
       <header>

@@ -5,6 +5,7 @@ import { flamegraph } from "../api";
 import { Notice, useWidth } from "../parts";
 import { type Drawn, draw } from "./chart";
 import { type Frame, matched, percent, query, type Selection, table } from "./rules";
+import "./flame.css";
 
 const FORMATS = [
   [".col", "collapsed"],

@@ -7,6 +7,7 @@ import { useMayAct } from "../session";
 import { ago, count } from "../words";
 import { useFleet } from "./data";
 import { counts, FACETS, type Filters, matching, type Row, read, write } from "./rules";
+import "./fleet.css";
 
 const ROW_PX = 34;
 const NAMES: Record<string, string> = {

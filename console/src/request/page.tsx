@@ -9,6 +9,7 @@ import { Badge, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count, meaning } from "../words";
 import { groups, isOpen, pieces, span, toRetry } from "./rules";
+import "./request.css";
 
 export function RequestPage({ id }: { id: string }) {
   const found = useQuery({ queryKey: ["request", id], queryFn: () => request(id) });
