@@ -17,6 +17,7 @@ import { RequestPage } from "./request/page";
 import { Schedules } from "./schedules/page";
 import { SignedIn } from "./session";
 import { Shell } from "./shell";
+import { show, theme } from "./theme";
 import { Tokens } from "./tokens/page";
 
 const queries = new QueryClient({
@@ -32,6 +33,7 @@ const queries = new QueryClient({
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("the index has no root");
+show(theme());
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>

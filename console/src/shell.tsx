@@ -6,8 +6,8 @@ import { signOut } from "./api";
 import { useLive } from "./live";
 import { Dialog, Notice } from "./parts";
 import { useMe, useRights } from "./session";
+import { keep, show, type Theme, theme } from "./theme";
 
-const THEME = "studio-theme";
 const KEYS = [
   ["/", "search"],
   ["?", "this help"],
@@ -32,19 +32,15 @@ const GO: Record<string, string> = {
   h: "/health",
 };
 
-function useTheme(): [string, () => void] {
-  const [theme, setTheme] = useState(
-    () => localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"),
-  );
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-  }, [theme]);
+function useTheme(): [Theme, () => void] {
+  const [shown, setShown] = useState(theme);
   const turn = () => {
-    const next = theme === "dark" ? "light" : "dark";
-    localStorage.setItem(THEME, next);
-    setTheme(next);
+    const next = shown === "dark" ? "light" : "dark";
+    keep(next);
+    show(next);
+    setShown(next);
   };
-  return [theme, turn];
+  return [shown, turn];
 }
 
 function useKeys(help: () => void): void {
@@ -73,7 +69,7 @@ export function Shell({ children }: { children: React.ReactNode }) {
   const rights = useRights();
   const isLive = useLive();
   const queries = useQueryClient();
-  const [theme, turn] = useTheme();
+  const [shown, turn] = useTheme();
   const [isHelping, setHelping] = useState(false);
   const [help] = useState(() => () => setHelping(true));
   const [at] = useLocation();
@@ -106,8 +102,8 @@ export function Shell({ children }: { children: React.ReactNode }) {
         <span className="dim" title={`services: ${me.services.join(", ")}`}>
           {me.name || me.kind}
         </span>
-        <button type="button" onClick={turn} aria-label={`Switch to the ${theme === "dark" ? "light" : "dark"} theme`}>
-          {theme === "dark" ? "☀" : "☾"}
+        <button type="button" onClick={turn} aria-label={`Switch to the ${shown === "dark" ? "light" : "dark"} theme`}>
+          {shown === "dark" ? "☀" : "☾"}
         </button>
         <button type="button" onClick={help} aria-label="Keys">
           ?

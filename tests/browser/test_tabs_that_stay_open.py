@@ -185,6 +185,21 @@ def test_a_keyboard_is_enough_for_the_whole_way(browser: Browser, system: System
         screen.check()
 
 
+def test_a_theme_that_was_chosen_stays_for_who_is_not_signed_in_too(browser: Browser, system: System) -> None:
+    with browser.new_context(color_scheme="light") as context:
+        screen = Screen(context, system.url)
+        page = screen.sign_in(system.new_token("viewer"))
+        root = page.locator("html")
+        expect(root).to_have_attribute("data-theme", "light")
+        page.get_by_role("button", name="Switch to the dark theme").click()
+        expect(root).to_have_attribute("data-theme", "dark")
+        page.get_by_role("button", name="Sign out").click()
+        page.reload()
+        page.get_by_label("Token").wait_for()
+        expect(root).to_have_attribute("data-theme", "dark")
+        screen.check()
+
+
 def test_what_is_asked_elsewhere_is_seen_by_whoever_comes_back_to_a_page(browser: Browser, system: System) -> None:
     with browser.new_context() as context:
         screen = Screen(context, system.url)
