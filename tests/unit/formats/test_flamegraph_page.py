@@ -29,9 +29,9 @@ def decoded(page: str) -> dict[str, int]:
     stacks: dict[str, int] = {}
     path: list[str] = []
     row = iter(data["stacks"])
-    for shared in row:
+    for known in row:
         fresh = next(row)
-        path = path[:shared] + [data["frames"][next(row)] for _ in range(fresh)]
+        path = path[:known] + [data["frames"][next(row)] for _ in range(fresh)]
         stacks[";".join(path)] = next(row)
     return stacks
 
