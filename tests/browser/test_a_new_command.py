@@ -1,4 +1,4 @@
-"""The form of a new command in a real browser: workloads, turns, schedules, stops, and the same again where it failed."""
+"""The form of a new command in a browser: workloads, turns, schedules, stops, and the same again where it failed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +52,7 @@ def test_the_same_is_asked_again_where_it_went_wrong_and_nowhere_else(page: Page
     expect(page.get_by_role("checkbox", name="perf")).not_to_be_checked()
     check_for_everybody(page, PICTURES, "again")
     page.get_by_role("button", name="Profile…").click()
-    expect(page.get_by_text("1 host × 2 s at 11 Hz")).to_be_visible()
+    expect(page.get_by_text("2 s at 11 Hz: some 22 samples a busy core")).to_be_visible()
     again = asked(system, sent(page, "Yes, profile 1 host"))
     assert again == {**asked(system, former), "hosts": ["deaf-3"]}
     assert again == again | {**KEPT, "max_concurrency": 2}
