@@ -30,6 +30,12 @@ CALLS: Final = (
     ("get", "/api/v1/requests/{request_id}"),
     ("delete", "/api/v1/requests/{request_id}"),
     ("get", "/api/v1/flamegraph.json"),
+    ("get", "/api/v1/flamegraph/diff.json"),
+    ("get", "/api/v1/flamegraph/function"),
+    ("get", "/api/v1/flamegraph/functions"),
+    ("get", "/api/v1/flamegraph/timeline"),
+    ("get", "/api/v1/profiles"),
+    ("get", "/api/metrics/profiling/workload_status"),
 )
 """What the page calls. A call that is not here has no types, and does not compile."""
 

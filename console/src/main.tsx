@@ -9,6 +9,7 @@ import { Refused } from "./api";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
+import { Profiles } from "./profiles/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { SignedIn } from "./session";
@@ -38,6 +39,7 @@ createRoot(root).render(
             <Route path="/new" component={NewCommand} />
             <Route path="/requests" component={Requests} />
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
+            <Route path="/profiles" component={Profiles} />
             <Route path="/flamegraph" component={Flame} />
             <Route>
               <h1>There is no such page</h1>

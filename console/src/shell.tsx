@@ -14,11 +14,16 @@ const KEYS = [
   ["g f", "fleet"],
   ["g n", "new command"],
   ["g r", "requests"],
+  ["g p", "profiles"],
   ["Enter", "zoom into the frame that has the focus"],
   ["arrows", "move among the frames of a flame graph"],
+  ["v", "flame graph: what is shown"],
+  ["i", "flame graph: the root on top, or at the bottom"],
+  ["c", "flame graph: callers and callees of the frame that has the focus"],
+  ["z", "flame graph: reset the zoom"],
   ["Escape", "close, or leave the search"],
 ] as const;
-const GO: Record<string, string> = { f: "/", n: "/new", r: "/requests" };
+const GO: Record<string, string> = { f: "/", n: "/new", r: "/requests", p: "/profiles" };
 
 function useTheme(): [string, () => void] {
   const [theme, setTheme] = useState(
@@ -67,10 +72,12 @@ export function Shell({ children }: { children: React.ReactNode }) {
   const [at] = useLocation();
   useKeys(help);
   const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
-  const links = [["/", "Fleet"], ...(mayAct ? [["/new", "New command"]] : []), ["/requests", "Requests"]] as [
-    string,
-    string,
-  ][];
+  const links = [
+    ["/", "Fleet"],
+    ...(mayAct ? [["/new", "New command"]] : []),
+    ["/requests", "Requests"],
+    ["/profiles", "Profiles"],
+  ] as [string, string][];
   return (
     <>
       <header>
