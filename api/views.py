@@ -21,6 +21,8 @@ PROGRESS: Final = (
     State.RUNNING, State.RECEIVED, State.DELIVERED, State.PENDING, State.QUEUED, State.SUBMITTED,
 )  # fmt: skip
 """Open states, the furthest first."""
+NOT_ASKED: Final = frozenset({"target_hosts", "target_hostnames", "request_type", "dry_run"})
+"""Fields of a request that its status tells host by host, or under another name, or that no accepted one has."""
 ORDER: Final[Mapping[str, int]] = {state.value: number for number, state in enumerate(State)}
 
 
@@ -29,6 +31,7 @@ class RequestOnHost(BaseModel):
 
     hostname: str
     status: State
+    pids: list[int] | None = Field(None, description="What was asked for there; null: the whole host")
     command_id: str | None = None
     generation: int | None = None
     at: datetime | None = None
@@ -83,6 +86,7 @@ class RequestStatus(RequestSummary):
     """A request as one can follow it, host by host."""
 
     rollout: RolloutReport | None = None
+    asked: dict[str, Any] = Field(description="The body as it was understood, without its hosts")
     hosts: list[RequestOnHost]
 
 
@@ -213,7 +217,8 @@ def request_status(
     return RequestStatus(
         **request_summary(record, tally).model_dump(),
         rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
-        hosts=[_on_host(name, statuses.get(name)) for name in names],
+        asked=record.asked.model_dump(mode="json", exclude=set(NOT_ASKED), exclude_none=True),
+        hosts=[_on_host(name, record.hosts[name], statuses.get(name)) for name in names],
     )
 
 
@@ -251,11 +256,13 @@ def _in_total(states: Counter[State]) -> str:
     return outcomes[0] if len(outcomes) == 1 else "mixed"
 
 
-def _on_host(hostname: str, status: Mapping[str, Any] | None) -> RequestOnHost:
+def _on_host(hostname: str, pids: Sequence[int] | None, status: Mapping[str, Any] | None) -> RequestOnHost:
+    asked = None if pids is None else list(pids)
     if status is None:
-        return RequestOnHost(hostname=hostname, status=State.SUBMITTED)
+        return RequestOnHost(hostname=hostname, pids=asked, status=State.SUBMITTED)
     return RequestOnHost(
         hostname=hostname,
+        pids=asked,
         status=State(status["state"]),
         command_id=status.get("command_id") or None,
         generation=int(status.get("generation", 0)) or None,

@@ -35,6 +35,8 @@ class Plan:
     """Stop after so many answers, whatever the time."""
     bad: float = 0.0
     """This share of the calls carries a token that nobody knows, another one each time."""
+    per_second: float = 0.0
+    """Of all connections together; 0: as fast as they are answered."""
     first: int = 0
     """So many beats went before: it goes on with the hosts that come next."""
 
@@ -63,14 +65,23 @@ class Connection(asyncio.Protocol):
         self._is_bad = False
         self._buffer = bytearray()
         self._sent_at = 0.0
+        self._due = 0.0
         self._transport: Any = None
         self.lost = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
+    def start(self, seconds: float) -> None:
+        """Send the first heartbeat in so many seconds."""
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        loop.call_at(self._due, self.send)
+
     def send(self) -> None:
         """Send the next heartbeat."""
+        if self._transport.is_closing():
+            return
         request = self._requests[self._next]
         self._next = (self._next + 1) % len(self._requests)
         self._owed += self._plan.bad
@@ -100,7 +111,13 @@ class Connection(asyncio.Protocol):
             self._tally.other_answers[status] = self._tally.other_answers.get(status, 0) + 1
         if len(self._tally.took) >= self._plan.most:
             self._over.set()
-        if not self._over.is_set():
+        if self._over.is_set():
+            return
+        if self._plan.per_second:
+            loop = asyncio.get_running_loop()
+            self._due = max(self._due + self._plan.connections / self._plan.per_second, loop.time())
+            loop.call_at(self._due, self.send)
+        else:
             self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -147,8 +164,8 @@ async def measure(plan: Plan) -> dict[str, Any]:
         _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
         connections.append(made)
     begun = time.perf_counter()
-    for connection in connections:
-        connection.send()
+    for number, connection in enumerate(connections):
+        connection.start(number / plan.per_second if plan.per_second else 0.0)
     try:
         async with asyncio.timeout(plan.seconds):
             await over.wait()

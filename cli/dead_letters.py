@@ -1,6 +1,7 @@
 """`studio dead-letters`: what was given up on, and trying it anew."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ COLUMNS = (
     ("ID", "id"), ("KIND", "kind"), ("SERVICE", "service_name"), ("HOST", "hostname"), ("TRIED", "attempts"),
     ("AGE", "age"), ("REASON", "reason"),
 )  # fmt: skip
+NOTHING = "nothing was given up on"
 KIND = click.option("--kind", type=click.Choice(["command", "doorbell", "notification"]), help="Only these.")
 SERVICE = click.option("--service", "service_name", help="Only of this service.")
 
@@ -35,7 +37,7 @@ def list_(server: Server, output: Output, **query: str | None) -> None:
     with server.client() as client:
         found = _letters(client, query)
     listed = [row.model_dump(mode="json") | ({"age": age(row.at, now)} if output == "table" else {}) for row in found]
-    rows(listed, COLUMNS, output, empty="nothing was given up on")
+    rows(listed, COLUMNS, output, empty=NOTHING)
 
 
 @command.command(cls=options.StudioCommand)
@@ -69,18 +71,25 @@ def replay(
     """Try it anew, once: a command becomes a new request. Exit code 5 where only some could be."""
     if bool(letter_ids) == all_:
         raise Usage("say which by their ids, or --all")
+    done: list[dict[str, Any]] = []
+    refused: list[Refused] = []
     with server.client() as client:
         wanted = list(letter_ids) or [each.id for each in _letters(client, query)]
-        refused: list[Refused] = []
         for letter_id in wanted:
             try:
-                done = client.replay(letter_id)
+                replayed = client.replay(letter_id)
             except Refused as refusal:
                 refused.append(refusal)
                 click.echo(f"studio: {letter_id}: {refusal}", err=True)
                 continue
-            more = f": request {done.request_id}" if done.request_id else ""
-            click.echo(f"replayed {done.id} ({done.kind}){more}" if output == "table" else done.model_dump_json())
+            done.append(replayed.model_dump())
+            if output == "table":
+                more = f": request {replayed.request_id}" if replayed.request_id else ""
+                click.echo(f"replayed {replayed.id} ({replayed.kind}){more}")
+    if output != "table":
+        rows(done, COLUMNS, output)
+    elif not wanted:
+        click.echo(NOTHING, err=True)
     if refused:
         ctx.exit(5 if len(refused) < len(wanted) else refused[0].exit_code)
 

@@ -51,6 +51,7 @@ LONGEST: Final = (
     "e2e/test_commands_of_the_field.py",
     "e2e/test_commands_of_the_operator.py",
     "browser/test_the_page.py",
+    "browser/test_tabs_that_stay_open.py",
     "chaos/test_fleet_under_kills.py",
     "chaos/test_kills.py",
     "integration/agent/test_daemon_life.py",

@@ -36,6 +36,21 @@ CALLS: Final = (
     ("get", "/api/v1/flamegraph/timeline"),
     ("get", "/api/v1/profiles"),
     ("get", "/api/metrics/profiling/workload_status"),
+    ("get", "/readyz"),
+    ("get", "/api/v1/roles"),
+    ("get", "/api/v1/dead_letters"),
+    ("post", "/api/v1/dead_letters/{letter_id}/replay"),
+    ("get", "/api/v1/audit"),
+    ("get", "/api/v1/audit/chain"),
+    ("get", "/api/v1/schedules"),
+    ("post", "/api/v1/schedules"),
+    ("get", "/api/v1/schedules/{schedule_id}"),
+    ("patch", "/api/v1/schedules/{schedule_id}"),
+    ("delete", "/api/v1/schedules/{schedule_id}"),
+    ("get", "/api/v1/tokens"),
+    ("post", "/api/v1/tokens"),
+    ("post", "/api/v1/tokens/{token_id}/rotate"),
+    ("delete", "/api/v1/tokens/{token_id}"),
 )
 """What the page calls. A call that is not here has no types, and does not compile."""
 

@@ -7,11 +7,21 @@ function follow(tell: (told: Told) => void): () => void {
   if (typeof SharedWorker === "undefined") return whileSeen(tell);
   const worker = new SharedWorker(new URL("./live-worker.ts", import.meta.url), { type: "module", name: "studio" });
   worker.port.onmessage = (message: MessageEvent<Told>) => tell(message.data);
+  const here = () => worker.port.postMessage("here");
   const gone = () => worker.port.postMessage("gone");
+  // A page that is left may be kept, and shown again as it was: what came meanwhile was missed.
+  const back = (event: PageTransitionEvent) => {
+    if (!event.persisted) return;
+    here();
+    tell({ kind: "snapshot" });
+  };
   window.addEventListener("pagehide", gone);
+  window.addEventListener("pageshow", back);
+  here();
   return () => {
     gone();
     window.removeEventListener("pagehide", gone);
+    window.removeEventListener("pageshow", back);
   };
 }
 

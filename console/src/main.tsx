@@ -1,5 +1,6 @@
 import "./base.css";
 import "./parts.css";
+import "./sheet.css";
 import "./shell.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
@@ -10,6 +11,7 @@ import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
 import { Profiles } from "./profiles/page";
+import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { SignedIn } from "./session";
@@ -41,6 +43,7 @@ createRoot(root).render(
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
             <Route path="/profiles" component={Profiles} />
             <Route path="/flamegraph" component={Flame} />
+            <Route path="/health" component={Health} />
             <Route>
               <h1>There is no such page</h1>
             </Route>

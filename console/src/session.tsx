@@ -3,6 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, useContext, useState } from "react";
 import { type Me, Refused, signIn, whoAmI } from "./api";
 import { Notice } from "./parts";
+import { type Rights, rightsOf } from "./rights";
 
 const Whose = createContext<Me | undefined>(undefined);
 
@@ -13,8 +14,11 @@ export function useMe(): Me {
   return me;
 }
 
-/** Whether what changes something is offered. The server refuses it all the same. */
-export const useMayAct = (): boolean => ["operator", "admin"].includes(useMe().kind);
+/** What is offered to this sign-in. The server refuses the rest all the same. */
+export const useRights = (): Rights => rightsOf(useMe());
+
+/** Whether what changes something is offered. */
+export const useMayAct = (): boolean => useRights().act;
 
 /** What is below, once somebody is signed in; else the page to do so. */
 export function SignedIn({ children }: { children: React.ReactNode }) {

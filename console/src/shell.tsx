@@ -77,6 +77,7 @@ export function Shell({ children }: { children: React.ReactNode }) {
     ...(mayAct ? [["/new", "New command"]] : []),
     ["/requests", "Requests"],
     ["/profiles", "Profiles"],
+    ["/health", "Health"],
   ] as [string, string][];
   return (
     <>

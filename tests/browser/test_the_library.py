@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.api import TOKENS, Api
-from tests.support.browser import Screen, check_for_everybody, running_browser
+from tests.support.browser import Screen, check_for_everybody
 from tests.support.processes import eventually
 from tests.support.uploads import agent_body, send
 
@@ -49,12 +49,6 @@ def stored(served: Api) -> Api:
 
     eventually(are_indexed, within=30, what="four profiles")
     return served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,14 +4,16 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.support.api import TOKENS
 from tests.support.processes import ROOT
+from tests.support.system import System
 
 FLAGS: Final = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -20,6 +22,8 @@ FLAGS: Final = (
 AXE: Final = ROOT / "console" / "node_modules" / "axe-core" / "axe.min.js"
 PATIENCE_MS: Final = 30_000
 THEMES: Final = ("light", "dark")
+PICTURES: Final = Path(os.environ["PCS_PICTURES"]) if "PCS_PICTURES" in os.environ else None
+"""Where a picture of each page in both themes is kept, if it is said."""
 
 
 def chromium() -> str:
@@ -102,3 +106,11 @@ def check_for_everybody(page: Page, pictures: Path | None, name: str) -> None:
         if pictures is not None:
             page.screenshot(path=pictures / f"{name}-{theme}.png")
     assert not faults, "\n".join(faults)
+
+
+def token_of(system: System, kind: str, services: Sequence[str] = ("*",)) -> str:
+    """A new token's secret."""
+    body = {"kind": kind, "services": list(services), "name": f"{kind} of a test"}
+    made = system.http.post(f"{system.url}{TOKENS}", headers=system.as_admin, json=body)
+    assert made.status_code == 201, made.text
+    return str(made.json()["token"])

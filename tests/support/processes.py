@@ -116,14 +116,16 @@ def broker_role(state_dir: Path) -> Role:
     )
 
 
-def api_role(state_dir: Path, port: int, *, env: Mapping[str, str] | None = None, log: str = "api.log") -> Role:
-    """One API process; `log` tells the files of several on one state directory apart.
+def api_role(
+    state_dir: Path, port: int, *, env: Mapping[str, str] | None = None, log: str = "api.log", workers: int = 1
+) -> Role:
+    """An API of one process or of several `workers`; `log` tells the files of several on one state directory apart.
 
     Without limits unless they are asked for: one token calls more often in a test than a whole fleet's operators do.
     """
     return Role(
         "api",
-        [sys.executable, "-m", "api", "--port", str(port)],
+        [sys.executable, "-m", "api", "--port", str(port), "--workers", str(workers)],
         env={"PCS_STATE_DIR": str(state_dir), "PCS_LIMITS": "off", **(env or {})},
         log=state_dir / log,
     )

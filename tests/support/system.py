@@ -16,6 +16,7 @@ import redis
 from agent.shelf import profiles_of
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
+from tests.support.api import TOKENS
 from tests.support.processes import ROOT, Role, api_role, broker_role, eventually, free_port, started, worker_role
 from tests.support.servers import wait_for_broker
 
@@ -46,6 +47,13 @@ class System:
     @property
     def as_admin(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens['admin']}"}
+
+    def new_token(self, kind: str) -> str:
+        """The secret of a new token of this kind, for every service."""
+        body = {"kind": kind, "services": ["*"]}
+        made = self.http.post(f"{self.url}{TOKENS}", headers=self.as_admin, json=body)
+        assert made.status_code == 201, made.text
+        return str(made.json()["token"])
 
     def submit(self, *, idempotency_key: str | None = None, **asked: Any) -> dict[str, Any]:
         """Submit a request for this host and give its answer; with a key, across whatever is killed meanwhile."""
@@ -189,11 +197,13 @@ def agent_role(
 
 @contextlib.contextmanager
 def running_system(
-    state_dir: Path, *, service: str = "shop", host: str = "host-1", interval: int = 1, wait: int | None = None
-) -> Iterator[System]:
+    state_dir: Path, *, service: str = "shop", host: str = "host-1", interval: int = 1, wait: int | None = None,
+    workers_of_api: int = 1, env: Mapping[str, str] | None = None,
+) -> Iterator[System]:  # fmt: skip
     """Broker, API, workers, one agent and a sample program to profile, until the end of the block.
 
-    `interval` is the pace in seconds that the server sets, `wait` how long the agent lets it hold a heartbeat.
+    `interval` is the pace in seconds that the server sets, `wait` how long the agent lets it hold a heartbeat; `env`
+    is the API's beside what a test always gives it.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -202,7 +212,8 @@ def running_system(
         wait_for_broker(BrokerSettings(state_dir=state_dir))
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
-        api = stack.enter_context(started(api_role(state_dir, port, env={"PCS_HEARTBEAT_INTERVAL": str(interval)})))
+        of_the_api = {"PCS_HEARTBEAT_INTERVAL": str(interval), **(env or {})}
+        api = stack.enter_context(started(api_role(state_dir, port, env=of_the_api, workers=workers_of_api)))
         http = stack.enter_context(client())
         eventually(lambda: _is_ready(http, url), within=30, what="a ready API")
         tokens = json.loads((state_dir / "tokens.json").read_text())

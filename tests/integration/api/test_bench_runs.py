@@ -10,10 +10,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from bench import history, load, memory
+from bench import history, load, memory, page
 from broker.connection import Broker
 from broker.host_registry import HostRegistry
 from protocol.names import HostKey
+from tests.support.browser import chromium
 from tests.support.processes import ROOT
 
 HEARTBEATS = ROOT / "bench" / "heartbeats.py"
@@ -60,12 +61,25 @@ def test_a_ratio_is_of_rounds_beside_each_other(heartbeats: ModuleType) -> None:
     assert heartbeats.ratio(slow, quick) == (0.5, 0.2, 0.6)
 
 
+def test_a_tiny_run_measures_the_page_in_a_browser(capsys: pytest.CaptureFixture[str]) -> None:
+    chromium()
+    assert page.main(["--hosts", "900", "--tabs", "2", "--seconds", "1", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["one"]["first_rows_ms"] > 0
+    assert measured["all"]["first_rows_ms"] >= measured["one"]["first_rows_ms"]
+    for name in ("one", "all"):
+        assert 0 <= measured[name]["main_thread"]["median"] <= measured[name]["main_thread"]["most"] < 1
+    assert measured["alone"]["beats_per_second"] > 1, "900 hosts beat 30 times"
+    rows = [line.split("  ")[0] for line in page.told(measured).splitlines() if "%" in line]
+    assert rows == ["no tab", "one tab", "2 tabs"]
+
+
 async def test_a_round_goes_on_with_the_hosts_that_come_next() -> None:
     plan = load.Plan(port=1, token="t", connections=4, hosts=12, seconds=1, most=1, first=4 * 5)
     requests = [load.heartbeat(plan, number) for number in (1, 5, 9)]
     sent: list[bytes] = []
     one = load.Connection(plan, requests, load.Tally(), asyncio.Event(), owed=0.0)
-    one.connection_made(Mock(write=sent.append))
+    one.connection_made(Mock(write=sent.append, is_closing=lambda: False))
     one.send()
     one.send()
     assert sent == [requests[2], requests[0]]

@@ -57,6 +57,18 @@ def test_a_request_is_open_while_any_host_is(state: State, outcome: State) -> No
     assert status.status == state
 
 
+def test_what_was_asked_for_can_be_asked_for_again() -> None:
+    asked = ProfileRequest.model_validate({
+        "service_name": "web", "target_hosts": {"a": [7, 8], "b": None}, "duration": 30, "frequency": 11,
+        "profiling_mode": "wall", "max_concurrency": "10%", "max_errors": 0, "priority": "urgent", "expires_in": 60,
+        "additional_args": {"profiler_configs": {"perf": "disabled"}},
+    })  # fmt: skip
+    record = RequestRecord("r", "c", "default", "t", NOW, asked, asked.targets(), 2)
+    told = seen(record, {"a": at(State.FAILED)})
+    again = {**told.asked, "target_hosts": {host.hostname: host.pids for host in told.hosts}}
+    assert ProfileRequest.model_validate(again) == asked
+
+
 def test_a_host_that_was_not_heard_of_stands_as_submitted() -> None:
     status = seen(a_record("a", "b", "c"), {"b": at(State.COMPLETED)})
     assert status.counts == {"completed": 1, "submitted": 2}

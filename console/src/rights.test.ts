@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { rightsOf } from "./rights";
+
+const of = (kind: "viewer" | "operator" | "admin", services: string[], tenant = "default") =>
+  Object.entries(rightsOf({ kind, services, tenant }))
+    .filter(([, may]) => may)
+    .map(([what]) => what);
+
+test("each kind of token is offered what the server lets it do, and no more", () => {
+  expect(of("viewer", ["web"])).toEqual(["audit"]);
+  expect(of("viewer", ["*"])).toEqual(["audit", "chain"]);
+  expect(of("operator", ["*"])).toEqual(["act"]);
+  expect(of("admin", ["web"])).toEqual(["act", "audit"]);
+  expect(of("admin", ["*"], "other")).toEqual(["act", "audit", "chain", "tokens"]);
+  expect(of("admin", ["*"])).toEqual(["act", "audit", "chain", "tokens", "installation"]);
+});

@@ -1,0 +1,28 @@
+// What a token may do, as far as the page has to know: it offers nothing else. The server judges all the same. Pure.
+import type { Me } from "./api";
+
+export interface Rights {
+  /** Ask for profiles, cancel, replay, schedule. */
+  act: boolean;
+  /** Read the audit trail. */
+  audit: boolean;
+  /** Verify its chain, which is of all services. */
+  chain: boolean;
+  /** Make, rotate and revoke tokens. */
+  tokens: boolean;
+  /** See the roles, which work for all tenants. */
+  installation: boolean;
+}
+
+export function rightsOf(me: Pick<Me, "kind" | "services" | "tenant">): Rights {
+  const everything = me.services.includes("*");
+  const isAdmin = me.kind === "admin";
+  const audit = isAdmin || me.kind === "viewer";
+  return {
+    act: isAdmin || me.kind === "operator",
+    audit,
+    chain: audit && everything,
+    tokens: isAdmin && everything,
+    installation: isAdmin && everything && me.tenant === "default",
+  };
+}

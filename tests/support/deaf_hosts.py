@@ -1,0 +1,33 @@
+"""Hosts whose agent is offered a command again and again and never says that it has it: what makes a dead letter."""
+
+from typing import Any
+
+from broker.scripts import MOST_ATTEMPTS
+from tests.support.api import HEARTBEAT
+from tests.support.processes import eventually
+from tests.support.system import System
+
+
+def beat(system: System, host: str) -> bool:
+    """One heartbeat that acks nothing; whether it brought a command."""
+    answer = system.http.post(
+        f"{system.url}{HEARTBEAT}",
+        headers={"Authorization": f"Bearer {system.tokens['agent']}"},
+        json={
+            "ip_address": "192.168.1.100", "hostname": host, "service_name": system.service, "last_command_id": None,
+            "status": "active", "timestamp": "2025-01-08T11:00:00Z",
+        },
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    return answer.json()["profiling_command"] is not None
+
+
+def given_up_on(system: System, host: str, **asked: Any) -> str:
+    """The id of a request that the server gave up on, on a host that takes nothing."""
+    beat(system, host)
+    request_id = str(system.submit(target_hostnames=[host], **asked)["request_id"])
+    eventually(lambda: beat(system, host), within=30, what=f"the command for {host}")
+    for _ in range(MOST_ATTEMPTS):
+        beat(system, host)
+    system.wait_for(request_id, "undeliverable")
+    return request_id
