@@ -15,9 +15,9 @@ from api.problems import invalid
 from api.rights import require, require_service
 from api.uploads import unavailable
 from broker.token_store import Token, TokenKind
+from profiles.moments import Moment
 from profiles.questions import Merge, Selection
 from profiles.renderings import Merged
-from profiles.upload import utc
 from protocol.names import Name
 from protocol.problems import FieldFault
 
@@ -51,8 +51,8 @@ class Said:
 
 def _said(
     service: Annotated[Name, Query(description="The service whose profiles are meant")],
-    start: Annotated[datetime, Query(description="Profiles that began then or later (UTC where no offset is said)")],
-    end: Annotated[datetime, Query(description="And before then")],
+    start: Annotated[Moment, Query(description="Profiles that began then or later (UTC where no offset is said)")],
+    end: Annotated[Moment, Query(description="And before then")],
     profile_id: Chosen = None,
     hostname: Chosen = None,
     command_id: Chosen = None,
@@ -70,7 +70,7 @@ def _said(
         "runtime": runtime,
     }  # fmt: skip
     where = {name: values for name, values in given.items() if values is not None}
-    return Said(service, utc(start), utc(end), where)
+    return Said(service, start, end, where)
 
 
 SaidDep = Annotated[Said, Depends(_said)]
@@ -92,8 +92,8 @@ def _both(
     caller: CallerDep,
     said: SaidDep,
     base_service: Annotated[Name | None, Query(description="Of the base; unsaid: the same")] = None,
-    base_start: Annotated[datetime | None, Query(description="Of the base; unsaid: the same")] = None,
-    base_end: Annotated[datetime | None, Query(description="Of the base; unsaid: the same")] = None,
+    base_start: Annotated[Moment | None, Query(description="Of the base; unsaid: the same")] = None,
+    base_end: Annotated[Moment | None, Query(description="Of the base; unsaid: the same")] = None,
     base_profile_id: OfBase = None,
     base_hostname: OfBase = None,
     base_command_id: OfBase = None,
@@ -116,8 +116,8 @@ def _both(
     }  # fmt: skip
     where = {name: values for name, values in given.items() if values is not None}
     base = Said(
-        base_service or said.service, said.start if base_start is None else utc(base_start),
-        said.end if base_end is None else utc(base_end), {**said.where, **where},
+        base_service or said.service, base_start or said.start,
+        base_end or said.end, {**said.where, **where},
     )  # fmt: skip
     _require(caller, said)
     _require(caller, base, prefix=BASE)

@@ -8,6 +8,8 @@ from typing import Any, Final
 DEEPEST: Final = 2_048
 """Frames of one stack: the deepest are cut to the ones nearest the root, and said."""
 MOST_STACKS: Final = 500_000
+LONGEST_HEADER: Final = 8 * 1024 * 1024
+"""Characters: as values of Python JSON may take thirty times as much."""
 MOST_COUNT: Final = 2**53
 """Of one line; what is beyond is no number of samples."""
 MOST_LINES: Final = 2_000_000
@@ -74,6 +76,8 @@ def read(text: str) -> Collapsed:
     if text.startswith("#"):
         end = text.find("\n")
         end = len(text) if end < 0 else end
+        if end > LONGEST_HEADER:
+            raise BadHeader(f"line 1 has more than {LONGEST_HEADER:,} characters")
         found.header = _header(text[:end].rstrip("\r"))
         number, begin = 1, end + 1
     for lines in _portions(text, begin):

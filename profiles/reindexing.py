@@ -16,7 +16,9 @@ from protocol.names import HostKey
 
 log = structlog.get_logger(__name__)
 
-UNREADABLE: Final = (BadUpload, ValueError, TypeError, KeyError, zlib.error)
+UNREADABLE: Final = (
+    BadUpload, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, zlib.error,
+)  # fmt: skip
 """What reading a stored upload again may raise: this version cannot, or it is damaged."""
 
 
@@ -25,7 +27,7 @@ def read_again(envelope: Envelope, content: bytes, *, profile_id: str = "") -> U
 
     Raises:
         BadUpload: it cannot be read any more; what was stored could be.
-        ValueError, TypeError, KeyError: its envelope is none of ours.
+        ValueError, TypeError, LookupError, AttributeError: its envelope is none of ours.
         zlib.error: it is damaged.
     """
     plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content

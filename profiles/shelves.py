@@ -1,6 +1,7 @@
 """Where a profile's files are: as it was uploaded, and as it is asked for; by tenant, service and hour."""
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ GONE: Final = "gone"
 """A file for each profile that was deleted: who indexes or packs it just then takes it out again."""
 HOUR: Final = timedelta(hours=1)
 MOST_HOURS: Final = 24 * 400
+ID: Final = re.compile(r"[0-8][0-9]{7}T[0-9]{2}-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,14 @@ class Envelope:
 def hour_of(profile_id: str) -> datetime:
     """The hour of a profile, by its id.
 
+    An id becomes a part of paths, and comes from callers: nothing but what `profile_id_of` gives is one.
+
     Raises:
         ValueError: this is no such id.
     """
-    return datetime.strptime(profile_id.partition("-")[0], "%Y%m%dT%H").replace(tzinfo=UTC)
+    if ID.fullmatch(profile_id) is None:
+        raise ValueError("no id of a profile")
+    return datetime.strptime(profile_id[:11], "%Y%m%dT%H").replace(tzinfo=UTC)
 
 
 def place_of(tenant: str, service: str, hour: datetime) -> str:

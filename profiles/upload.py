@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from formats import pprof_reading
 from profiles.collapsed import MOST_COUNT, MOST_STACKS, BadHeader, Collapsed, TooManyStacks, read
 from profiles.facts import ProfileFacts, profile_id_of, text_of
+from profiles.moments import Moment
 from protocol.names import HostKey, Name
 from protocol.problems import FieldFault
 
@@ -35,8 +36,8 @@ class AgentUpload(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    start_time: datetime
-    end_time: datetime
+    start_time: Moment
+    end_time: Moment
     hostname: Name
     profile: str
     gpid: int | str | None = None
@@ -68,10 +69,9 @@ def read_json(content: bytes, *, tenant: str, service: str, now: datetime, profi
         body = AgentUpload.model_validate_json(content)
     except ValidationError as error:
         raise BadUpload([_fault(each) for each in error.errors(include_url=False, include_input=False)]) from None
-    started_at, ended_at = utc(body.start_time), utc(body.end_time)
-    _check_times(started_at, ended_at, now=now)
+    _check_times(body.start_time, body.end_time, now=now)
     host = HostKey(tenant, service, body.hostname)
-    return _upload(body.profile, host, started_at, ended_at, content, profile_id=profile_id)
+    return _upload(body.profile, host, body.start_time, body.end_time, content, profile_id=profile_id)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _facts(
         request_ids=tuple(filter(None, map(text_of, requests[:MOST_REQUESTS]))) if isinstance(requests, list) else (),
         capture_id=text_of(header.get("capture_id")),
         mode=text_of(header.get("profiling_mode")) or text_of(metadata.get("profiling_mode")) or "cpu",
-        frequency_hz=frequency if isinstance(frequency, int) and 0 < frequency <= MOST_HZ else 0,
+        frequency_hz=frequency if type(frequency) is int and 0 < frequency <= MOST_HZ else 0,  # a bool is an int, too
         agent_version=text_of(header.get("agent_version")) or text_of(metadata.get("agent_version")),
     )
 
@@ -222,16 +222,11 @@ def _check_times(started_at: datetime, ended_at: datetime, *, now: datetime) -> 
     faults = []
     if not EARLIEST <= started_at <= now + AHEAD:
         faults.append(FieldFault(field="start_time", message="is not of this time", code="bad_time"))
-    if not started_at <= ended_at <= started_at + LONGEST:
+    if not timedelta(0) <= ended_at - started_at <= LONGEST:
         why = f"must be start_time or later, by {LONGEST.days} days at most"
         faults.append(FieldFault(field="end_time", message=why, code="bad_time"))
     if faults:
         raise BadUpload(faults)
-
-
-def utc(moment: datetime) -> datetime:
-    """A moment in UTC, which is also what one without an offset is taken for."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _fault(error: Any) -> FieldFault:

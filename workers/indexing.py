@@ -129,9 +129,9 @@ class Indexer:
         """Index what was read. Gives those that are profiles now."""
         try:
             self._engine.add(batch.gathering)
-        except (
-            ValueError
-        ) as error:  # pyarrow's are among these; the store's are not: they end the job, and it comes again
+        except (OSError, MemoryError):  # not the upload's fault: these end the job, and it comes again
+            raise
+        except Exception as error:  # whatever an upload has in it that breaks an engine, it keeps no other out
             if len(batch.entries) > 1:
                 return [read for entry in batch.entries for read in self._index(self._read([entry]))]
             log.exception("an upload cannot be indexed; it stays where it is", reason=str(error)[:200])

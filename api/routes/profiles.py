@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -20,8 +19,9 @@ from api.rights import require, require_service
 from api.uploads import Form, Sent
 from broker.scripts import Contested, Credential
 from broker.token_store import TokenKind
+from profiles.moments import Moment
 from profiles.questions import Place
-from profiles.upload import AgentUpload, Beside, utc
+from profiles.upload import AgentUpload, Beside
 from protocol.names import HostKey, Name
 from protocol.problems import FieldFault
 
@@ -53,8 +53,8 @@ class _OfFile:
         Literal["collapsed", "pprof"] | None, Query(alias="format", description="Instead of Content-Type")
     ] = None
     hostname: Annotated[Name | None, Query(description="Of a file: whose it is")] = None
-    start_time: Annotated[datetime | None, Query(description="Likewise, when it began; pprof may say it itself")] = None
-    end_time: Annotated[datetime | None, Query(description="Likewise, when it ended")] = None
+    start_time: Annotated[Moment | None, Query(description="Likewise, when it began; pprof may say it itself")] = None
+    end_time: Annotated[Moment | None, Query(description="Likewise, when it ended")] = None
     profiling_mode: Annotated[Literal["cpu", "allocation", "wall"] | None, Query(description="What a count is")] = None
     frequency_hz: Annotated[int | None, Query(ge=1, le=MOST_HZ, description="Samples a second")] = None
     command_id: Fact = None
@@ -76,8 +76,8 @@ class _OfFile:
             "capture_id": self.capture_id,
         }  # fmt: skip
         facts = {name: value for name, value in told.items() if value is not None}
-        began, ended = (moment and utc(moment) for moment in (self.start_time, self.end_time))
-        return Beside(HostKey(tenant, service, self.hostname), began, ended, facts, self.sample_type)
+        host = HostKey(tenant, service, self.hostname)
+        return Beside(host, self.start_time, self.end_time, facts, self.sample_type)
 
 
 class BadLine(BaseModel):

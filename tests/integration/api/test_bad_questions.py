@@ -81,6 +81,22 @@ def bad_filters() -> Iterator[Bad]:
     yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
 
 
+def bad_times() -> Iterator[Bad]:
+    """Of profiles: at the ends of the calendar, where nothing can be added or taken off any more."""
+    last = {"start": "9999-12-31T22:00:00Z", "end": "9999-12-31T23:59:59Z"}
+    first = {"start": "0001-01-01T00:00:00+14:00", "end": "0001-01-02T00:00:00-14:00"}
+    now = {"start": "2026-05-04T10:00:00Z", "end": "2026-05-04T11:00:00Z"}
+    for path in ("profiles", "flamegraph", "flamegraph/timeline", "flamegraph/diff.html"):
+        for time in (first, last):
+            yield Bad(f"{path} {time['start'][:4]}", f"/api/v1/{path}", ["start", "end"], method="GET",
+                      params={"service": "web", **time})  # fmt: skip
+    base = {f"base_{name}": value for name, value in last.items()}
+    yield Bad("a base", "/api/v1/flamegraph/diff", [*base], method="GET", params={"service": "web", **now, **base})
+    for method, name in (("GET", "name"), ("DELETE", "profile_id")):
+        yield Bad(f"{method} of the last hour", f"/api/v1/profiles/99991231T23-{'a' * 32}", [name], method=method,
+                  params={"service": "web"}, status=404, code="not_found")  # fmt: skip
+
+
 def bad_questions() -> Iterator[Bad]:
     row = a_question
     for limit in ("-1", "x", "1.5", "10001", "9" * 5_000):
@@ -95,6 +111,6 @@ def bad_questions() -> Iterator[Bad]:
     yield row("/api/v1/tokens/t-1", "token_id", method="DELETE", status=404, code="not_found")
 
 
-@each([*bad_questions(), *bad_lists(), *bad_filters()])
+@each([*bad_questions(), *bad_lists(), *bad_filters(), *bad_times()])
 def test_a_bad_question_is_named_and_nothing_changes(bare_api: Api, keyring: dict[str, str | None], bad: Bad) -> None:
     check_refused(bare_api, bad, keyring[bad.token])

@@ -124,3 +124,29 @@ def test_a_few_bytes_do_not_become_very_many(monkeypatch: pytest.MonkeyPatch) ->
                 read(content, most_stacks=9)
     with pytest.raises(BadPprof, match="distinct"):
         read(profile(sample(10), sample(20)), most_stacks=1)
+
+
+def test_what_is_small_and_would_keep_a_process_busy_for_minutes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pprof_reading, "MOST_PARTS", 10_000)
+    whole = profile(sample(10))
+    assert stacks(whole) == {"main": 3}
+    deep = field(1, varint(10) * 20_000) + field(2, varint(3))
+    wide = field(1, varint(300) * 20_000) + field(2, varint(3))
+    inlined = field(4, field(1, 30) + field(4, field(1, 1)) * 20_000)
+    for many in (profile(deep), profile(wide), whole + inlined, whole + field(9, 1) * 20_000, whole + TYPES * 5_000):
+        with pytest.raises(BadPprof, match="more than 10,000"):
+            read(many, most_stacks=100)
+
+
+def test_frames_of_inlined_functions_have_no_more_text_than_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pprof_reading, "MOST_TEXT", 100_000)
+    locations = b"".join(field(4, field(1, n) + field(4, field(1, 1)) * 1_000) for n in range(30, 70))
+    with pytest.raises(BadPprof, match="its frames"):
+        read(profile(sample(10)) + locations, most_stacks=100)
+
+
+def test_of_a_long_string_that_many_functions_name_no_more_than_a_frame_is_looked_at() -> None:
+    name = field(6, "n" * 1_000_000)
+    functions = b"".join(field(5, field(1, number) + field(2, len(STRINGS))) for number in range(4, 2_004))
+    location = field(4, field(1, 30) + field(4, field(1, 4)))
+    assert stacks(profile(sample(30)) + location + functions + name) == {"n" * 1_000: 3}

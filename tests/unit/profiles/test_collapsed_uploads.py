@@ -52,3 +52,10 @@ def test_more_distinct_stacks_than_a_profile_has_are_refused(monkeypatch: pytest
 def test_a_header_that_is_none_is_refused(header: str) -> None:
     with pytest.raises(BadHeader, match="line 1"):
         read(f"{header}\nmain 1")
+
+
+def test_a_header_that_would_take_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapsed, "LONGEST_HEADER", 100)
+    assert read(f'# {{"command_id":"{"c" * 50}"}}\nmain 1\n').header
+    with pytest.raises(BadHeader, match="line 1 has more than 100"):
+        read(f'# {{"command_id":"{"c" * 100}"}}\nmain 1\n')

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from broker.streams import Entry
@@ -50,11 +51,12 @@ class Noting(Embedded):
         super().__init__(objects)
         self.given: list[int] = []
         self.refuses: Callable[[Gathering], bool] = lambda _: False
+        self.error: Exception = ValueError("a text that is none")
 
     def add(self, gathering: Gathering) -> None:
         self.given.append(len(gathering.profiles))
         if self.refuses(gathering):
-            raise ValueError("a text that is none")
+            raise self.error
         super().add(gathering)
 
 
@@ -67,10 +69,15 @@ class Site:
         self.raw, self.engine, self.uploads = RawUploads(objects), Noting(objects), Waiting()
         self.indexer = Indexer(self.uploads, self.raw, self.engine)
 
-    def upload(self, host: str, *, deliveries: int = 1) -> Path:
+    def upload(self, host: str, *, deliveries: int = 1, **header: object) -> Path:
         """Stored and announced. Gives its file."""
         when = START.isoformat()
-        body = {"hostname": host, "start_time": when, "end_time": when, "profile": f"main;{host} 1"}
+        body = {
+            "hostname": host,
+            "start_time": when,
+            "end_time": when,
+            "profile": f"# {json.dumps(header)}\nmain;{host} 1",
+        }
         content = json.dumps(body).encode()
         facts = read_json(content, tenant="t", service="s", now=START).facts
         path = self.raw.keep(facts.profile_id, Envelope("t", "s", host, "agent", False, when, when, when), content)
@@ -108,7 +115,11 @@ async def test_what_was_taken_twice_before_is_indexed_by_itself(site: Site) -> N
     assert site.hosts() == "abcdefg"
 
 
-async def test_one_that_the_engine_cannot_take_keeps_none_of_the_others_out(site: Site) -> None:
+@pytest.mark.parametrize("error", [ValueError, TypeError, OverflowError, RuntimeError, pa.ArrowCapacityError])
+async def test_one_that_the_engine_cannot_take_keeps_none_of_the_others_out(
+    site: Site, error: type[Exception]
+) -> None:  # fmt: skip
+    site.engine.error = error("a text that is none")
     for host in "abcde":
         site.upload(host)
     site.engine.refuses = lambda gathering: "main;c" in gathering.texts
@@ -129,3 +140,25 @@ async def test_what_another_took_over_meanwhile_is_left_to_it(site: Site, monkey
     await site.indexer.index()
     assert site.hosts() == "ac"
     assert site.uploads.acked == ["a", "c"]
+
+
+async def test_a_store_that_is_away_has_all_of_them_come_again(site: Site) -> None:
+    site.engine.error, site.engine.refuses = OSError("away"), lambda _: True
+    site.upload("a")
+    with pytest.raises(OSError, match="away"):
+        await site.indexer.index()
+    assert site.uploads.acked == []
+
+
+async def test_facts_of_another_kind_than_ours_are_not_said_and_cost_nothing(site: Site) -> None:
+    odd: tuple[object, ...] = (True, 1.5, "9", [], {}, None, 10**30, -1, 0)
+    for host, value in zip("abcdefghi", odd, strict=True):
+        site.upload(
+            host, frequency_hz=value, command_id=value, request_ids=[value], capture_id=value, profiling_mode=value,
+            metadata=value, processes=[value], agent_version=value, application_metadata_enabled=value,
+        )  # fmt: skip
+    await site.indexer.index()
+    assert site.engine.given == [9]
+    assert site.hosts() == "abcdefghi"
+    stored = Embedded(Objects(str(site.folder))).profiles(WHOLE, after="", most=99)
+    assert {each.frequency_hz for each in stored} == {0}
