@@ -30,6 +30,7 @@ CALLS: Final = (
     ("get", "/api/v1/requests/{request_id}"),
     ("delete", "/api/v1/requests/{request_id}"),
     ("get", "/api/v1/flamegraph.json"),
+    ("get", "/api/v1/flamegraph.speedscope.json"),
     ("get", "/api/v1/flamegraph/diff.json"),
     ("get", "/api/v1/flamegraph/function"),
     ("get", "/api/v1/flamegraph/functions"),

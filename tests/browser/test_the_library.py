@@ -83,7 +83,7 @@ def test_an_hour_is_found_merged_and_compared_with_the_hour_before(screen: Scree
     assert {"Checkout.pay", "epoll_wait"} <= drawn(page)
     expect(page.get_by_text("3,960 samples")).to_be_visible()
     page.go_back()
-    page.get_by_role("link", name="Compare with the 1 hour before").click()
+    page.get_by_role("link", name="Compare with the hour before").click()
     expect(page.get_by_role("heading", name="Two flame graphs of checkout, compared")).to_be_visible()
     assert {"Retry.sleep", "Card.charge"} <= drawn(page)
     first = page.get_by_role("region", name="Functions").get_by_role("row").nth(1)
@@ -105,6 +105,28 @@ def test_an_hour_is_found_merged_and_compared_with_the_hour_before(screen: Scree
     page.get_by_label("Host", exact=True).fill("checkout-2")
     page.get_by_role("button", name="Compare with it").click()
     page.wait_for_url("**base_hostname=checkout-2")
+
+
+def test_speedscope_shows_the_same_selection_and_reaches_nothing(screen: Screen) -> None:
+    now = datetime.now(UTC)
+    start, end = (f"{now + timedelta(minutes=by):%Y-%m-%dT%H:%M:%SZ}" for by in (-180, 1))
+    page = screen.open(f"/flamegraph?service={SERVICE}&start={start}&end={end}")
+    page.get_by_role("button", name="speedscope", exact=True).click()
+    page.wait_for_url("**view=speedscope")
+    frame = page.frame_locator("iframe[title^=speedscope]")
+    frame.get_by_text("Sandwich").click()
+    expect(frame.get_by_text("Checkout.pay")).to_be_visible()
+    check_for_everybody(page, PICTURES, "flamegraph-speedscope")
+    inside = page.frames[-1]
+    assert inside.evaluate("() => window.origin") == "null"
+    refused = """async () => {
+        try { await new Promise((good, bad) => {
+            const call = new XMLHttpRequest();
+            call.onload = good; call.onerror = bad; call.open("GET", "/api/v1/hosts"); call.send();
+        }); return "answered"; } catch { return "refused"; }
+    }"""
+    assert inside.evaluate(refused) == "refused"
+    screen.said[:] = [said for said in screen.said if "connect-src" not in said and "/api/v1/hosts" not in said]
 
 
 def test_a_function_is_seen_between_its_callers_and_callees_by_whoever_gets_the_address(screen: Screen) -> None:
@@ -153,13 +175,14 @@ def test_a_time_is_picked_on_the_chart_and_what_is_not_there_says_what_to_do(scr
     page.get_by_role("slider", name="From").press("End")
     page.get_by_role("button", name="Look at this time").click()
     page.wait_for_url("**start=*")
-    expect(page.get_by_role("heading", name=f"No profile of {SERVICE} began in this time")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"No profile of {SERVICE} by CPU time began in this time")).to_be_visible()
     check_for_everybody(page, PICTURES, "profiles-none")
     page.get_by_role("button", name="Look at the last 1 hour").click()
     expect(page.get_by_role("heading", name="2 profiles")).to_be_visible()
 
     chart = page.get_by_role("img", name=re.compile("samples from"))
     chart.wait_for()
+    expect(page.get_by_role("region", name="Samples over time")).to_have_attribute("aria-busy", "false")
     bars = chart.bounding_box()
     assert bars is not None
     page.mouse.move(bars["x"] + bars["width"] * 0.3, bars["y"] + 20)

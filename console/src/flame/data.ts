@@ -18,6 +18,14 @@ export const difference = (of: Selection, base: Selection) => {
   return good(client.GET("/api/v1/flamegraph/diff.json", { params: { query } }) as Promise<Answer<Difference>>);
 };
 
+/** As speedscope reads it: text, which is handed on as it is. */
+export const speedscope = (of: Selection) =>
+  good(
+    client.GET("/api/v1/flamegraph.speedscope.json", { params: { query: asked(of) }, parseAs: "text" }) as Promise<
+      Answer<string>
+    >,
+  );
+
 export const functions = (of: Selection, sort: "-self" | "-total") =>
   good(client.GET("/api/v1/flamegraph/functions", { params: { query: { ...asked(of), sort, limit: 1_000 } } }));
 

@@ -11,9 +11,10 @@ import { Legend } from "./legend";
 import { type Both, changes, compared, type Frame, inOrder, matched, percent, table } from "./rules";
 import { Sandwich } from "./sandwich";
 import { isSaid, NOTHING, query, type Selection } from "./selection";
-import "./flame.css";
+import { Speedscope } from "./speedscope";
 import { ChangeTable, FunctionTable } from "./tables";
 import { PLAIN, pathOf, SHOWN, type Shown, type View } from "./view";
+import "./flame.css";
 
 function useTree(of: Selection, base: Selection, awaited: number) {
   return useQuery({
@@ -69,7 +70,7 @@ export function FlameGraph({ selection, base = NOTHING, awaited = 0, ...props }:
   const grown = useMemo(() => (root && isOfTwo ? changes(root) : []), [root, isOfTwo]);
   const share = useMemo(() => (root ? matched(root, view.q) : 0), [root, view.q]);
   const total = root?.value ?? 0;
-  const offered = SHOWN.filter((each) => !isOfTwo || each !== "sandwich");
+  const offered = SHOWN.filter((each) => !isOfTwo || !["sandwich", "speedscope"].includes(each));
   const shown = offered.includes(view.shown) ? view.shown : "both";
   const isDrawn = shown === "both" || shown === "flame";
   const zoomed = useMemo(() => root && pathOf(root, view.zoom).at(-1), [root, view.zoom]);
@@ -148,7 +149,7 @@ export function FlameGraph({ selection, base = NOTHING, awaited = 0, ...props }:
       {found.data && isOfTwo && <Legend now={found.data.samples} base={found.data.base_samples ?? 0} />}
       {root && total > 0 && (
         <>
-          {shown !== "sandwich" && (
+          {shown !== "sandwich" && shown !== "speedscope" && (
             <Looked
               root={root}
               tell={look}
@@ -170,7 +171,8 @@ export function FlameGraph({ selection, base = NOTHING, awaited = 0, ...props }:
               />
             )}
             {shown === "sandwich" && fn && <Sandwich of={selection} name={fn} term={view.q} />}
-            {shown !== "flame" && tables}
+            {shown === "speedscope" && <Speedscope of={selection} />}
+            {shown !== "flame" && shown !== "speedscope" && tables}
           </div>
         </>
       )}

@@ -14,6 +14,8 @@ export interface Line {
   total: number;
 }
 
+const ROUNDING = 1e-9;
+
 /** Functions by their own samples. One that calls itself counts once in each stack. */
 export function table(root: Frame, weight: (frame: Frame) => number = (frame) => frame.value): Line[] {
   const found = new Map<string, Line>();
@@ -23,7 +25,8 @@ export function table(root: Frame, weight: (frame: Frame) => number = (frame) =>
     found.set(frame.name, line);
     const depth = above.get(frame.name) ?? 0;
     if (depth === 0) line.total += weight(frame);
-    line.self += weight(frame) - (frame.children ?? []).reduce((sum, child) => sum + weight(child), 0);
+    const own = weight(frame) - (frame.children ?? []).reduce((sum, child) => sum + weight(child), 0);
+    line.self += Math.abs(own) < ROUNDING ? 0 : own; // shares do not add up to the last digit
     above.set(frame.name, depth + 1);
     for (const child of frame.children ?? []) walk(child);
     above.set(frame.name, depth);

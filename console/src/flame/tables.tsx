@@ -1,8 +1,9 @@
 // Functions in a table: of one selection by their weight, of two by how they have changed.
 import { useMemo, useState } from "react";
-import { type Change, change, inOrder, type Line, percent } from "./rules";
+import { type Change, change, gained, inOrder, type Line, percent } from "./rules";
 
 const MOST_LINES = 200;
+const CLASSES = ["shrunk", "", "grown"];
 
 interface Props<T> {
   lines: readonly T[];
@@ -43,12 +44,12 @@ export function ChangeTable(props: Props<Change>) {
     </th>
   ));
   return (
-    <Lines {...props} heads={heads}>
+    <Lines {...props} first="Function, itself" heads={heads}>
       {(line) => (
         <>
           <td>{percent(line.base)}</td>
           <td>{percent(line.now)}</td>
-          <td className={line.now > line.base ? "grown" : "shrunk"}>{change(line)}</td>
+          <td className={CLASSES[Math.sign(gained(line)) + 1]}>{change(line)}</td>
         </>
       )}
     </Lines>
@@ -61,9 +62,10 @@ function Lines<T extends { name: string }>({
   onName,
   onCalls,
   chosen,
+  first = "Function",
   heads,
   children,
-}: Props<T> & { heads: React.ReactNode; children: (line: T) => React.ReactNode }) {
+}: Props<T> & { first?: string; heads: React.ReactNode; children: (line: T) => React.ReactNode }) {
   const wanted = term.trim().toLowerCase();
   const fit = lines.filter((line) => line.name.toLowerCase().includes(wanted));
   return (
@@ -72,7 +74,7 @@ function Lines<T extends { name: string }>({
       <table className="wide functions">
         <thead>
           <tr>
-            <th scope="col">Function</th>
+            <th scope="col">{first}</th>
             {heads}
           </tr>
         </thead>

@@ -1,6 +1,6 @@
 // How a flame graph is looked at, as the address says it: whoever is sent the address sees the same. Pure.
 
-export const SHOWN = ["both", "flame", "table", "sandwich"] as const;
+export const SHOWN = ["both", "flame", "table", "sandwich", "speedscope"] as const;
 export type Shown = (typeof SHOWN)[number];
 
 export interface View {

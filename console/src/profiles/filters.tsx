@@ -4,9 +4,8 @@ import { useEffect, useMemo, useState } from "react";
 import { hosts } from "../api";
 import { local, utc } from "../flame/compare";
 import type { Field, Selection } from "../flame/selection";
-import { fault, LAST, listed, narrowedTo, type Wanted } from "./rules";
+import { CPU, fault, LAST, listed, MODES, narrowedTo, type Wanted } from "./rules";
 
-const MODES = { cpu: "CPU time", wall: "wall clock", allocation: "allocations" };
 /** As agents name what a process runs by. */
 const RUNTIMES = ["native", "python", "java", "node", "ruby", "php", "dotnet", "go"];
 
@@ -50,10 +49,9 @@ export function Filters({ wanted, of, set }: Props) {
       <label>
         Mode
         <select
-          value={said("profiling_mode")}
-          onChange={(event) => set(narrowedTo(wanted, "profiling_mode", listed(event.target.value)))}
+          value={said("profiling_mode") || CPU}
+          onChange={(event) => narrow("profiling_mode")(event.target.value === CPU ? "" : event.target.value)}
         >
-          <option value="">CPU time, where several</option>
           {Object.entries(MODES).map(([mode, words]) => (
             <option key={mode} value={mode}>
               {words}

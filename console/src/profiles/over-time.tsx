@@ -8,7 +8,14 @@ import { bars, picked } from "./rules";
 
 const HEIGHT = 90;
 
-export function OverTime({ of, onPick }: { of: Timeline; onPick: (range: { start: string; end: string }) => void }) {
+interface Props {
+  of: Timeline;
+  /** It is of another time than is meant, until the answer comes: nothing is picked on it. */
+  isStale: boolean;
+  onPick: (range: { start: string; end: string }) => void;
+}
+
+export function OverTime({ of, isStale, onPick }: Props) {
   const [at, width] = useWidth<HTMLDivElement>();
   const steps = of.items;
   const drawn = useMemo(() => bars(steps), [steps]);
@@ -28,11 +35,13 @@ export function OverTime({ of, onPick }: { of: Timeline; onPick: (range: { start
   const share = (moment: string) => Math.min(1, Math.max(0, (Date.parse(moment) - from) / (until - from)));
   const [low, high] = range ? [share(range.start), share(range.end)] : [0, 1];
   const ends = [Math.round(low * steps.length), Math.max(0, Math.round(high * steps.length) - 1)] as const;
-  const pick = (one: number, other: number) => setRange(picked(steps, of.step, one, other));
+  const pick = (one: number, other: number) => {
+    if (!isStale) setRange(picked(steps, of.step, one, other));
+  };
   const unit = of.unit.slice(0, -1);
   const words = `${count(of.samples, unit)} from ${moment(from)} to ${moment(until)}; most, ${count(most.samples, unit)}, in the ${of.step} s from ${moment(Date.parse(most.at))}`;
   return (
-    <section className="over-time" aria-label="Samples over time" ref={at}>
+    <section className="over-time" aria-label="Samples over time" aria-busy={isStale} ref={at}>
       <div className="bar">
         <h2>Samples over time</h2>
         <span className="dim">{count(of.samples, unit)}; drag over the bars to pick a time</span>

@@ -2,7 +2,7 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { Link, useLocation, useSearch } from "wouter";
-import { earlier, NOTHING, query, type Selection } from "../flame/selection";
+import { earlier, NOTHING, query, read as readSelection, type Selection } from "../flame/selection";
 import { Empty, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
 import { stretch } from "../times";
@@ -11,7 +11,7 @@ import { profiles, timeline } from "./data";
 import { Filters, useKnown } from "./filters";
 import { List } from "./list";
 import { OverTime } from "./over-time";
-import { LAST, meant, read, type Wanted, wider, write } from "./rules";
+import { CPU, LAST, MODES, meant, narrowedTo, read, type Wanted, wider, write } from "./rules";
 import "./profiles.css";
 
 export function Profiles() {
@@ -21,7 +21,7 @@ export function Profiles() {
   const wanted = useMemo(() => read(search), [search]);
   const now = useNow(10_000);
   const key = query(meant(wanted, now));
-  const of = useMemo(() => meant(read(key), 0), [key]);
+  const of = useMemo(() => readSelection(key), [key]);
   const set = (next: Wanted) => go(`/profiles?${write(next)}`);
   const only = known.services.length === 1 ? known.services[0] : undefined;
   useEffect(() => {
@@ -96,7 +96,13 @@ function Found({ of, wanted, set }: { of: Selection; wanted: Wanted; set: (next:
       : undefined;
   return (
     <>
-      {over.data && <OverTime of={over.data} onPick={(range) => set({ ...wanted, last: "", ...range })} />}
+      {over.data && (
+        <OverTime
+          of={over.data}
+          isStale={over.isPlaceholderData}
+          onPick={(range) => set({ ...wanted, last: "", ...range })}
+        />
+      )}
       <div className="bar acts">
         <h2>
           {count(rows.length, "profile")}
@@ -135,16 +141,20 @@ function Found({ of, wanted, set }: { of: Selection; wanted: Wanted; set: (next:
   );
 }
 
-const before = (wanted: Wanted): string => LAST.find(([name]) => name === wanted.last)?.[1] ?? "equal time";
+const before = (wanted: Wanted): string =>
+  (LAST.find(([name]) => name === wanted.last)?.[1] ?? "equal time").replace(/^1 /, "");
 
 /** What to do where nothing was found. */
 function None({ of, wanted, set }: { of: Selection; wanted: Wanted; set: (next: Wanted) => void }) {
   const mayAct = useMayAct();
   const longer = wider(of);
   const words = LAST.find(([name]) => name === longer)?.[1];
-  const isNarrowed = Object.keys(of.where).length > 0;
+  const mode = MODES[of.where.profiling_mode?.[0] ?? CPU] ?? "";
+  const isNarrowed = Object.keys(wanted.where).some((field) => field !== "profiling_mode");
   return (
-    <Empty title={`No profile of ${of.service} began in this time${isNarrowed ? " and fits the filters" : ""}`}>
+    <Empty
+      title={`No profile of ${of.service} by ${mode} began in this time${isNarrowed ? " and fits the filters" : ""}`}
+    >
       <p>A profile appears here a moment after its host is done.</p>
       <div className="bar middle">
         {isNarrowed && (
@@ -152,6 +162,17 @@ function None({ of, wanted, set }: { of: Selection; wanted: Wanted; set: (next: 
             Drop the filters
           </button>
         )}
+        {Object.entries(MODES)
+          .filter(([mode]) => mode !== of.where.profiling_mode?.[0])
+          .map(([mode, words]) => (
+            <button
+              type="button"
+              key={mode}
+              onClick={() => set(narrowedTo(wanted, "profiling_mode", mode === CPU ? [] : [mode]))}
+            >
+              Look for {words}
+            </button>
+          ))}
         {longer && (
           <button type="button" onClick={() => set({ ...wanted, last: longer, start: "", end: "" })}>
             Look at the last {words}

@@ -14,6 +14,7 @@ describe("the library's filters", () => {
 
   test("mean a time that ends with this minute, until both ends are said", () => {
     expect(meant(read("service=web&last=1h"), NOW)).toMatchObject({
+      where: { profiling_mode: ["cpu"] },
       start: "2026-01-08T11:11:00Z",
       end: "2026-01-08T12:11:00Z",
     });

@@ -12,6 +12,8 @@ export const LAST: readonly (readonly [name: string, words: string, ms: number])
   ["30d", "30 days", 30 * DAY],
 ];
 export const DEFAULT = "24h";
+export const CPU = "cpu";
+export const MODES: Record<string, string> = { [CPU]: "CPU time", wall: "wall clock", allocation: "allocations" };
 /** What the server answers at once. */
 export const LONGEST = 31 * DAY;
 
@@ -42,8 +44,9 @@ export function write({ last, ...selection }: Wanted): string {
   return new URLSearchParams([...pairs(selection), ...more]).toString();
 }
 
-/** What is meant now. A time that goes on ends with the next whole minute, so that it is asked for once a minute. */
-export function meant({ service, last, start, end, where }: Wanted, now: number): Selection {
+/** What is meant now: of one mode, as counts of several mean different things. A time that goes on ends with the next whole minute, so that it is asked for once a minute. */
+export function meant({ service, last, start, end, where: said }: Wanted, now: number): Selection {
+  const where = { ...said, profiling_mode: said.profiling_mode ?? [CPU] };
   if (last === "") return { service, start, end, where };
   const until = (Math.floor(now / MINUTE) + 1) * MINUTE;
   const long = LAST.find(([name]) => name === last)?.[2] ?? DAY;
