@@ -12,6 +12,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
+from api.reading import MOST_WAITING, InTurn, in_pieces
 
 MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
@@ -28,8 +29,13 @@ DISCONNECT: Final = "studio.disconnect"
 
 ASGI says so to whoever receives; to wait for that and for something else takes two tasks for each held heartbeat.
 """
+_TELL_OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 WHOLE: Final = "studio.whole"
 """An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
+
+
+class Unclear(ValueError):
+    """Where a call ends is told in two ways."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -43,6 +49,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._beside_the_body = 0
         self._is_arriving = False
+        self._is_whole = False
+        self._is_deaf = False
+        self._unread = b""
+        self._reads_on: asyncio.Handle | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._untaken = 0
         self._is_taking: asyncio.TimerHandle | None = None
@@ -55,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
         super().connection_made(transport)
+        self.flow = InTurn(transport, self._has_room)
         # The TLS layer has verified it, or there is none: uvicorn does not hand it on.
         name = common_name(transport.get_extra_info("peercert"))
         if name is not None:
@@ -66,6 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Nothing is waited for any more."""
         self._arrived()
         self._taken()
+        self._unread = b""
         super().connection_lost(exc)
         self._is_gone = True
         self._extensions.clear()  # it refers to this connection, which would wait for the garbage collector
@@ -79,6 +91,38 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["extensions"] = self._extensions
 
     def data_received(self, data: bytes) -> None:
+        """Parse, unless too many calls wait for their turn already: then what has come waits with them."""
+        if self._is_deaf:
+            return
+        if self._unread:
+            self._unread += data
+            return
+        for piece, at in in_pieces(data):
+            if len(self.pipeline) >= MOST_WAITING:
+                self._unread = data[at:]
+                self.flow.pause_reading()
+                self._wait_no_more()  # what has not come of a call is our own doing
+                return
+            self._parse(piece)
+            if self._is_deaf or self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
+
+    def _has_room(self) -> bool:
+        """Whether more may be read; where some has been read already, that is parsed first, soon."""
+        if len(self.pipeline) >= MOST_WAITING:
+            return False
+        if self._unread and self._reads_on is None:
+            self._reads_on = self.loop.call_soon(self._read_on)
+        return not self._unread
+
+    def _read_on(self) -> None:
+        self._reads_on = None
+        data, self._unread = self._unread, b""
+        if not self._is_gone and not self.transport.is_closing():
+            self.data_received(data)
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
         """Parse, counting; most calls come whole and need no timer."""
         self._is_arriving = True
         self._beside_the_body += len(data)
@@ -86,12 +130,19 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_arriving or self.transport.is_closing():
             return
         if self._beside_the_body > self.head_bytes:
-            self._refuse_the_head()
+            self.send_400_response("The headers are too large.")
         elif self._patience is None:
             self._be_patient()
 
     def on_headers_complete(self) -> None:
-        """Let the call in, or have it met at the door."""
+        """Let the call in, or have it met at the door.
+
+        Raises:
+            Unclear: it asks for another protocol, in a way that two readers could read in two ways.
+        """
+        if self.parser.should_upgrade():
+            self._check_upgrade()
+        self._is_whole = False
         met = self._at_the_door() if self._door is not None else None
         if met is None:
             super().on_headers_complete()
@@ -109,6 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The call has arrived."""
         self._arrived()
+        self._is_whole = True
         if self._door is None or not isinstance(self.cycle, AtTheDoor):
             super().on_message_complete()
         elif isinstance(self.cycle, Admitted):
@@ -262,15 +314,37 @@ class BoundedProtocol(HttpToolsProtocol):
     def _arrived(self) -> None:
         self._is_arriving = False
         self._beside_the_body = 0
+        self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
-    def _refuse_the_head(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.send_400_response("The headers are too large.")
+    def _check_upgrade(self) -> None:
+        # Of another protocol than websockets uvicorn takes no notice, but the parser takes what follows for that
+        # protocol: the body would be lost, or be read as the next call.
+        has_body = any(name in _TELL_OF_A_BODY and value != b"0" for name, value in self.headers)
+        if (has_body and not self._should_upgrade()) or not self._is_answered():
+            raise Unclear  # the parser takes it for a fault of the call
+
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, and close. The calls before it are answered first, and it is not itself then.
+
+        Whoever waits for the answers would take the refusal for that to the first call.
+        """
+        if self._is_answered() and (self._is_whole or self.cycle is None):
+            super().send_400_response(msg)
+        elif self._is_whole:
+            self._is_deaf = True
+            self._unread = b""
+            self.cycle.keep_alive = False
+            self._wait_no_more()
         else:
-            self._close()  # an answer to the call before, or to this one, may be on its way
+            self._close()
 
     def _give_up(self) -> None:
         self._patience = None

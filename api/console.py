@@ -21,8 +21,9 @@ FRAME_POLICY: Final = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""speedscope's: it writes its styles into the document, which no hash can name, and brings WebAssembly. It gets no origin, so no session and no
-storage, and may call nothing: the page hands it the profile."""
+"""speedscope's: it writes its styles into the document, which no hash can name, and brings WebAssembly.
+
+It gets no origin, so no session and no storage, and may call nothing: the page hands it the profile."""
 HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",

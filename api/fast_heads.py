@@ -36,11 +36,11 @@ class Head(NamedTuple):
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     """What headers say; their names are in lower case."""
     authorization = kind = encoding = call_id = b""
-    is_usual, is_short, is_whole, is_alone = True, False, True, True
+    is_usual, is_short, is_whole, is_alone, is_told = True, False, True, True, False
     preferences: tuple[bytes, ...] = ()
     for name, value in headers:
         if name == b"authorization":
-            is_alone = is_alone and not authorization
+            is_alone, is_told = not is_told, True  # an empty one counts: the first is what the ordinary route reads
             authorization = value
         elif name == b"content-length":
             is_short = len(value) <= MOST_DIGITS

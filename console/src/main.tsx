@@ -7,6 +7,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Route, Switch } from "wouter";
 import { Refused } from "./api";
+import { Audit } from "./audit/page";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
@@ -14,8 +15,10 @@ import { Profiles } from "./profiles/page";
 import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
+import { Schedules } from "./schedules/page";
 import { SignedIn } from "./session";
 import { Shell } from "./shell";
+import { Tokens } from "./tokens/page";
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -43,6 +46,9 @@ createRoot(root).render(
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
             <Route path="/profiles" component={Profiles} />
             <Route path="/flamegraph" component={Flame} />
+            <Route path="/schedules" component={Schedules} />
+            <Route path="/audit" component={Audit} />
+            <Route path="/tokens" component={Tokens} />
             <Route path="/health" component={Health} />
             <Route>
               <h1>There is no such page</h1>

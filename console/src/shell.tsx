@@ -5,7 +5,7 @@ import { Link, useLocation } from "wouter";
 import { signOut } from "./api";
 import { useLive } from "./live";
 import { Dialog, Notice } from "./parts";
-import { useMayAct, useMe } from "./session";
+import { useMe, useRights } from "./session";
 
 const THEME = "studio-theme";
 const KEYS = [
@@ -15,6 +15,10 @@ const KEYS = [
   ["g n", "new command"],
   ["g r", "requests"],
   ["g p", "profiles"],
+  ["g s", "schedules"],
+  ["g a", "audit"],
+  ["g t", "tokens"],
+  ["g h", "health"],
   ["Enter", "zoom into the frame that has the focus"],
   ["arrows", "move among the frames of a flame graph"],
   ["v", "flame graph: what is shown"],
@@ -23,7 +27,16 @@ const KEYS = [
   ["z", "flame graph: reset the zoom"],
   ["Escape", "close, or leave the search"],
 ] as const;
-const GO: Record<string, string> = { f: "/", n: "/new", r: "/requests", p: "/profiles" };
+const GO: Record<string, string> = {
+  f: "/",
+  n: "/new",
+  r: "/requests",
+  p: "/profiles",
+  s: "/schedules",
+  a: "/audit",
+  t: "/tokens",
+  h: "/health",
+};
 
 function useTheme(): [string, () => void] {
   const [theme, setTheme] = useState(
@@ -63,7 +76,7 @@ function useKeys(help: () => void): void {
 
 export function Shell({ children }: { children: React.ReactNode }) {
   const me = useMe();
-  const mayAct = useMayAct();
+  const rights = useRights();
   const isLive = useLive();
   const queries = useQueryClient();
   const [theme, turn] = useTheme();
@@ -74,9 +87,12 @@ export function Shell({ children }: { children: React.ReactNode }) {
   const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
   const links = [
     ["/", "Fleet"],
-    ...(mayAct ? [["/new", "New command"]] : []),
+    ...(rights.act ? [["/new", "New command"]] : []),
     ["/requests", "Requests"],
     ["/profiles", "Profiles"],
+    ["/schedules", "Schedules"],
+    ...(rights.audit ? [["/audit", "Audit"]] : []),
+    ...(rights.tokens ? [["/tokens", "Tokens"]] : []),
     ["/health", "Health"],
   ] as [string, string][];
   return (

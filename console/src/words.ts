@@ -38,3 +38,9 @@ const WORDS: Record<string, string> = {
 
 /** What a state of a request on a host means. */
 export const meaning = (state: string): string => WORDS[state] ?? state;
+
+/** How far ahead a moment lies: `in 3 min`; one that has passed is `now`. */
+export function within(moment: string, now: number): string {
+  const ahead = (Date.parse(moment) - now) / 1_000;
+  return ahead <= 0 ? "now" : `in ${duration(ahead)}`;
+}

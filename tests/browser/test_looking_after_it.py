@@ -1,6 +1,7 @@
-"""The pages of those who look after the system, in a real browser: health with dead letters."""
+"""The pages of those who look after the system, in a real browser: health tokens, schedules, the trail."""
 
 import json
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -11,6 +12,7 @@ from broker.scripts import MOST_ATTEMPTS
 from cli.main import main
 from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
 from tests.support.deaf_hosts import given_up_on
+from tests.support.processes import eventually
 from tests.support.system import System
 
 SLOW_MS: Final = 60_000
@@ -40,6 +42,104 @@ def test_what_was_given_up_on_is_told_and_replayed(screen: Screen, system: Syste
     by_command_line(system, "deaf-2")
     page.go_back()
     expect(letters.get_by_text("Nothing was given up on")).to_be_visible()
+
+
+def test_a_secret_is_shown_once_and_a_token_rotated_and_revoked(screen: Screen, system: System) -> None:
+    page = screen.sign_in(system.tokens["admin"], "/tokens")
+    page.get_by_role("button", name="New token").click()
+    made = page.get_by_role("dialog", name="New token")
+    expect(made.get_by_role("button", name="Make it")).to_be_disabled()
+    made.get_by_label("Name", exact=True).fill("grafana")
+    made.get_by_label("Kind").select_option("operator")
+    made.get_by_label("Services").fill("shop, checkout-*")
+    check_for_everybody(page, PICTURES, "token-new")
+    made.get_by_role("button", name="Make it").click()
+    shown = page.get_by_role("dialog", name="The secret of grafana")
+    first = shown.get_by_label("Secret").input_value()
+    assert works(system, first)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shown.get_by_role("button", name="Copy").click()
+    expect(shown.get_by_text("Copied.")).to_be_visible()
+    check_for_everybody(page, PICTURES, "token-secret")
+    assert first not in page.url + page.evaluate("() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
+    shown.get_by_role("button", name="Close").click()
+    assert first not in page.content()
+
+    row = page.get_by_role("row").filter(has_text="grafana")
+    expect(row).to_contain_text("shop, checkout-*")
+    row.get_by_role("button", name="Rotate grafana").click()
+    row.get_by_label("The present secret").select_option("ends at once")
+    row.get_by_role("button", name="Yes, rotate").click()
+    second = shown.get_by_label("Secret").input_value()
+    assert works(system, second)
+    shown.get_by_role("button", name="Close").click()
+    row.get_by_role("button", name="Revoke grafana").click()
+    expect(row).to_contain_text("refused within five seconds")
+    check_for_everybody(page, PICTURES, "tokens")
+    row.get_by_role("button", name="Yes, revoke").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("button", name="Show ended ones").click()
+    expect(row.get_by_text("revoked", exact=True)).to_be_visible()
+    eventually(lambda: not works(system, second), within=30, what="the end of a revoked token")
+
+
+def works(system: System, secret: str) -> bool:
+    answer = system.http.get(f"{system.url}/api/v1/hosts", headers={"Authorization": f"Bearer {secret}"})
+    return answer.status_code == 200
+
+
+def test_a_schedule_is_followed_paused_resumed_and_deleted(screen: Screen, system: System) -> None:
+    body = {"name": "nightly", "cron": "0 3 * * *", "timezone": "Europe/Berlin", "request": {
+        "service_name": system.service, "target_scope": "service", "duration": 30, "max_concurrency": "10%",
+    }}  # fmt: skip
+    page = screen.sign_in(token_of(system, "operator"), "/schedules")
+    expect(page.get_by_text("Nothing is asked for by the clock")).to_be_visible()
+    made = system.http.post(f"{system.url}/api/v1/schedules", headers=system.as_admin, json=body)
+    assert made.status_code == 201, made.text
+    page.reload()
+    row = page.get_by_role("row").filter(has_text="nightly")
+    expect(row).to_contain_text("03:00")
+    row.get_by_role("button", name="nightly", exact=True).click()
+    expect(page.get_by_text("every host of the service; skipped while the former one is open")).to_be_visible()
+    expect(page.get_by_text("Next:")).to_contain_text(" · ")
+    check_for_everybody(page, PICTURES, "schedules")
+    row.get_by_role("button", name="Pause").click()
+    expect(row.get_by_text("paused", exact=True)).to_be_visible()
+    row.get_by_role("button", name="Resume").click()
+    expect(row.get_by_text("active", exact=True)).to_be_visible()
+    row.get_by_role("button", name="Delete nightly").click()
+    row.get_by_role("button", name="Yes, delete").click()
+    expect(page.get_by_text("Nothing is asked for by the clock")).to_be_visible()
+
+
+def test_the_trail_is_filtered_paged_exported_and_verified(screen: Screen, system: System) -> None:
+    secret = token_of(system, "viewer")
+    for _ in range(110):
+        assert system.http.delete(f"{system.url}/api/v1/session", headers=system.as_admin).status_code == 200
+    page = screen.sign_in(secret, "/audit?action=session.*")
+    rows = page.get_by_role("table").locator("tbody tr")
+    expect(rows).to_have_count(100)
+    expect(rows.first).to_contain_text("session.begin")
+    page.get_by_role("button", name="Older").click()
+    expect(page.get_by_text("these are all")).to_be_visible()
+    page.get_by_label("Outcome").select_option("refused")
+    page.wait_for_url("**/audit?action=session.*&outcome=refused")
+    expect(page.get_by_text("Nothing of that kind was done")).to_be_visible()
+    page.goto(f"{system.url}/audit?action=token.create")
+    expect(rows.first).to_contain_text("token.create")
+    rows.first.get_by_role("button", name="more of record").click()
+    expect(page.get_by_text('"kind": "viewer"')).to_be_visible()
+    page.get_by_role("button", name="Verify the chain").click()
+    expect(page.get_by_text("are as they were written")).to_be_visible()
+    page.mouse.wheel(0, -10_000)
+    check_for_everybody(page, PICTURES, "audit")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export CSV").click()
+    kept = Path(download.value.path()).read_text().splitlines()
+    assert kept[0].startswith("number,at,")
+    assert all(",token.create,accepted," in line for line in kept[1:])
+    assert len(kept) > 1
+    assert page.get_by_role("link", name="Tokens").count() == 0  # a viewer's
 
 
 def by_command_line(system: System, host: str) -> None:

@@ -115,11 +115,19 @@ def test_unusual_heartbeats_are_passed_on(ways: TwoWays, raw: bytes, zipped: boo
         [TYPE, (b"content-encoding", b"gzip"), (b"content-encoding", b"gzip")],
         [TYPE, (b"content-length", b"9999999")],
         [TYPE, (b"authorization", b"Bearer viewer")],
+        [TYPE, (b"authorization", b"")],
     ],
     ids=lambda headers: " ".join(f"{name.decode()}:{value.decode()}" for name, value in headers),
 )
 def test_unusual_headers_are_answered_alike(ways: TwoWays, headers: list[tuple[bytes, bytes]]) -> None:
     ways.compare(body(), headers=headers)
+
+
+@pytest.mark.parametrize("first", [b"", b"Bearer nobody"])
+def test_the_first_of_several_who_call_at_once_is_taken_for_the_caller(ways: TwoWays, first: bytes) -> None:
+    headers = [TYPE, (b"authorization", first), (b"authorization", b"Bearer agent")]
+    answer, is_fast = ways.compare(body(), token=None, headers=headers)
+    assert (answer.status, is_fast) == (401, False)
 
 
 @pytest.mark.parametrize("token", ["agent", "web", "admin", "viewer", "nobody", "", None])
