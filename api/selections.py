@@ -27,8 +27,12 @@ MOST_LOOKED_AT: Final = 1_000
 """Profiles that are looked at for their mode."""
 CPU: Final = "cpu"
 """The mode that is meant where none is said."""
-SAFELY: Final = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff"}
-"""With each file: what is in a profile comes from elsewhere, and a page made of it is nobody's here."""
+SAFELY: Final = {
+    "Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+}  # fmt: skip
+"""With each file: what is in a profile comes from elsewhere, and a page made of it is nobody's here. Nor is it kept by
+a cache: the next who asks at the same address may be of another tenant, signed in by another cookie."""
 BASE: Final = "base_"
 """Before the names of what the base of a comparison is."""
 Nodes = Annotated[int, Query(ge=1, le=200_000, description="Of a tree as JSON: the lightest beyond are left out")]

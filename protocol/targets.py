@@ -31,15 +31,27 @@ MORE_THAN_ASKED: Final[dict[str, frozenset[str]]] = {
 """What an entity of a scope that is not resolved may say: what narrows further would be ignored."""
 
 
+def _in_both_spellings(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Have a schema tell each property as it is read: by its name and by its alias, of which pydantic tells one."""
+    told = schema["properties"]
+    schema["properties"] = {
+        spelling: told[field.alias or name]
+        for name, field in model.model_fields.items()
+        for spelling in dict.fromkeys([name, field.alias or name])
+    }
+
+
 class TargetEntity(BaseModel):
     """One thing to profile. Everything that it says must hold; in snake case or, as web pages send it, in camel case.
 
-    An unknown key is refused: ignored, it would profile more than was asked for. `id` is a page's own name for it.
+    What is said in both spellings is refused. An unknown key is refused: ignored, it would profile more than was asked
+    for. `id` is a page's own name for it.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, loc_by_alias=False
-    )
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, loc_by_alias=False,
+        json_schema_extra=_in_both_spellings,
+    )  # fmt: skip
 
     id: Annotated[str, Field(max_length=4_096)] | None = Field(default=None, exclude=True)
     service_name: Name | None = None

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost } from "./api";
-import { fault, preview, wish } from "./command/rules";
 import { counts, matching, read, rows, write } from "./fleet/rules";
 import { groups, pieces, span, toRetry } from "./request/rules";
 import { ago, count, duration } from "./words";
@@ -56,51 +55,6 @@ describe("the fleet", () => {
     expect(matching(fleet, filters).map((row) => row.hostname)).toEqual(["db-1"]);
     expect(read(`?${write(filters)}`)).toEqual(filters);
     expect(write(NO_FILTERS)).toBe("");
-  });
-});
-
-describe("a command", () => {
-  const form = {
-    service: "web",
-    hosts: ["a", "b"],
-    duration: 60,
-    frequency: 99,
-    mode: "cpu",
-    off: ["java"],
-    continuous: false,
-    pids: "",
-  };
-
-  test("names its hosts, and switches off what is switched off alone", () => {
-    expect(wish(form)).toEqual({
-      service_name: "web",
-      command_type: "start",
-      target_hostnames: ["a", "b"],
-      duration: 60,
-      frequency: 99,
-      profiling_mode: "cpu",
-      additional_args: { profiler_configs: { java: { enabled: false } } },
-    });
-    expect(wish({ ...form, off: [], continuous: true })).toMatchObject({ continuous: true });
-    expect(wish({ ...form, pids: "12, 34" })).toMatchObject({ pids: [12, 34] });
-    expect(wish({ ...form, off: [] })).not.toHaveProperty("additional_args");
-  });
-
-  test("is previewed by what the hosts say", () => {
-    const told = preview(
-      rows([host("a"), host("b", { status: "stale", profilers: ["java"] })], [command("a", "running")]),
-    );
-    expect(told).toMatchObject({ hosts: 2, online: 1, busy: 1, profilers: ["java", "perf"] });
-  });
-
-  test.each([
-    [{ hosts: [] }, /host/],
-    [{ duration: Number.NaN }, /duration/],
-    [{ frequency: 1_001 }, /frequency/],
-    [{ pids: "12, x" }, /Processes/],
-  ])("that cannot be is told why: %o", (part, why) => {
-    expect(fault({ ...form, ...part })).toMatch(why);
-    expect(fault(form)).toBe("");
   });
 });
 

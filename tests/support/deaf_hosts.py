@@ -25,7 +25,7 @@ def beat(system: System, host: str) -> bool:
 def given_up_on(system: System, host: str, **asked: Any) -> str:
     """The id of a request that the server gave up on, on a host that takes nothing."""
     beat(system, host)
-    request_id = str(system.submit(target_hostnames=[host], **asked)["request_id"])
+    request_id = str(system.submit(**{"target_hostnames": [host], **asked})["request_id"])
     eventually(lambda: beat(system, host), within=30, what=f"the command for {host}")
     for _ in range(MOST_ATTEMPTS):
         beat(system, host)

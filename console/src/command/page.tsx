@@ -1,15 +1,19 @@
 // A new command: for whom, what, and what it will come to before it is sent.
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { useLocation } from "wouter";
-import { type Accepted, submit } from "../api";
+import { Link, useLocation, useSearch } from "wouter";
+import { request } from "../api";
 import { useFleet } from "../fleet/data";
+import type { Row } from "../fleet/rules";
+import { newKey } from "../keys";
 import { Empty, Notice } from "../parts";
+import { inZone } from "../schedules/rules";
 import { useMayAct } from "../session";
-import { count, duration } from "../words";
-import { DEFAULTS, type Form, fault, preview, wish } from "./rules";
-
-const MODES: Record<string, string> = { cpu: "CPU time", wall: "wall clock", allocation: "allocations", none: "none" };
+import { count } from "../words";
+import { type Again, again } from "./again";
+import { attempt, send, type Tried } from "./calls";
+import { Moment, More, Pids, What, Whom } from "./fields";
+import { cost, DEFAULTS, type Form, fault, preview } from "./rules";
 
 function chosen(): string[] {
   try {
@@ -21,33 +25,14 @@ function chosen(): string[] {
 }
 
 export function NewCommand() {
-  const { rows, isLoading } = useFleet();
+  const { rows, error, isLoading } = useFleet();
   const mayAct = useMayAct();
-  const [, go] = useLocation();
-  const [keys] = useState(() => new Set(chosen()));
-  const targets = useMemo(() => rows.filter((row) => keys.has(row.key)), [rows, keys]);
-  const told = useMemo(() => preview(targets), [targets]);
-  const [service, setService] = useState("");
-  const [said, setSaid] = useState<Omit<Form, "service" | "hosts">>(DEFAULTS);
-  const [isSure, setSure] = useState(false);
-  const [key, setKey] = useState(() => crypto.randomUUID());
-  const meant = service || told.services[0] || "";
-  const form: Form = {
-    ...said,
-    service: meant,
-    hosts: targets.filter((row) => row.service_name === meant).map((row) => row.hostname),
-  };
-  const of = preview(targets.filter((row) => row.service_name === meant));
-  const change = (part: Partial<Form>) => {
-    setSaid({ ...said, ...part });
-    setSure(false);
-    setKey(crypto.randomUUID()); // another wish is another request
-    trying.reset();
-  };
-  const trying = useMutation({ mutationFn: () => submit({ ...wish(form), dry_run: true }) });
-  const sending = useMutation({
-    mutationFn: () => submit(wish(form), key),
-    onSuccess: (told: Accepted) => go(`/requests/${told.request_id}`),
+  const said = new URLSearchParams(useSearch());
+  const former = said.get("again") ?? "";
+  const asked = useQuery({
+    queryKey: ["request", former],
+    queryFn: () => request(former),
+    enabled: mayAct && former !== "",
   });
   if (!mayAct)
     return (
@@ -55,158 +40,173 @@ export function NewCommand() {
         <p>An operator's token of the service may. Sign out, and sign in with one.</p>
       </Empty>
     );
-  if (isLoading) return <p>Loading…</p>;
-  if (targets.length === 0)
+  const wrong = error ?? asked.error;
+  if (wrong) return <Notice error={wrong} />;
+  if (isLoading || (former !== "" && asked.data === undefined)) return <p>Loading…</p>;
+  if (rows.length === 0 && former === "")
     return (
-      <Empty title="No hosts are chosen">
-        <p>Choose hosts in the fleet, then come here by “Profile”.</p>
-        <button type="button" className="main" onClick={() => go("/")}>
-          To the fleet
-        </button>
+      <Empty title="There is no host to profile yet">
+        <p>A host can be chosen once its agent has sent a heartbeat.</p>
       </Empty>
     );
-  const wrong = fault(form);
-  const modes = of.modes.length > 0 ? of.modes : ["cpu"];
+  return (
+    <Filled
+      key={former}
+      rows={rows}
+      former={former}
+      first={asked.data ? again(asked.data) : { form: fresh(rows, said), dropped: [] }}
+    />
+  );
+}
+
+/** The form as it begins: for the hosts that were chosen in the fleet, else for a service. */
+function fresh(rows: readonly Row[], said: URLSearchParams): Form {
+  const keys = new Set(chosen());
+  const targets = said.has("service") ? [] : rows.filter((row) => keys.has(row.key));
+  const service = said.get("service") ?? targets[0]?.service_name ?? rows[0]?.service_name ?? "";
+  const hosts = targets.filter((row) => row.service_name === service).map((row) => row.hostname);
+  return {
+    ...DEFAULTS,
+    service,
+    hosts,
+    scope: hosts.length > 0 ? "host" : "service",
+    when: said.get("when") === "schedule" ? "schedule" : "now",
+    timezone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
+  };
+}
+
+function Filled({ rows, first, former }: { rows: readonly Row[]; first: Again; former: string }) {
+  const [, go] = useLocation();
+  const [form, setForm] = useState(first.form);
+  const [keys] = useState(() => new Set(chosen()));
+  const [isSure, setSure] = useState(false);
+  const [key, setKey] = useState(newKey);
+  const services = useMemo(
+    () => [...new Set([...rows.map((row) => row.service_name), form.service])].sort(),
+    [rows, form.service],
+  );
+  const ofService = rows.filter((row) => row.service_name === form.service);
+  const named = new Set(form.hosts);
+  const targets = form.scope === "host" ? ofService.filter((row) => named.has(row.hostname)) : ofService;
+  const others = former ? 0 : rows.filter((row) => keys.has(row.key) && row.service_name !== form.service).length;
+  const trying = useMutation({ mutationFn: () => attempt(form) });
+  const sending = useMutation({ mutationFn: () => send(form, key), onSuccess: (address) => go(address) });
+  const change = (part: Partial<Form>) => {
+    const next = { ...form, ...part };
+    if (part.service !== undefined && !former) {
+      next.hosts = rows
+        .filter((row) => keys.has(row.key) && row.service_name === part.service)
+        .map((row) => row.hostname);
+      if (next.scope === "host" && next.hosts.length === 0) next.scope = "service";
+    }
+    if (next.command === "stop" && next.when === "later") next.when = "now";
+    setForm(next);
+    setSure(false);
+    setKey(newKey()); // another wish is another request
+    trying.reset();
+    sending.reset();
+  };
+  const wrong = fault(form, Date.now());
+  const isBusy = trying.isPending || sending.isPending;
   return (
     <form
-      className="form card"
+      className="form card command"
       onSubmit={(event) => {
         event.preventDefault();
+        if (wrong !== "" || isBusy) return; // not by disabling the button, which would lose the focus
         if (isSure) sending.mutate();
-        else setSure(true);
+        else trying.mutate(undefined, { onSuccess: () => setSure(true) });
       }}
     >
-      <h1>New command</h1>
-      <p className="told" data-testid="preview">
-        <strong>{count(of.hosts, "host")}</strong>, {of.online} online, {of.busy} busy
-        {of.online < of.hosts && (
-          <span className="warn">
-            {" "}
-            · {count(of.hosts - of.online, "host")} offline: the run must begin within 15 min, or expires there
-          </span>
-        )}
-        {of.busy > 0 && (
-          <span className="warn">
-            {" "}
-            · busy hosts run both together where the mode is the same, else one after the other
-          </span>
-        )}
-      </p>
-      {told.services.length > 1 && (
-        <label>
-          Service
-          <select
-            value={meant}
-            onChange={(event) => {
-              setService(event.target.value);
-              setSure(false);
-              setKey(crypto.randomUUID());
-            }}
-          >
-            {told.services.map((each) => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-          <span className="dim">a request is for one service; the chosen hosts are of {told.services.length}</span>
-        </label>
+      <h1>{former ? "The same again" : form.when === "schedule" ? "New schedule" : "New command"}</h1>
+      {former && (
+        <p className="told">
+          For {count(first.form.hosts.length, "host")} where{" "}
+          <Link href={`/requests/${former}`}>request {former.slice(0, 8)}</Link> went wrong, with all that it asked
+          {first.dropped.length > 0 && `; but ${first.dropped.join(", and ")}`}.
+        </p>
       )}
-      <div className="fields">
-        <label>
-          Duration, seconds
-          <input
-            type="number"
-            min={1}
-            max={86400}
-            value={said.duration}
-            onChange={(event) => change({ duration: event.target.valueAsNumber })}
-          />
-        </label>
-        <label>
-          Frequency, Hz
-          <input
-            type="number"
-            min={1}
-            max={1000}
-            value={said.frequency}
-            onChange={(event) => change({ frequency: event.target.valueAsNumber })}
-          />
-        </label>
-        <label>
-          Mode
-          <select value={said.mode} onChange={(event) => change({ mode: event.target.value })}>
-            {modes.map((mode) => (
-              <option key={mode} value={mode}>
-                {MODES[mode] ?? mode}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          Processes, by pid
-          <input
-            inputMode="numeric"
-            placeholder="all of the host"
-            value={said.pids}
-            onChange={(event) => change({ pids: event.target.value })}
-          />
-        </label>
-      </div>
-      <fieldset>
-        <legend>Profilers</legend>
-        {of.profilers.length === 0 && (
-          <p className="dim">These hosts do not say what they have; each uses what it finds.</p>
-        )}
-        {of.profilers.map((name) => (
-          <label key={name} className="check">
-            <input
-              type="checkbox"
-              checked={!said.off.includes(name)}
-              onChange={(event) =>
-                change({ off: event.target.checked ? said.off.filter((each) => each !== name) : [...said.off, name] })
-              }
-            />
-            {name}{" "}
-            <span className="dim">
-              on{" "}
-              {count(
-                targets.filter((row) => row.service_name === meant && row.profilers?.includes(name)).length,
-                "host",
-              )}
-            </span>
-          </label>
-        ))}
-      </fieldset>
-      <label className="check">
-        <input
-          type="checkbox"
-          checked={said.continuous}
-          onChange={(event) => change({ continuous: event.target.checked })}
-        />
-        Go on, window after window, until cancelled
-      </label>
+      <Whom form={form} change={change} services={services} />
+      <Targets form={form} targets={targets} others={others} />
+      {form.command === "start" ? (
+        <What form={form} change={change} of={preview(targets)} targets={targets} />
+      ) : (
+        <Pids form={form} change={change} />
+      )}
+      <More form={form} change={change} />
+      <Moment form={form} change={change} />
+      {Object.keys(form.kept).length > 0 && (
+        <p className="dim">
+          Beside that, as before: <code>{JSON.stringify(form.kept)}</code>
+        </p>
+      )}
       {wrong && <p className="warn">{wrong}</p>}
       {trying.error && <Notice error={trying.error} />}
       {sending.error && <Notice error={sending.error} />}
-      {trying.data && (
-        <p className="told" role="status">
-          Valid for {count(trying.data.hosts, "host")}; nothing was changed. {trying.data.warnings?.join(" ")}
-        </p>
-      )}
+      {trying.data && <Judged tried={trying.data} form={form} isSure={isSure} />}
       <div className="bar">
-        <button type="button" disabled={wrong !== "" || trying.isPending} onClick={() => trying.mutate()}>
+        <button type="button" disabled={wrong !== "" || isBusy} onClick={() => trying.mutate()}>
           Dry run
         </button>
         <span className="grow" />
-        {isSure && (
-          <span role="status">
-            {count(of.hosts, "host")} × {duration(said.duration)} at {said.frequency} Hz: some{" "}
-            {(of.hosts * said.duration * said.frequency).toLocaleString("en")} samples a busy core.
-          </span>
-        )}
-        <button type="submit" className="main" disabled={wrong !== "" || sending.isPending}>
-          {isSure ? `Yes, profile ${count(of.hosts, "host")}` : "Profile…"}
+        <button type="submit" className={form.command === "stop" ? "danger" : "main"} disabled={wrong !== ""}>
+          {isSure && trying.data ? sure(form, trying.data) : `${verb(form)}…`}
         </button>
       </div>
     </form>
+  );
+}
+
+const verb = (form: Form) => (form.when === "schedule" ? "Schedule" : form.command === "stop" ? "Stop" : "Profile");
+
+const sure = (form: Form, tried: Tried) =>
+  tried.hosts === null ? "Yes, schedule it" : `Yes, ${verb(form).toLowerCase()} ${count(tried.hosts, "host")}`;
+
+function Targets({ form, targets, others }: { form: Form; targets: readonly Row[]; others: number }) {
+  const of = preview(targets);
+  const isResolved = form.scope !== "host" && form.scope !== "service";
+  const total = form.scope === "host" ? form.hosts.length : of.hosts;
+  return (
+    <p className="told" data-testid="preview">
+      {isResolved ? (
+        <>
+          Found on the <strong>{count(of.online, "host")}</strong> of the service that are online: a dry run says on how
+          many.
+        </>
+      ) : (
+        <>
+          <strong>{count(total, "host")}</strong>, {of.online} online, {of.busy} busy
+          {of.online < total && form.when !== "schedule" && (
+            <span className="warn">
+              {" "}
+              · {count(total - of.online, "host")} offline:{" "}
+              {form.scope === "service"
+                ? "only those that are online are meant"
+                : "it must begin in time there, or expires"}
+            </span>
+          )}
+          {of.busy > 0 && form.command === "start" && (
+            <span className="warn">
+              {" "}
+              · busy hosts run both together where the mode is the same, else one after the other
+            </span>
+          )}
+        </>
+      )}
+      {others > 0 && (
+        <span className="dim"> · a request is for one service; {count(others, "chosen host")} of another</span>
+      )}
+    </p>
+  );
+}
+
+function Judged({ tried, form, isSure }: { tried: Tried; form: Form; isSure: boolean }) {
+  return (
+    <p className="told" role="status">
+      {tried.hosts === null
+        ? `Valid; nothing was changed. It would fire ${tried.next.map((at) => inZone(at, form.timezone)).join(" · ")}.`
+        : `Valid for ${count(tried.hosts, "host")}; nothing was changed.`}{" "}
+      {isSure && tried.hosts !== null && <strong>{cost(form, tried.hosts)}</strong>} {tried.warnings.join(" ")}
+    </p>
   );
 }

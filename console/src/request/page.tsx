@@ -28,11 +28,6 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   const withdrawing = useMutation({ mutationFn: () => cancel(status.request_id), onSuccess: () => setSure(false) });
   const open = status.hosts.filter((host) => isOpen(host.status)).length;
   const retry = toRetry(status.hosts);
-  const again = () => {
-    const key = (hostname: string) => `${encodeURIComponent(status.service_name)}/${encodeURIComponent(hostname)}`;
-    sessionStorage.setItem("studio-targets", JSON.stringify(retry.map(key)));
-    go("/new");
-  };
   const hasProfiles = status.hosts.some((host) => (host.samples ?? 0) > 0);
   const done = status.hosts.filter((host) => !isOpen(host.status)).length;
   const selection = ofRequest(status, now);
@@ -48,7 +43,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
         </span>
         <span className="grow" />
         {mayAct && retry.length > 0 && (
-          <button type="button" onClick={again}>
+          <button type="button" onClick={() => go(`/new?again=${status.request_id}`)}>
             Retry {count(retry.length, "failed host")}
           </button>
         )}

@@ -283,6 +283,7 @@ def test_one_profile_and_a_merge_come_in_each_format_by_ending_and_by_accept(ser
             assert by_ending.content.startswith(begins), ending
             assert by_ending.headers["content-type"] == by_accept.headers["content-type"] == media_type
             assert "sandbox" in by_ending.headers["content-security-policy"]
+            assert by_ending.headers["cache-control"] == by_accept.headers["cache-control"] == "private, no-store"
 
 
 def test_a_profile_that_is_not_there_is_not_found(served: Api, service: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from protocol.requests import ProfileRequest
+from protocol.targets import TargetEntity
 
 
 def asked(**fields: Any) -> ProfileRequest:
@@ -150,3 +151,24 @@ def test_a_stop_of_the_host_with_pids_contradicts(with_pids: dict[str, Any]) -> 
 
 def test_a_start_has_no_level_of_its_own() -> None:
     assert asked(target_hostnames=["a"]).stop_level is None
+
+
+ENTITY: dict[str, Any] = {
+    name: kind(1) for name, kind in {name: int if name == "pid" else str for name in TargetEntity.model_fields}.items()
+}
+
+
+def test_the_schema_of_an_entity_tells_each_spelling_that_is_read_and_no_other() -> None:
+    told = TargetEntity.model_json_schema()["properties"]
+    camel = TargetEntity.model_validate(ENTITY).model_dump(by_alias=True) | {"id": "1"}
+    assert set(told) == set(ENTITY) | set(camel)
+    assert {"pod_name", "podName", "workload_kind", "workloadKind"} <= set(told)
+    assert told["pod_name"] == told["podName"] != told["pid"]
+    assert TargetEntity.model_validate(camel) == TargetEntity.model_validate(ENTITY)
+
+
+@pytest.mark.parametrize("both", [{"pod_name": "a", "podName": "b"}, {"podName": "a", "pod_name": "a"}])
+def test_an_entity_that_says_something_in_both_spellings_is_refused(both: dict[str, str]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        TargetEntity.model_validate(both)
+    assert [fault["loc"] for fault in refused.value.errors()] == [("pod_name",)]

@@ -1,0 +1,105 @@
+"""The form of a new command in a browser: workloads, turns, schedules, stops, and the same again where it failed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
+from tests.support.deaf_hosts import given_up_on
+from tests.support.system import System
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+KEPT = {
+    "duration": 2, "frequency": 11, "profiling_mode": "wall", "priority": "urgent", "expires_in": 600,
+    "max_concurrency": "50%", "additional_args": {"profiler_configs": {"perf": "disabled"}, "team": "checkout"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, system: System) -> Iterator[Page]:
+    """One sign-in for all that follows."""
+    with browser.new_context(viewport={"width": 1280, "height": 1100}, reduced_motion="reduce") as context:
+        screen = Screen(context, system.url)
+        yield screen.sign_in(token_of(system, "operator"), "/new")
+        screen.said = [each for each in screen.said if "422" not in each]  # the refusal that is asked for below
+        screen.check()
+
+
+def sent(page: Page, button: str) -> str:
+    """Confirm; gives the id of the request that was made."""
+    page.get_by_role("button", name=button).click()
+    page.wait_for_url("**/requests/*")
+    return page.url.rpartition("/")[2]
+
+
+def asked(system: System, request_id: str) -> dict[str, Any]:
+    shown = system.status(request_id)
+    assert shown is not None
+    return {**shown["asked"], "hosts": [host["hostname"] for host in shown["hosts"]]}
+
+
+def test_the_same_is_asked_again_where_it_went_wrong_and_nowhere_else(page: Page, system: System) -> None:
+    hosts = ["deaf-3", system.host]
+    former = given_up_on(system, "deaf-3", target_hostnames=hosts, **{**KEPT, "max_concurrency": 2})
+    page.goto(f"{system.url}/requests/{former}")
+    outcomes = page.get_by_role("list", name="Outcomes")
+    expect(outcomes.get_by_text("handed out 10 times without an ack")).to_be_visible()
+    page.get_by_role("button", name="Retry 1 failed host").click()
+    expect(page.get_by_text("with all that it asked")).to_be_visible()
+    expect(page.get_by_label("Frequency, Hz")).to_have_value("11")
+    expect(page.get_by_role("checkbox", name="perf")).not_to_be_checked()
+    check_for_everybody(page, PICTURES, "again")
+    page.get_by_role("button", name="Profile…").click()
+    expect(page.get_by_text("2 s at 11 Hz: some 22 samples a busy core")).to_be_visible()
+    again = asked(system, sent(page, "Yes, profile 1 host"))
+    assert again == {**asked(system, former), "hosts": ["deaf-3"]}
+    assert again == again | {**KEPT, "max_concurrency": 2}
+
+
+def test_a_service_in_turns_and_a_stop_of_it(page: Page, system: System) -> None:
+    page.goto(f"{system.url}/new?service={system.service}")
+    expect(page.get_by_role("combobox", name="For", exact=True)).to_have_value("service")
+    page.get_by_text("How many at a time").click()
+    page.get_by_label("Hosts at a time").fill("1")
+    page.get_by_label("Halt after failures").fill("50%")
+    page.get_by_label("Duration, seconds").fill("1")
+    page.get_by_role("button", name="Profile…").click()
+    sure = page.get_by_role("button", name="Yes, profile")
+    expect(sure).to_be_visible()
+    expect(page.get_by_text("so at least")).to_be_visible()
+    check_for_everybody(page, PICTURES, "new-turns")
+    told = asked(system, sent(page, "Yes, profile"))
+    assert told == told | {"target_scope": "service", "max_concurrency": 1, "max_errors": "50%", "duration": 1}
+
+    page.goto(f"{system.url}/new?service={system.service}")
+    page.get_by_label("What to do").select_option("stop")
+    page.get_by_role("button", name="Stop…").click()
+    told = asked(system, sent(page, "Yes, stop"))
+    assert told == told | {"command_type": "stop", "target_scope": "service", "stop_level": "host"}
+
+
+def test_a_process_by_its_name_and_one_that_nobody_runs(page: Page, system: System) -> None:
+    page.goto(f"{system.url}/new?service={system.service}")
+    page.get_by_role("combobox", name="For", exact=True).select_option("process")
+    expect(page.get_by_text("Say which process is meant.")).to_be_visible()
+    page.get_by_label("Process, by name").fill("no-such-program")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_role("alert").or_(page.get_by_text("Valid for 0 hosts")).first).to_be_visible()
+    check_for_everybody(page, PICTURES, "new-process")
+
+
+def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None:
+    page.goto(f"{system.url}/new?when=schedule")
+    page.get_by_role("combobox", name="For", exact=True).select_option("service")
+    page.get_by_label("Name", exact=True).fill("nightly")
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_role("button", name="Schedule…").click()
+    expect(page.get_by_text("It would fire")).to_contain_text("03:00")
+    check_for_everybody(page, PICTURES, "new-schedule")
+    page.get_by_role("button", name="Yes, schedule it").click()
+    page.wait_for_url("**/schedules")
+    expect(page.get_by_role("row").filter(has_text="nightly")).to_contain_text("Europe/Berlin")
+    (made,) = system.get("/api/v1/schedules", {})["items"]
+    assert (made["cron"], made["service_name"], made["state"]) == ("0 3 * * *", system.service, "active")
