@@ -12,7 +12,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
-from api.reading import MOST_WAITING, InTurn, in_pieces
+from api.reading import AT_ONCE, MOST_WAITING, InTurn, in_pieces
 
 MOST_HEAD_BYTES: Final = 128 * 1024
 """What may come with a call beside its body: request line, headers, the framing of chunks, trailers."""
@@ -96,6 +96,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._unread:
             self._unread += data
+            return
+        if len(data) <= AT_ONCE and not self.pipeline:
+            self._parse(data)  # nearly always
             return
         for piece, at in in_pieces(data):
             if len(self.pipeline) >= MOST_WAITING:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
+from formats.frames import SEPARATOR, shared
+
 MOST_NODES: Final = 20_000
 ROOT: Final = "all"
-SEPARATOR: Final = ";"
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,10 @@ def planted(root: N, stacks: Iterable[str]) -> tuple[list[tuple[str, N]], list[t
     path, before = [root], list[str]()
     for stack in sorted(stacks):
         frames = stack.split(SEPARATOR)
-        shared = 0
-        for ours, theirs in zip(frames, before, strict=False):
-            if ours != theirs:
-                break
-            shared += 1
-        del path[shared + 1 :]
+        known = shared(frames, before)
+        del path[known + 1 :]
         node = path[-1]
-        for name in frames[shared:]:
+        for name in frames[known:]:
             child = node.children.get(name)
             if child is None:
                 child = node.children[name] = kind()

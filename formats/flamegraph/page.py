@@ -11,7 +11,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from formats.frames import SEPARATOR
+from formats.frames import SEPARATOR, shared
 
 
 def render(
@@ -67,19 +67,15 @@ def _encoded(counts: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     previous: list[str] = []
     for stack, counted in sorted(counts.items()):
         path = stack.split(SEPARATOR)
-        shared = 0
-        for ours, theirs in zip(path, previous, strict=False):
-            if ours != theirs:
-                break
-            shared += 1
-        fresh.append((shared, path[shared:], counted))
-        uses.update(path[shared:])
+        known = shared(path, previous)
+        fresh.append((known, path[known:], counted))
+        uses.update(path[known:])
         previous = path
     frames = [name for name, _ in uses.most_common()]
     index = {name: number for number, name in enumerate(frames)}
     row: list[int] = []
-    for shared, path, counted in fresh:
-        row += (shared, len(path), *(index[name] for name in path), *counted)
+    for known, path, counted in fresh:
+        row += (known, len(path), *(index[name] for name in path), *counted)
     return {"frames": frames, "stacks": row}
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from formats.flamegraph import render
 from formats.flamegraph.page import encode
+from formats.frames import shared
 
 STACKS = st.dictionaries(
     st.lists(
@@ -28,9 +29,9 @@ def decoded(page: str) -> dict[str, int]:
     stacks: dict[str, int] = {}
     path: list[str] = []
     row = iter(data["stacks"])
-    for shared in row:
+    for known in row:
         fresh = next(row)
-        path = path[:shared] + [data["frames"][next(row)] for _ in range(fresh)]
+        path = path[:known] + [data["frames"][next(row)] for _ in range(fresh)]
         stacks[";".join(path)] = next(row)
     return stacks
 
@@ -79,3 +80,9 @@ def test_shared_frames_are_written_once() -> None:
         "frames": ["a", "b", "c", "d"],
         "stacks": [0, 3, 0, 1, 2, 1, 2, 1, 3, 2],
     }
+
+
+def test_two_stacks_share_frames_from_the_root_on_and_no_others() -> None:
+    assert shared(["a", "b", "c"], ["a", "b", "d", "c"]) == 2
+    assert shared(["a", "b"], ["a", "b", "c"]) == shared(["a", "b", "c"], ["a", "b"]) == 2
+    assert shared(["x", "b"], ["a", "b"]) == shared([], ["a"]) == 0
