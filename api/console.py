@@ -15,8 +15,15 @@ HOW: Final = "python3 studio.py setup"
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-    "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "worker-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+FRAME_POLICY: Final = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+"""speedscope's: it writes its styles into the document, which no hash can name, and brings WebAssembly.
+
+It gets no origin, so no session and no storage, and may call nothing: the page hands it the profile."""
 HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -24,6 +31,7 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+FRAME_HEADERS: Final = {**HEADERS, "Content-Security-Policy": FRAME_POLICY}
 FOREVER: Final = "public, max-age=31536000, immutable"
 ALWAYS_ASKED: Final = "no-cache"
 """The index names the files of one build: after an update it must not be an old one."""
@@ -52,10 +60,11 @@ class File:
 
 @dataclass(frozen=True)
 class BuiltPage:
-    """All of it. `index` None: it was not built here."""
+    """All of it. `index` None: it was not built here; `frame` is the document that speedscope lives in."""
 
     index: File | None
     assets: dict[str, File]
+    frame: File | None = None
 
     @classmethod
     def read(cls, folder: Path = BUILT) -> "BuiltPage":
@@ -68,7 +77,7 @@ class BuiltPage:
         if not index.is_file():
             return cls(None, {})
         files = {path.name: File.read(path) for path in sorted((folder / ASSETS).iterdir()) if path.is_file()}
-        return cls(File.read(index), files)
+        return cls(File.read(index), files, File.read(folder / "speedscope.html"))
 
 
 NOT_BUILT: Final = f"""\

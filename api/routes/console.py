@@ -1,17 +1,18 @@
 """The page: its index at the addresses that it knows, and its files."""
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
-from api.console import ALWAYS_ASKED, ASSETS, FOREVER, HEADERS, NOT_BUILT, BuiltPage, File
+from api.console import ALWAYS_ASKED, ASSETS, FOREVER, FRAME_HEADERS, HEADERS, NOT_BUILT, BuiltPage, File
 from api.problems import not_found
 
 router = APIRouter(include_in_schema=False)
 
 PAGES: Final = (
-    "/", "/new", "/requests", "/requests/{request_id}", "/flamegraph", "/sign-in",
+    "/", "/new", "/requests", "/requests/{request_id}", "/profiles", "/flamegraph", "/sign-in",
     "/health", "/audit", "/schedules", "/tokens",
 )  # fmt: skip
 """What the page shows by itself, each a permalink. Whatever else nobody serves stays unknown, under /api above all."""
@@ -39,6 +40,15 @@ for _path in PAGES:
     router.get(_path)(index)
 
 
+@router.get("/speedscope")
+async def frame(request: Request, accept_encoding: Encodings = "") -> Response:
+    """The document of the frame in which speedscope shows what the page hands it."""
+    built = _page(request).frame
+    if built is None:
+        raise not_found("speedscope", "The page was not built here.")
+    return _sent(built, accept_encoding, cached=ALWAYS_ASKED, headers=FRAME_HEADERS)
+
+
 @router.get(f"/{ASSETS}/{{name}}")
 async def asset(
     request: Request, name: Annotated[str, Path(max_length=256)], accept_encoding: Encodings = ""
@@ -50,8 +60,8 @@ async def asset(
     return _sent(found, accept_encoding, cached=FOREVER)
 
 
-def _sent(file: File, encodings: str, *, cached: str) -> Response:
-    headers = {**HEADERS, "Cache-Control": cached, "Vary": "Accept-Encoding"}
+def _sent(file: File, encodings: str, *, cached: str, headers: Mapping[str, str] = HEADERS) -> Response:
+    headers = {**headers, "Cache-Control": cached, "Vary": "Accept-Encoding"}
     if file.zipped is not None and "gzip" in encodings:
         return Response(file.zipped, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.media_type)
     return Response(file.plain, headers=headers, media_type=file.media_type)

@@ -28,7 +28,7 @@ export const client = createClient<paths>({
   querySerializer: { array: { style: "form", explode: true } },
 });
 
-type Answer<T> = { data?: T; error?: unknown; response: Response };
+export type Answer<T> = { data?: T; error?: unknown; response: Response };
 
 /** The body of a good answer. A refusal is thrown, in words for people. */
 export async function good<T>(call: Promise<Answer<T>>): Promise<T> {
@@ -92,22 +92,4 @@ export const submit = (wish: Wish, key?: string) =>
       body: wish as never, // the form's rules make it, and the server judges it
       headers: key === undefined ? {} : { "Idempotency-Key": key },
     }) as Promise<Answer<Accepted>>,
-  );
-
-export type Tree = components["schemas"]["FlameGraph"];
-
-/** Profiles merged into a tree. */
-export const flamegraph = (selection: { service: string; start: string; end: string; request: string; mode: string }) =>
-  good(
-    client.GET("/api/v1/flamegraph.json", {
-      params: {
-        query: {
-          service: selection.service,
-          start: selection.start,
-          end: selection.end,
-          ...(selection.request ? { request_id: [selection.request] } : {}),
-          ...(selection.mode ? { profiling_mode: [selection.mode] } : {}),
-        },
-      },
-    }) as Promise<Answer<Tree>>, // the route has other formats too: the path says which one
   );

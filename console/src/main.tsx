@@ -11,6 +11,7 @@ import { Audit } from "./audit/page";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
 import { Flame } from "./flame/page";
+import { Profiles } from "./profiles/page";
 import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
@@ -45,6 +46,7 @@ createRoot(root).render(
             <Route path="/new" component={NewCommand} />
             <Route path="/requests" component={Requests} />
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>
+            <Route path="/profiles" component={Profiles} />
             <Route path="/flamegraph" component={Flame} />
             <Route path="/schedules" component={Schedules} />
             <Route path="/audit" component={Audit} />

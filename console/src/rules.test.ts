@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost } from "./api";
-import { aroundRequest, matched, query, read as readSelection, table } from "./flame/rules";
 import { counts, matching, read, rows, write } from "./fleet/rules";
 import { groups, pieces, span, toRetry } from "./request/rules";
 import { ago, count, duration } from "./words";
@@ -92,52 +91,6 @@ describe("a request", () => {
   test("goes on until now while a host is open", () => {
     const open = { accepted_at: at(0), hosts: [on("a", "running", null, { running: at(2) })] };
     expect(span(open as never, Date.parse(at(50)))[1]).toBe(Date.parse(at(50)));
-  });
-});
-
-describe("a flame graph", () => {
-  const root = {
-    name: "root",
-    value: 10,
-    children: [
-      { name: "main", value: 8, children: [{ name: "work", value: 6, children: [{ name: "main", value: 2 }] }] },
-      { name: "idle", value: 2 },
-    ],
-  };
-
-  test("is a table in which a function that calls itself counts once", () => {
-    expect(table(root)).toEqual([
-      { name: "main", self: 4, total: 8 },
-      { name: "work", self: 4, total: 6 },
-      { name: "idle", self: 2, total: 2 },
-    ]);
-  });
-
-  test("says how much a search matches, and no sample twice", () => {
-    expect(matched(root, "MAIN")).toBe(0.8);
-    expect(matched(root, "work")).toBe(0.6);
-    expect(matched(root, " ")).toBe(0);
-  });
-
-  test("has an address that it can be read from again", () => {
-    const selection = {
-      service: "a b",
-      request: "r",
-      start: "2026-01-08T11:00:00Z",
-      end: "2026-01-08T13:00:00Z",
-      mode: "",
-    };
-    expect(readSelection(`?${query(selection)}`)).toEqual(selection);
-  });
-
-  test("of a request asks for whole hours around it, and for no more than the server allows", () => {
-    const now = Date.parse("2026-01-08T12:10:00Z");
-    expect(aroundRequest("2026-01-08T12:05:00Z", now)).toEqual({
-      start: "2026-01-08T11:00:00Z",
-      end: "2026-01-08T14:00:00Z",
-    });
-    const later = aroundRequest("2026-01-08T12:05:00Z", now + 400 * 86_400_000);
-    expect(Date.parse(later.end) - Date.parse(later.start)).toBe(30 * 86_400_000);
   });
 });
 

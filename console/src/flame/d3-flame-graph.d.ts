@@ -1,8 +1,15 @@
 // What we use of a library that brings no types.
 declare module "d3-flame-graph" {
   import type { Selection } from "d3-selection";
+  import type { Frame } from "./rules";
+  export interface Data {
+    name: string;
+    value: number;
+    frame: Frame;
+    children: Data[];
+  }
   export interface Node {
-    data: { name: string; value: number };
+    data: Data;
     value: number;
     depth: number;
     highlight?: boolean;
@@ -17,7 +24,7 @@ declare module "d3-flame-graph" {
     minFrameSize(pixels: number): Chart;
     transitionDuration(ms: number): Chart;
     inverted(is: boolean): Chart;
-    sort(by: boolean | ((a: Node, b: Node) => number)): Chart;
+    sort(by: (a: Node, b: Node) => number): Chart;
     title(text: string): Chart;
     selfValue(is: boolean): Chart;
     tooltip(is: boolean): Chart;

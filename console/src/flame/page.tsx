@@ -1,40 +1,100 @@
-// A flame graph by itself: its address is its selection and its search, to be sent to somebody.
-import { useMemo } from "react";
+// A flame graph by itself: its address is its selection, its base and how it is looked at, to be sent to somebody.
+import { useMemo, useState } from "react";
 import { Link, useLocation, useSearch } from "wouter";
 import { Empty } from "../parts";
+import { stretch } from "../times";
+import { Compare } from "./compare";
 import { FlameGraph } from "./graph";
-import { query, read } from "./rules";
+import { BASE, based, isSaid, isWhole, narrowed, NOTHING, query, read, type Selection, swapped } from "./selection";
+import { readView, type View, writeView } from "./view";
+
+const address = (of: Selection, base: Selection, view: View): string =>
+  `/flamegraph?${[query(of, base), writeView(view)].filter((part) => part !== "").join("&")}`;
 
 export function Flame() {
   const search = useSearch();
   const [, go] = useLocation();
-  const selection = useMemo(() => read(search), [search]);
-  const term = new URLSearchParams(search).get("q") ?? "";
-  if (selection.service === "" || selection.start === "" || selection.end === "")
+  const { of, base, view } = useMemo(
+    () => ({ of: read(search), base: read(search, BASE), view: readView(search) }),
+    [search],
+  );
+  // The same object while the same is meant: a search that is typed asks for nothing anew.
+  const key = query(of, base);
+  const meant = useMemo(() => ({ of: read(key), base: read(key, BASE) }), [key]);
+  if (!isWhole(of))
     return (
       <Empty title="Nothing is selected">
         <p>
-          Open the flame graph of a <Link href="/requests">request</Link>.
+          Choose <Link href="/profiles">profiles</Link>, or open the flame graph of a{" "}
+          <Link href="/requests">request</Link>.
         </p>
       </Empty>
     );
+  const isOfTwo = isSaid(base);
+  const compare = (next: Selection) => go(address(of, next, { ...view, zoom: "" }));
   return (
     <section aria-label="Flame graph">
       <div className="bar">
-        <h1>Flame graph of {selection.service}</h1>
-        {selection.request && <Link href={`/requests/${selection.request}`}>Its request</Link>}
+        <h1>{isOfTwo ? `Two flame graphs of ${of.service}, compared` : `Flame graph of ${of.service}`}</h1>
         <span className="grow" />
-        <button type="button" onClick={() => void navigator.clipboard.writeText(location.href)}>
-          Copy link
-        </button>
+        {of.where.request_id?.length === 1 && <Link href={`/requests/${of.where.request_id[0]}`}>Its request</Link>}
+        <Link href={`/profiles?${query(of)}`}>Its profiles</Link>
+        {isOfTwo && (
+          <>
+            <button
+              type="button"
+              onClick={() => go(address(...swapped(of, base), { ...view, zoom: "" }))}
+              title="The base becomes what is compared with the other"
+            >
+              Swap
+            </button>
+            <button type="button" onClick={() => compare(NOTHING)}>
+              Stop comparing
+            </button>
+          </>
+        )}
+        <Compare key={key} of={of} onBase={compare} />
+        <CopyLink />
       </div>
+      <dl className="meant">
+        <Meant name={isOfTwo ? "Now" : "Of"} selection={of} />
+        {isOfTwo && <Meant name="Base" selection={based(of, base)} />}
+      </dl>
       <FlameGraph
-        selection={selection}
-        term={term}
-        onTerm={(text) =>
-          go(`/flamegraph?${query(selection)}${text ? `&q=${encodeURIComponent(text)}` : ""}`, { replace: true })
-        }
+        selection={meant.of}
+        base={meant.base}
+        view={view}
+        onView={(next) => go(address(of, base, next), { replace: next.q !== view.q })}
       />
     </section>
+  );
+}
+
+function Meant({ name, selection }: { name: string; selection: Selection }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>
+        {[
+          selection.service,
+          stretch(Date.parse(selection.start), Date.parse(selection.end)),
+          ...narrowed(selection),
+        ].join(" · ")}
+      </dd>
+    </>
+  );
+}
+
+function CopyLink() {
+  const [isCopied, setCopied] = useState(false);
+  const copy = () =>
+    void navigator.clipboard.writeText(location.href).then(() => {
+      setCopied(true);
+      setTimeout(() => setCopied(false), 2_000);
+    });
+  return (
+    <button type="button" onClick={copy}>
+      {isCopied ? "Copied" : "Copy link"}
+    </button>
   );
 }

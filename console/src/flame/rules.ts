@@ -1,50 +1,11 @@
-// A flame graph's numbers: the heaviest functions, how much a search matches, addresses to ask and to link. Pure.
+// A flame graph's numbers: the heaviest functions, how much a search matches, what has changed. Pure.
 
 export interface Frame {
   name: string;
   value: number;
   children?: Frame[];
-}
-
-export interface Selection {
-  service: string;
-  request: string;
-  start: string;
-  end: string;
-  mode: string;
-}
-
-export function read(search: string): Selection {
-  const said = new URLSearchParams(search);
-  const one = (name: string) => said.get(name) ?? "";
-  return {
-    service: one("service"),
-    request: one("request_id"),
-    start: one("start"),
-    end: one("end"),
-    mode: one("profiling_mode"),
-  };
-}
-
-/** The query of a selection; the API and this page read the same one. */
-export function query(selection: Selection): string {
-  const said = {
-    service: selection.service,
-    start: selection.start,
-    end: selection.end,
-    request_id: selection.request,
-    profiling_mode: selection.mode,
-  };
-  return new URLSearchParams(Object.entries(said).filter(([, value]) => value !== "")).toString();
-}
-
-const HOUR = 3_600_000;
-
-/** The time in which a request's profiles began: the server asks for one, and looks at whole hours. */
-export function aroundRequest(accepted: string, now: number): { start: string; end: string } {
-  const hour = (at: number) => new Date(at).toISOString().replace(/\.\d+Z$/, "Z");
-  const first = Math.floor(Date.parse(accepted) / HOUR) * HOUR - HOUR;
-  return { start: hour(first), end: hour(Math.min(first + 30 * 24 * HOUR, Math.ceil(now / HOUR) * HOUR + HOUR)) };
+  /** Of two selections compared: shares of all samples in this one and in the base, 0 to 1. */
+  shares?: { now: number; base: number };
 }
 
 export interface Line {
@@ -53,23 +14,31 @@ export interface Line {
   total: number;
 }
 
+const ROUNDING = 1e-9;
+
 /** Functions by their own samples. One that calls itself counts once in each stack. */
-export function table(root: Frame): Line[] {
+export function table(root: Frame, weight: (frame: Frame) => number = (frame) => frame.value): Line[] {
   const found = new Map<string, Line>();
   const above = new Map<string, number>();
   const walk = (frame: Frame) => {
     const line = found.get(frame.name) ?? { name: frame.name, self: 0, total: 0 };
     found.set(frame.name, line);
     const depth = above.get(frame.name) ?? 0;
-    if (depth === 0) line.total += frame.value;
-    line.self += frame.value - (frame.children ?? []).reduce((sum, child) => sum + child.value, 0);
+    if (depth === 0) line.total += weight(frame);
+    const own = weight(frame) - (frame.children ?? []).reduce((sum, child) => sum + weight(child), 0);
+    line.self += Math.abs(own) < ROUNDING ? 0 : own; // shares do not add up to the last digit
     above.set(frame.name, depth + 1);
     for (const child of frame.children ?? []) walk(child);
     above.set(frame.name, depth);
   };
   for (const child of root.children ?? []) walk(child);
-  return [...found.values()].sort((a, b) => b.self - a.self || b.total - a.total);
+  return inOrder([...found.values()], "self");
 }
+
+export const inOrder = (lines: readonly Line[], by: "self" | "total"): Line[] =>
+  by === "self"
+    ? lines.toSorted((a, b) => b.self - a.self || b.total - a.total)
+    : lines.toSorted((a, b) => b.total - a.total || b.self - a.self);
 
 /** The share of all samples with a matching frame, from 0 to 1; what lies below one is not counted again. */
 export function matched(root: Frame, term: string): number {
@@ -83,3 +52,58 @@ export function matched(root: Frame, term: string): number {
 }
 
 export const percent = (share: number): string => `${(share * 100).toFixed(share < 0.1 ? 2 : 1)} %`;
+
+/** Two trees in one, as the API tells them. */
+export interface Both {
+  name: string;
+  value: number;
+  base: number;
+  children?: Both[];
+}
+
+/** Two selections as one tree: a frame is as wide as the mean of its two shares, whatever the number of samples. */
+export function compared(root: Both): Frame {
+  const [samples, baseSamples] = [root.value, root.base];
+  const frame = (both: Both): Frame => {
+    const now = samples === 0 ? 0 : both.value / samples;
+    const base = baseSamples === 0 ? 0 : both.base / baseSamples;
+    return {
+      name: both.name,
+      value: (now + base) / 2,
+      shares: { now, base },
+      children: (both.children ?? []).map(frame),
+    };
+  };
+  return frame(root);
+}
+
+export interface Change {
+  name: string;
+  now: number;
+  base: number;
+}
+
+/** Functions by how much the share of their own samples has changed, the most first. */
+export function changes(root: Frame): Change[] {
+  const now = table(root, (frame) => frame.shares?.now ?? 0);
+  const base = new Map(table(root, (frame) => frame.shares?.base ?? 0).map((line) => [line.name, line.self]));
+  const grown = (each: Change) => Math.abs(each.now - each.base);
+  return now
+    .map((line) => ({ name: line.name, now: line.self, base: base.get(line.name) ?? 0 }))
+    .toSorted((a, b) => grown(b) - grown(a) || a.name.localeCompare(b.name));
+}
+
+/** What is less is noise of sampling: it is shown as no change. */
+export const LEAST = 0.001;
+
+/** How much of the larger share was gained (to 1: new) or lost (to -1: gone). */
+export function gained({ now, base }: { now: number; base: number }): number {
+  return Math.abs(now - base) < LEAST ? 0 : (now - base) / Math.max(now, base);
+}
+
+/** A change in words and with a sign, for whoever cannot tell the colours apart: `▲ +2.10`, in points of a percent. */
+export function change({ now, base }: { now: number; base: number }): string {
+  const points = (now - base) * 100;
+  if (Math.abs(now - base) < LEAST) return "= 0";
+  return points > 0 ? `▲ +${points.toFixed(2)}` : `▼ −${Math.abs(points).toFixed(2)}`;
+}

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { cancel, type RequestStatus, request } from "../api";
 import { FlameGraph } from "../flame/graph";
-import { aroundRequest, query } from "../flame/rules";
+import { ofRequest, query } from "../flame/selection";
 import { Badge, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count, meaning } from "../words";
@@ -30,12 +30,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   const retry = toRetry(status.hosts);
   const hasProfiles = status.hosts.some((host) => (host.samples ?? 0) > 0);
   const done = status.hosts.filter((host) => !isOpen(host.status)).length;
-  const selection = {
-    service: status.service_name,
-    request: status.request_id,
-    mode: "",
-    ...aroundRequest(status.accepted_at, now),
-  };
+  const selection = ofRequest(status, now);
   return (
     <>
       <div className="bar">

@@ -23,6 +23,7 @@ def test_what_nobody_serves_stays_unknown(bare_api: Api, path: str) -> None:
 def built_page(folder: Path) -> BuiltPage:
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>built</title>")
+    (folder / "speedscope.html").write_text("<!doctype html><title>speedscope</title>")
     (folder / "assets" / "index-abc.js").write_text("console.log(1);" * 200)
     return BuiltPage.read(folder)
 
@@ -36,6 +37,20 @@ async def test_its_addresses_are_permalinks_under_a_strict_policy(tmp_path: Path
     policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == policy["form-action"] == "'none'"
     assert {sources for name, sources in policy.items() if sources != "'none'"} == {"'self'"}
+
+
+async def test_the_frame_of_speedscope_has_no_origin_and_may_call_nothing(tmp_path: Path, broker: Broker) -> None:
+    api = App(tmp_path / "state", broker)
+    api.app.state.built_page = built_page(tmp_path / "built")
+    answer = await api.http.get("/speedscope")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+    policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
+    assert policy.pop("sandbox") == "allow-scripts allow-downloads"
+    assert policy.pop("style-src") == "'self' 'unsafe-inline'"
+    assert policy.pop("script-src") == "'self' 'wasm-unsafe-eval'"
+    assert policy.pop("frame-ancestors") == "'self'"
+    assert set(policy.values()) == {"'none'"}
+    assert set(policy) == {"default-src", "base-uri", "form-action"}
 
 
 async def test_a_file_of_the_page_is_kept_for_good_and_sent_zipped(tmp_path: Path, broker: Broker) -> None:

@@ -1,0 +1,49 @@
+// speedscope, in a frame of its own that reaches nothing: this page asks for the profile, and hands it over.
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import { Notice } from "../parts";
+import { speedscope } from "./data";
+import { query, type Selection } from "./selection";
+
+export function Speedscope({ of }: { of: Selection }) {
+  const key = query(of);
+  const found = useQuery({
+    queryKey: ["speedscope", key],
+    queryFn: () => speedscope(of),
+    staleTime: Number.POSITIVE_INFINITY, // who looks at it is not thrown back to the start
+    gcTime: 0,
+  });
+  if (found.error) return <Notice error={found.error} />;
+  if (found.data === undefined) return <p className="dim">Loading…</p>;
+  return <Frame key={key} profile={found.data} title={of.service} />;
+}
+
+function Frame({ profile, title }: { profile: string; title: string }) {
+  const at = useRef<HTMLIFrameElement>(null);
+  const [hasFailed, setFailed] = useState(false);
+  useEffect(() => {
+    const hear = (event: MessageEvent<{ speedscope?: string }>) => {
+      const frame = at.current?.contentWindow;
+      if (!frame || event.source !== frame) return;
+      if (event.data.speedscope === "failed") setFailed(true);
+      if (event.data.speedscope !== "ready") return;
+      const theme = document.documentElement.dataset.theme;
+      frame.postMessage({ profile, theme, title }, "*"); // it has no origin to name; nobody else is in that frame
+    };
+    window.addEventListener("message", hear);
+    return () => window.removeEventListener("message", hear);
+  }, [profile, title]);
+  if (hasFailed)
+    return (
+      <Notice error={new Error("speedscope could not be loaded. Reload the page: the server may have been updated.")} />
+    );
+  return (
+    <iframe
+      ref={at}
+      className="speedscope"
+      src="/speedscope"
+      sandbox="allow-scripts allow-downloads"
+      title="speedscope, with what is selected"
+    />
+  );
+}
