@@ -36,6 +36,7 @@ SAMPLE: Final = (sys.executable, str(ROOT / "cli" / "sample.py"), "--parent", st
 """A program with known hot functions; it ends with this one."""
 SIZE: Final = {"width": 1280, "height": 800}
 SETTLES_MS: Final = 1_500
+HOT: Final = "crunch_numbers (sample.py:26)"
 FLEET: Final = {"checkout": 14, "search": 9, "payments": 6}
 """Service -> hosts that are online and do nothing."""
 
@@ -43,6 +44,7 @@ FLEET: Final = {"checkout": 14, "search": 9, "payments": 6}
 class Made(NamedTuple):
     """What there is to see: ids of requests."""
 
+    before: str
     profiled: str
     failed: str
 
@@ -59,7 +61,7 @@ def shots(made: Made) -> Iterator[Shot]:
     """Every page, in the order of docs/console.md."""
     start, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:00:00Z}" for hours in (-1, 2))
     chosen = {"service": "local", "request_id": made.profiled, "start": start, "end": end}
-    flame = f"/flamegraph?{urlencode(chosen)}"
+    flame, earlier = f"/flamegraph?{urlencode(chosen)}", chosen | {"request_id": made.before}
     targets = (
         "sessionStorage.setItem('studio-targets', JSON.stringify(['checkout/checkout-03', 'checkout/checkout-04']))"
     )
@@ -69,6 +71,8 @@ def shots(made: Made) -> Iterator[Shot]:
     yield Shot("request", f"/requests/{made.profiled}")
     yield Shot("request-failed", f"/requests/{made.failed}")
     yield Shot("flamegraph", f"{flame}&q=crunch_numbers")
+    yield Shot("sandwich", f"{flame}&view=sandwich&{urlencode({'function': HOT})}")
+    yield Shot("difference", f"{flame}&{urlencode({f'base_{name}': value for name, value in earlier.items()})}")
     yield Shot("profiles", "/profiles?service=local")
     yield Shot("health", "/health")
     yield Shot("audit", "/audit")
@@ -118,7 +122,10 @@ def asked(http: httpx.Client, **said: Any) -> str:
 
 def make(http: httpx.Client, sample: int) -> Made:
     """Something to look at, done and to come. `sample`: the pid of the program that is profiled."""
-    profiled = asked(http, service_name="local", target_hostnames=[socket.gethostname()], pids=[sample])
+    one = {"service_name": "local", "target_hostnames": [socket.gethostname()], "pids": [sample]}
+    before = asked(http, **one)
+    eventually(lambda: is_over(http, before), within=90, what="a profile to compare with")
+    profiled = asked(http, **one)
     failed = asked(http, service_name="mixed", target_scope="service")
     schedule = {"name": "nightly", "cron": "30 2 * * *",
                 "request": {"service_name": "checkout", "target_scope": "service", "duration": 60}}  # fmt: skip
@@ -127,12 +134,14 @@ def make(http: httpx.Client, sample: int) -> Made:
         body = {"kind": kind, "services": ["*"], "name": name}
         http.post("/api/v1/tokens", json=body).raise_for_status()
 
-    def is_over() -> bool:
-        found = http.get(f"/api/v1/requests/{profiled}").json()
-        return all(host["status"] == "completed" for host in found["hosts"])
+    eventually(lambda: is_over(http, profiled), within=90, what="a profile to show")
+    return Made(before, profiled, failed)
 
-    eventually(is_over, within=90, what="a profile to show")
-    return Made(profiled, failed)
+
+def is_over(http: httpx.Client, request_id: str) -> bool:
+    """Whether a request was carried out everywhere."""
+    found = http.get(f"/api/v1/requests/{request_id}").json()
+    return all(host["status"] == "completed" for host in found["hosts"])
 
 
 def main() -> None:
