@@ -136,6 +136,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", "/api/v1/session"): Route(TELLING, status=201, to_others=None),
     ("DELETE", "/api/v1/session"): Route(EVERYBODY, to_others=None),
     **{("GET", path): Route(None) for path in PAGES},
+    ("GET", "/speedscope"): Route(None),
     ("GET", "/assets/{name}"): Route(None, status=404),
     ("GET", "/docs"): Route(None),
     ("GET", "/openapi.json"): Route(None),
