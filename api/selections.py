@@ -35,7 +35,14 @@ SAFELY: Final = {
 a cache: the next who asks at the same address may be of another tenant, signed in by another cookie."""
 BASE: Final = "base_"
 """Before the names of what the base of a comparison is."""
-Nodes = Annotated[int, Query(ge=1, le=200_000, description="Of a tree as JSON: the lightest beyond are left out")]
+Nodes = Annotated[
+    int,
+    Query(
+        ge=1,
+        le=200_000,
+        description="Of a tree: the lightest beyond are left out; of files that others read, ten times as many",
+    ),
+]
 Accept = Annotated[str, Header(description="Where the path has no ending: the format")]
 Answer = TypeVar("Answer")
 Value = Annotated[str, StringConstraints(min_length=1, max_length=256)]

@@ -58,6 +58,34 @@ def tree_of(stacks: Mapping[str, int], *, most: int = MOST_NODES) -> Tree:
     return Tree(drawn, root.value, len(stacks), len(made) - kept, sum(node.value for node in cut))
 
 
+def lightened(stacks: Mapping[str, int], *, most: int) -> tuple[Mapping[str, int], str]:
+    """Stacks whose tree has at most so many nodes, and what is to be said of those that were left out, if any were.
+
+    What was counted in the lightest nodes counts in the frames above them: the sum stays.
+    """
+    if sum(stack.count(SEPARATOR) + 1 for stack in stacks) <= most:
+        return stacks, ""
+    tree = tree_of(stacks, most=most)
+    if not tree.cut_nodes:
+        return stacks, ""
+    said = f"the {tree.cut_nodes:,} lightest frames are left out; what was counted there ({tree.cut_samples:,}) counts"
+    return _collapsed(tree.root), f"{said} in the frames above"
+
+
+def _collapsed(root: dict[str, Any]) -> dict[str, int]:
+    """The stacks of a tree; what of the root is no frame's is left as the root's."""
+    found: dict[str, int] = {}
+    waiting: list[tuple[dict[str, Any], tuple[str, ...]]] = [(root, ())]
+    while waiting:
+        node, above = waiting.pop()
+        path = above if node is root else (*above, node["name"])
+        itself = node["value"] - sum(child["value"] for child in node["children"])
+        if itself:
+            found[SEPARATOR.join(path or (ROOT,))] = itself
+        waiting += [(child, path) for child in node["children"]]
+    return found
+
+
 def planted(root: N, stacks: Iterable[str]) -> tuple[list[tuple[str, N]], list[tuple[N, N]]]:
     """The nodes of some stacks, made below a root. What a stack shares with the one before it is not walked again.
 

@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from formats import flamegraph, pprof, speedscope
-from profiles.flamegraph import MOST_NODES, tree_of
+from profiles.flamegraph import MOST_NODES, lightened, tree_of
 from profiles.trees import written
 
 Format = Literal["json", "collapsed", "html", "pprof", "speedscope"]
 Unit = Literal["samples", "bytes"]
 ALLOCATION: Final = "allocation"
 EXPORTER: Final = "Performance Studio"
+MORE_IN_FILES: Final = 10
+"""Times as many nodes as in a tree to draw: other programs show more at once, but minutes of writing are too many."""
 GZIP_LEVEL: Final = 6
 """The highest takes several times as long, for some hundredths of the size."""
 
@@ -78,16 +80,19 @@ def _collapsed(merged: Merged, _most: int) -> bytes:
     return "".join(f"{stack} {count}\n" for stack, count in sorted(merged.stacks.items())).encode(errors="replace")
 
 
-def _html(merged: Merged, _most: int) -> bytes:
+def _html(merged: Merged, most: int) -> bytes:
+    stacks, cut = lightened(merged.stacks, most=most)
     began = merged.started_at.astimezone(UTC)
     facts = {
         "started": f"{began:%Y-%m-%d %H:%M:%S} UTC", "span": f"{merged.duration.total_seconds():.0f} s",
         unit_of(merged): f"{sum(merged.stacks.values()):,}", "stacks": f"{len(merged.stacks):,}", **merged.facts,
     }  # fmt: skip
-    return flamegraph.render(merged.stacks, title=merged.title, facts=facts).encode(errors="backslashreplace")
+    page = flamegraph.render(stacks, title=merged.title, facts=facts, notices=[f"{cut}."] if cut else [])
+    return page.encode(errors="backslashreplace")
 
 
-def _pprof(merged: Merged, _most: int) -> bytes:
+def _pprof(merged: Merged, most: int) -> bytes:
+    stacks, cut = lightened(merged.stacks, most=MORE_IN_FILES * most)
     values: tuple[pprof.Value, ...]
     if merged.mode == ALLOCATION:
         values = pprof.ALLOCATED
@@ -95,15 +100,16 @@ def _pprof(merged: Merged, _most: int) -> bytes:
         values = pprof.cpu(merged.frequency_hz)
     else:
         values = (pprof.Value("samples", "count"),)
-    content = pprof.encode(
-        merged.stacks, values, started_at=merged.started_at, duration=merged.duration, comments=[merged.title]
-    )
+    comments = [merged.title, cut] if cut else [merged.title]
+    content = pprof.encode(stacks, values, started_at=merged.started_at, duration=merged.duration, comments=comments)
     return gzip.compress(content, GZIP_LEVEL, mtime=0)
 
 
-def _speedscope(merged: Merged, _most: int) -> bytes:
+def _speedscope(merged: Merged, most: int) -> bytes:
+    stacks, cut = lightened(merged.stacks, most=MORE_IN_FILES * most)
     unit = "bytes" if merged.mode == ALLOCATION else "none"
-    document = speedscope.document(merged.stacks, title=merged.title, unit=unit, exporter=EXPORTER)
+    title = f"{merged.title} ({cut})" if cut else merged.title
+    document = speedscope.document(stacks, title=title, unit=unit, exporter=EXPORTER)
     return json.dumps(document, separators=(",", ":")).encode()
 
 

@@ -77,7 +77,9 @@ ANY_FORMAT: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "model": FlameGraph,
         "content": {
-            rendering.media_type: {"schema": {"type": "string", "format": "binary"}}
+            rendering.media_type: {
+                "schema": {"type": "object"} if kind == "speedscope" else {"type": "string", "format": "binary"}
+            }
             for kind, rendering in RENDERINGS.items()
             if kind != "json"
         },
