@@ -19,7 +19,7 @@ from typing import Any, Final
 import redis
 
 from bench import stage
-from bench.heartbeats import Server, api_for, beat, wait_until_answers
+from bench.heartbeats import Server, api_for, beat, ratio, share, wait_until_answers
 from bench.stage import machine
 from broker.settings import BrokerSettings
 
@@ -41,12 +41,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         wait_until_answers(f"http://127.0.0.1:{port}/readyz")
         token: str = json.loads((settings.state_dir / "tokens.json").read_text())["agent"]
         server = Server(api, port, token, given.hosts)
-        for share in shares.values():
-            beat(server, given, min(1.0, given.seconds), bad=share)
+        for bad in shares.values():
+            beat(server, given, min(1.0, given.seconds), bad=bad)
         for _ in range(given.rounds):
-            for name, share in shares.items():
+            for name, bad in shares.items():
                 before = commands(settings)
-                one = beat(server, given, given.seconds, bad=share)
+                one = beat(server, given, given.seconds, bad=bad)
                 rounds[name].append(one | {"commands": (commands(settings) - before) / max(1, one["answers"])})
         setting = machine(settings)
     found = {name: told_of(measured) for name, measured in rounds.items()}
@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "machine": setting,
         "load": {name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share")},
         **found,
-        "kept": found["flooded"]["per_second"] / found["good"]["per_second"],
+        "kept": ratio(rounds["flooded"], rounds["good"]),
     }
 
 
@@ -90,7 +90,7 @@ def told(measured: dict[str, Any]) -> str:
         )
     answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(measured["flooded"]["bad_answers"].items()))
     lines += ["", f"bad tokens were answered {answers}"]
-    lines.append(f"good heartbeats keep {measured['kept']:.1%} of their rate (target: at least {TARGET:.0%})")
+    lines.append(f"good heartbeats keep {share(measured['kept'])} of their rate (target: at least {TARGET:.0%})")
     return "\n".join(lines)
 
 
@@ -98,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--hosts", type=int, default=1_000, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of one round; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one round; default: %(default)s")
     parser.add_argument("--share", type=float, default=0.3, help="of calls with a bad token; default: %(default)s")
     parser.add_argument("--most", type=int, default=10**9, help="answers after which a round ends; default: no bound")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")

@@ -97,7 +97,8 @@ def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
     bad = measured["flooded"]["bad_answers"]
     assert set(bad) <= {"401", "429"}
     assert 25 <= sum(bad.values()) <= 35, "three bad ones for seven good ones"
-    assert measured["kept"] == pytest.approx(measured["flooded"]["per_second"] / measured["good"]["per_second"])
+    kept = measured["flooded"]["per_second"] / measured["good"]["per_second"]
+    assert measured["kept"] == [pytest.approx(kept)] * 3, "by rounds beside each other: there is one"
 
 
 async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: ModuleType, broker: Broker) -> None:
