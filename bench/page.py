@@ -26,13 +26,13 @@ import httpx
 import psutil
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
+from api.accompany import HEARTBEAT
 from bench import heartbeats, stage
 from bench.stage import ROOT, machine, own_broker, process
 
 INTERVAL: Final = heartbeats.INTERVAL
 ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatcher", "pacer", "greeter", "scheduler")
 CONNECTIONS: Final = 64
-HEARTBEAT: Final = '/api/metrics/heartbeat"'
 FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 PATIENCE_MS: Final = 60_000
 WATCH: Final = """
@@ -136,8 +136,9 @@ def watch(tabs: Sequence[Tab], api: psutil.Process, seconds: float) -> dict[str,
 
 def beats(url: str, token: str) -> float:
     """How many heartbeats the API has answered so far, by its own count."""
+    route = f'route="{HEARTBEAT}"'
     told = httpx.get(f"{url}metrics", headers={"Authorization": f"Bearer {token}"}, trust_env=False).text
-    counted = [line for line in told.splitlines() if line.startswith("pcs_http_requests_total") and HEARTBEAT in line]
+    counted = [line for line in told.splitlines() if line.startswith("pcs_http_requests_total") and route in line]
     return sum(float(line.rpartition(" ")[2]) for line in counted)
 
 

@@ -36,7 +36,6 @@ CALLS: Final = (
     ("get", "/api/v1/flamegraph/functions"),
     ("get", "/api/v1/flamegraph/timeline"),
     ("get", "/api/v1/profiles"),
-    ("get", "/api/metrics/profiling/workload_status"),
     ("get", "/readyz"),
     ("get", "/api/v1/roles"),
     ("get", "/api/v1/dead_letters"),

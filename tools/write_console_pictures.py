@@ -4,7 +4,7 @@
     .venv/bin/python tools/write_console_pictures.py --out /tmp/pictures
 
 It starts a system with a real agent, some played ones and a fleet that only beats, profiles a program, takes the
-pictures and ends it all. A test holds `docs/console.md` to showing each page; no two pictures are alike.
+pictures and ends it all. A test holds `docs/console-pictures.md` to each page; no two pictures are alike.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +39,8 @@ HOT: Final = "crunch_numbers (sample.py:26)"
 FLEET: Final = {"checkout": 14, "search": 9, "payments": 6}
 """Service -> hosts that are online and do nothing."""
 
+CAPABILITIES: Final = {"profilers": {name: {"available": True} for name in ("perf", "py-spy")}}
+
 
 class Made(NamedTuple):
     """What there is to see: ids of requests."""
@@ -58,10 +59,9 @@ class Shot(NamedTuple):
 
 
 def shots(made: Made) -> Iterator[Shot]:
-    """Every page, in the order of docs/console.md."""
-    start, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:00:00Z}" for hours in (-1, 2))
-    chosen = {"service": "local", "request_id": made.profiled, "start": start, "end": end}
-    flame, earlier = f"/flamegraph?{urlencode(chosen)}", chosen | {"request_id": made.before}
+    """Every page that somebody sees who is signed in."""
+    chosen, earlier = selection(made.profiled), selection(made.before)
+    flame = f"/flamegraph?{urlencode(chosen)}"
     targets = (
         "sessionStorage.setItem('studio-targets', JSON.stringify(['checkout/checkout-03', 'checkout/checkout-04']))"
     )
@@ -78,6 +78,12 @@ def shots(made: Made) -> Iterator[Shot]:
     yield Shot("audit", "/audit")
     yield Shot("schedules", "/schedules")
     yield Shot("tokens", "/tokens")
+
+
+def selection(request_id: str) -> dict[str, str]:
+    """The profiles of a request, as the API and the flame graph's address say it."""
+    start, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:00:00Z}" for hours in (-1, 2))
+    return {"service": "local", "request_id": request_id, "start": start, "end": end}
 
 
 def take(browser: Browser, url: str, token: str, made: Made, out: Path) -> None:
@@ -110,9 +116,6 @@ def beat(http: httpx.Client) -> None:
             http.post("/api/metrics/heartbeat", json=said).raise_for_status()
 
 
-CAPABILITIES: Final = {"profilers": {name: {"available": True} for name in ("perf", "py-spy")}}
-
-
 def asked(http: httpx.Client, **said: Any) -> str:
     """The id of a request, submitted now."""
     answer = http.post("/api/metrics/profile_request", json={"duration": 5, "frequency": 99, **said})
@@ -135,6 +138,7 @@ def make(http: httpx.Client, sample: int) -> Made:
         http.post("/api/v1/tokens", json=body).raise_for_status()
 
     eventually(lambda: is_over(http, profiled), within=90, what="a profile to show")
+    eventually(lambda: is_indexed(http, profiled), within=90, what="its flame graph")
     return Made(before, profiled, failed)
 
 
@@ -142,6 +146,11 @@ def is_over(http: httpx.Client, request_id: str) -> bool:
     """Whether a request was carried out everywhere."""
     found = http.get(f"/api/v1/requests/{request_id}").json()
     return all(host["status"] == "completed" for host in found["hosts"])
+
+
+def is_indexed(http: httpx.Client, request_id: str) -> bool:
+    """Whether a request's profile is among those that can be asked for."""
+    return bool(http.get("/api/v1/flamegraph", params=selection(request_id)).json()["samples"])
 
 
 def main() -> None:
@@ -166,7 +175,6 @@ def main() -> None:
             eventually(lambda: set(up.health().values()) == {"ok"}, within=90, what="every role")
             beat(as_agent)
             made = make(as_admin, sample.pid)
-            time.sleep(3)  # the profile is indexed
             beat(as_agent)
             take(browser, up.url, admin, made, given.out)
             sample.terminate()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import Screen, running_browser
+from tests.support.browser import Screen, token_of
 from tests.support.processes import eventually
 from tests.support.scrapes import Scrape
 from tests.support.system import System, running_system
@@ -24,12 +24,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with running_system(tmp_path_factory.mktemp("tabs"), workers_of_api=2) as system:
         yield system
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 def listeners(system: System) -> float:
@@ -55,7 +49,7 @@ def mark(page: Page) -> None:
 def test_eight_tabs_are_live_at_once_over_one_stream(browser: Browser, system: System) -> None:
     with browser.new_context() as context:
         screens = [Screen(context, system.url) for _ in range(8)]
-        screens[0].sign_in(system.new_token("operator"))
+        screens[0].sign_in(token_of(system, "operator"))
         asked = system.submit(duration=600)
         for screen in screens:
             screen.open(f"/requests/{asked['request_id']}")
@@ -83,7 +77,7 @@ def test_an_open_page_survives_a_restart_of_the_api(browser: Browser, system: Sy
         if alone:
             context.add_init_script("delete window.SharedWorker")
         screen = Screen(context, system.url)
-        page = screen.sign_in(system.new_token("operator"), "/requests")
+        page = screen.sign_in(token_of(system, "operator"), "/requests")
         live = page.get_by_role("status")
         expect(live).to_have_text("live")
         mark(page)
@@ -107,7 +101,7 @@ def test_a_host_that_fails_says_why(browser: Browser, system: System) -> None:
     gone = 4_194_303  # more than any process's number here
     with browser.new_context() as context:
         screen = Screen(context, system.url)
-        screen.sign_in(system.new_token("operator"))
+        screen.sign_in(token_of(system, "operator"))
         asked = system.submit(duration=2, pids=[gone])
         page = screen.open(f"/requests/{asked['request_id']}")
         expect(outcomes(page).get_by_text("failed", exact=True)).to_be_visible(timeout=SLOW_MS)
@@ -154,7 +148,7 @@ def test_a_keyboard_is_enough_for_the_whole_way(browser: Browser, system: System
         page = screen.open()
         keys = Keyboard(page)
         page.get_by_label("Token").wait_for()
-        keys.write(system.new_token("operator"))  # the field has the focus
+        keys.write(token_of(system, "operator"))  # the field has the focus
         keys.press("Enter")
         host = page.get_by_label(f"Choose {system.host}")
         host.wait_for()
@@ -188,7 +182,7 @@ def test_a_keyboard_is_enough_for_the_whole_way(browser: Browser, system: System
 def test_a_theme_that_was_chosen_stays_for_who_is_not_signed_in_too(browser: Browser, system: System) -> None:
     with browser.new_context(color_scheme="light") as context:
         screen = Screen(context, system.url)
-        page = screen.sign_in(system.new_token("viewer"))
+        page = screen.sign_in(token_of(system, "viewer"))
         root = page.locator("html")
         expect(root).to_have_attribute("data-theme", "light")
         page.get_by_role("button", name="Switch to the dark theme").click()
@@ -203,7 +197,7 @@ def test_a_theme_that_was_chosen_stays_for_who_is_not_signed_in_too(browser: Bro
 def test_what_is_asked_elsewhere_is_seen_by_whoever_comes_back_to_a_page(browser: Browser, system: System) -> None:
     with browser.new_context() as context:
         screen = Screen(context, system.url)
-        page = screen.sign_in(system.new_token("operator"), "/requests")
+        page = screen.sign_in(token_of(system, "operator"), "/requests")
         page.goto("about:blank")
         asked = system.submit(duration=1, frequency=49)
         page.go_back()

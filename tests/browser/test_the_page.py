@@ -3,51 +3,18 @@
 `PCS_PICTURES=folder` keeps a picture of each page in both themes.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.api import TOKENS
-from tests.support.browser import Screen, check_for_everybody, running_browser
-from tests.support.system import System, running_system
+from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
+from tests.support.system import System
 
 SLOW_MS: Final = 60_000
 SECONDS: Final = 3
-PICTURES: Final = Path(os.environ["PCS_PICTURES"]) if "PCS_PICTURES" in os.environ else None
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running_system(tmp_path_factory.mktemp("page")) as system:
-        yield system
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def screen(browser: Browser, system: System) -> Iterator[Screen]:
-    """A tab of somebody whom the browser does not know."""
-    with browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce") as context:
-        screen = Screen(context, system.url)
-        yield screen
-        screen.check()
-
-
-def token_of(system: System, kind: str) -> str:
-    body = {"kind": kind, "services": ["*"]}
-    made = httpx.post(f"{system.url}{TOKENS}", headers=system.as_admin, json=body, timeout=10)
-    assert made.status_code == 201, made.text
-    return str(made.json()["token"])
 
 
 def test_from_opening_the_page_to_the_flame_graph_of_a_real_program(screen: Screen, system: System) -> None:

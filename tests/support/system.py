@@ -16,7 +16,6 @@ import redis
 from agent.shelf import profiles_of
 from broker.settings import BrokerSettings
 from protocol.lifecycle import OUTCOMES
-from tests.support.api import TOKENS
 from tests.support.processes import ROOT, Role, api_role, broker_role, eventually, free_port, started, worker_role
 from tests.support.servers import wait_for_broker
 
@@ -47,13 +46,6 @@ class System:
     @property
     def as_admin(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens['admin']}"}
-
-    def new_token(self, kind: str) -> str:
-        """The secret of a new token of this kind, for every service."""
-        body = {"kind": kind, "services": ["*"]}
-        made = self.http.post(f"{self.url}{TOKENS}", headers=self.as_admin, json=body)
-        assert made.status_code == 201, made.text
-        return str(made.json()["token"])
 
     def submit(self, *, idempotency_key: str | None = None, **asked: Any) -> dict[str, Any]:
         """Submit a request for this host and give its answer; with a key, across whatever is killed meanwhile."""
