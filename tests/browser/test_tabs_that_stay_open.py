@@ -188,6 +188,7 @@ def test_a_theme_that_was_chosen_stays_for_who_is_not_signed_in_too(browser: Bro
         page.get_by_role("button", name="Switch to the dark theme").click()
         expect(root).to_have_attribute("data-theme", "dark")
         page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Token").wait_for()  # a reload right away would break the call off
         page.reload()
         page.get_by_label("Token").wait_for()
         expect(root).to_have_attribute("data-theme", "dark")
