@@ -38,7 +38,7 @@ class HostStatusPage(BaseModel):
 
 
 class WorkloadRow(BaseModel):
-    """One service, namespace, workload, host, pod, container or process, with what is in it. What does not apply is null."""
+    """One service, namespace, workload, host, pod, container or process, with what is in it. Null: does not apply."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
