@@ -1,8 +1,11 @@
 """Memory of Python by memray, which is let into a running process by gdb: on demand only.
 
-It sees every allocation, so the process runs slower meanwhile, and gdb stops it for a moment at both ends. That is why
-it attaches only to processes that are named, or where a command asks for memray. What it counts is what of the memory
-that was allocated during the run was in use at its peak; docs/decisions says why not the sum of all.
+It sees every allocation, so the process runs slower meanwhile, and gdb stops it for a moment. That is why it attaches
+only to processes that are named, or where a command asks for memray. What it counts is what of the memory that was
+allocated during the run was in use at its peak; docs/decisions says why not the sum of all.
+
+A run that lasts its whole time is ended by memray itself, inside the process. gdb ends only one that is stopped early: a
+call that it makes in a process whose allocations are followed was seen to hang, and the process with it.
 """
 
 import asyncio
@@ -27,8 +30,6 @@ from agent.stacks import memray
 from protocol.commands import ProfilingMode
 
 MAX_TARGETS: Final = 4
-GRACE: Final = timedelta(seconds=30)
-"""So long after its time memray ends by itself, should the agent not have ended it."""
 ATTACHING: Final = timedelta(seconds=30)
 """gdb reads the symbols of the process first."""
 FILE: Final = "memory.bin"
@@ -105,18 +106,22 @@ async def _track(
     place = await asyncio.to_thread(TargetDir.make, target, {})
     tracking = False
     try:
-        bound = math.ceil((duration + GRACE).total_seconds())
-        words = ["attach", "--aggregate", "--duration", str(bound), "-o", f"{place.path}/{FILE}", "--method", "gdb"]
+        seconds = math.ceil(duration.total_seconds())  # memray counts no parts of them
+        words = ["attach", "--aggregate", "--duration", str(seconds), "-o", f"{place.path}/{FILE}", "--method", "gdb"]
         code, said = await attached.ask(_memray(*words, str(target.pid)), cwd=work_dir, patience=ATTACHING)
         if code != 0:
             raise NotTracked(reasons.memray(said, timed_out=code is None))
         tracking = True  # not before: else we would end what somebody else's memray does there
         started()
-        await attached.until_over(target, stop, seconds=duration.total_seconds())
-        if is_alive(target):
+        await attached.until_over(target, stop, seconds=seconds)
+        content = b"" if stop.is_set() else await _written(place)
+        if not content and is_alive(target):
             await _detach(target, work_dir)
+            content = await _written(place)
         tracking = False
-        return await _written(place)
+        if not content:
+            raise NotTracked("memray wrote nothing")
+        return content
     finally:
         try:
             if tracking and is_alive(target):
@@ -134,7 +139,7 @@ async def _detach(target: Process, work_dir: Path) -> None:
 
 
 async def _written(place: TargetDir) -> bytes:
-    """The file, once memray has finished it: it writes all of it when it ends."""
+    """The file, once memray has finished it: it writes all of it when it ends. Empty if that takes too long."""
     size = -1
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE.total_seconds()):
@@ -144,7 +149,7 @@ async def _written(place: TargetDir) -> bytes:
                     return content
                 size = len(content)
                 await asyncio.sleep(POLL.total_seconds())
-    raise NotTracked("memray wrote nothing")
+    return b""
 
 
 async def _read(content: bytes, file: Path) -> dict[str, int]:
