@@ -18,7 +18,7 @@ from broker.keys import Place
 from broker.scripts import Beat, Contested, Delivered, Heard, Idle, Tell
 from protocol.names import HostKey
 
-BEATS_PER_CALL: Final = 20
+BEATS_PER_CALL: Final = 32
 """While a script runs the server does nothing else; this many take it less than a millisecond."""
 CALLS_UNDER_WAY: Final = 2
 """To one server, or of one partition of a cluster. A second one keeps the server busy while the first one's answers are
