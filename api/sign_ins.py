@@ -31,7 +31,10 @@ PAGE_HEADER: Final = "x-studio-page"
 OURS: Final = frozenset({"same-origin", "none"})
 SAFE: Final = frozenset({"GET", "HEAD"})
 SIGN_IN: Final = "/api/v1/session"
-SUBMIT: Final = ("/api/metrics/profile_request", "/api/metrics/profile_request/bulk")
+OF_THE_FIELD: Final = (
+    "/api/metrics/profile_request", "/api/metrics/profile_request/bulk", "/api/metrics/profiling/workload_status",
+)  # fmt: skip
+"""What the page calls by the field's names."""
 OF_THE_PAGE: Final = "/api/v1/"
 NEVER: Final = frozenset({"/api/v1/enrol", "/api/v1/ws"})
 
@@ -40,7 +43,7 @@ def takes_cookies(method: str, path: str) -> bool:
     """Whether a route takes a sign-in for a token: those of the page, and none that an agent calls."""
     if path == SIGN_IN:
         return method != "POST"  # a session is bought with a token, never with another session
-    return path in SUBMIT or (path.startswith(OF_THE_PAGE) and path not in NEVER)
+    return path in OF_THE_FIELD or (path.startswith(OF_THE_PAGE) and path not in NEVER)
 
 
 def secret_in(call: HTTPConnection) -> str | None:

@@ -111,7 +111,7 @@ class Table:
         self._limit = limit
         self._after = after
         self._counts = dict.fromkeys(SCOPES, 0)
-        self._seen: dict[str, set[Key]] = {"service": set(), "namespace": set(), "pod": set()}
+        self._seen: dict[str, set[Key]] = {name: set() for name in ("service", "namespace", "workload", "pod")}
         self._groups: dict[Key, _Group] = {}
         self._hosts: set[str] = set()
         self._is_full = False
@@ -153,11 +153,13 @@ class Table:
         service = host.key.service
         if container.namespace:
             self._seen["namespace"].add((service, container.namespace))
+        if container.workload_name:
+            self._seen["workload"].add((service, container.namespace or "", container.workload_name))
         if container.pod_name:
             self._seen["pod"].add((service, container.namespace or "", container.pod_name))
         self._counts["container"] += container.is_one
         self._counts["process"] += len(processes)
-        for scope in ("service", "host", "namespace", "pod", "container"):
+        for scope in ("service", "host", "namespace", "workload", "pod", "container"):
             key = _key(scope, host, container, None)
             if key is not None:
                 self._note(scope, key, host, container, processes, command)
@@ -211,11 +213,10 @@ class Table:
     @property
     def tab_counts(self) -> dict[Scope, int]:
         """How many rows there are of each scope."""
-        return self._counts | {
-            "service": len(self._seen["service"]),
-            "namespace": len(self._seen["namespace"]),
-            "pod": len(self._seen["pod"]),
-        }
+        counts = self._counts.copy()
+        for scope in ("service", "namespace", "workload", "pod"):
+            counts[scope] = len(self._seen[scope])
+        return counts
 
     def page(self) -> tuple[list[WorkloadRow], Key | None]:
         """The rows of the page, and the key of its last one where more come after it."""
@@ -261,8 +262,10 @@ def _key(scope: str, host: KnownHost, container: Container | None, process: Runn
     if scope == "container":
         names = (namespace, pod, container.container_name or "", container.container_id or "")
         return (*of_host, *names) if container.is_one else None
-    named = namespace if scope == "namespace" else pod
-    return (*of_service, *((namespace,) if scope == "namespace" else (namespace, pod))) if named else None
+    if scope == "namespace":
+        return (*of_service, namespace) if namespace else None
+    named = pod if scope == "pod" else container.workload_name
+    return (*of_service, namespace, named) if named else None
 
 
 def _row(
@@ -283,10 +286,11 @@ def _row(
     if scope == "namespace":
         return row
     row |= {
-        "pod_name": container.pod_name or None,
         "workload_name": container.workload_name or None,
         "workload_kind": container.workload_kind or None,
     }
+    if scope != "workload":
+        row["pod_name"] = container.pod_name or None
     if scope in {"container", "process"}:
         row["container_name"] = container.container_name or None
     if scope == "process" and processes:

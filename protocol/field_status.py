@@ -9,8 +9,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-Scope = Literal["service", "namespace", "host", "pod", "container", "process"]
-SCOPES: Final[tuple[Scope, ...]] = ("service", "namespace", "host", "pod", "container", "process")
+Scope = Literal["service", "namespace", "workload", "host", "pod", "container", "process"]
+SCOPES: Final[tuple[Scope, ...]] = ("service", "namespace", "workload", "host", "pod", "container", "process")
 NO_COMMAND: Final = "N/A"
 """`command_type` of a host that was never told anything."""
 
@@ -38,7 +38,7 @@ class HostStatusPage(BaseModel):
 
 
 class WorkloadRow(BaseModel):
-    """One service, namespace, host, pod, container or process, with what is in it. What does not apply is null."""
+    """One service, namespace, workload, host, pod, container or process, with what is in it. Null: does not apply."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 

@@ -26,6 +26,7 @@ CALLS: Final = (
     ("get", "/api/v1/hosts"),
     ("get", "/api/v1/commands"),
     ("post", "/api/metrics/profile_request"),
+    ("get", "/api/metrics/profiling/workload_status"),
     ("get", "/api/v1/requests"),
     ("get", "/api/v1/requests/{request_id}"),
     ("delete", "/api/v1/requests/{request_id}"),

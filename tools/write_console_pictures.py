@@ -66,6 +66,8 @@ def shots(made: Made) -> Iterator[Shot]:
         "sessionStorage.setItem('studio-targets', JSON.stringify(['checkout/checkout-03', 'checkout/checkout-04']))"
     )
     yield Shot("fleet", "/")
+    yield Shot("services", "/services")
+    yield Shot("workloads", "/workloads", lambda page: page.get_by_role("checkbox").nth(1).check())
     yield Shot("new-command", "/new", lambda page: (page.evaluate(targets), page.reload()))
     yield Shot("requests", "/requests")
     yield Shot("request", f"/requests/{made.profiled}")
@@ -105,6 +107,19 @@ def take(browser: Browser, url: str, token: str, made: Made, out: Path) -> None:
             screen.check()
 
 
+def containers(service: str, number: int) -> list[dict[str, Any]]:
+    """What runs on a host of the fleet: a pod of each of two workloads, with a process in each container."""
+    return [
+        {
+            "container_id": f"{workload}-{number}-{name}", "container_name": name, "runtime": "containerd",
+            "namespace": service, "pod_name": f"{workload}-{number}", "workload_name": workload,
+            "workload_kind": kind, "processes": [{"pid": 1_000 + number * 10 + at, "process_name": process}],
+        }
+        for workload, kind in ((f"{service}-web", "Deployment"), (f"{service}-cache", "StatefulSet"))
+        for at, (name, process) in enumerate((("app", "java"), ("proxy", "envoy")))
+    ]  # fmt: skip
+
+
 def beat(http: httpx.Client) -> None:
     """One heartbeat of each host of the fleet that does nothing."""
     for service, hosts in FLEET.items():
@@ -112,6 +127,7 @@ def beat(http: httpx.Client) -> None:
             said = {
                 "service_name": service, "hostname": f"{service}-{number:02}", "ip_address": f"10.0.7.{number}",
                 "status": "active", "agent_version": "1.2.0" if number % 5 else "1.1.4", "capabilities": CAPABILITIES,
+                "containers": containers(service, number),
             }  # fmt: skip
             http.post("/api/metrics/heartbeat", json=said).raise_for_status()
 

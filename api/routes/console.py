@@ -12,8 +12,8 @@ from api.problems import not_found
 router = APIRouter(include_in_schema=False)
 
 PAGES: Final = (
-    "/", "/new", "/requests", "/requests/{request_id}", "/profiles", "/flamegraph", "/sign-in",
-    "/health", "/audit", "/schedules", "/tokens",
+    "/", "/services", "/workloads", "/new", "/requests", "/requests/{request_id}", "/profiles", "/flamegraph",
+    "/sign-in", "/health", "/audit", "/schedules", "/tokens",
 )  # fmt: skip
 """What the page shows by itself, each a permalink. Whatever else nobody serves stays unknown, under /api above all."""
 Encodings = Annotated[str, Header(alias="accept-encoding")]

@@ -10,6 +10,8 @@ import { Refused } from "./api";
 import { Audit } from "./audit/page";
 import { NewCommand } from "./command/page";
 import { Fleet } from "./fleet/page";
+import { Services } from "./fleet/services";
+import { Workloads } from "./fleet/workloads";
 import { Flame } from "./flame/page";
 import { Profiles } from "./profiles/page";
 import { Health } from "./health/page";
@@ -43,6 +45,8 @@ createRoot(root).render(
           <Switch>
             <Route path="/" component={Fleet} />
             <Route path="/sign-in" component={Fleet} />
+            <Route path="/services" component={Services} />
+            <Route path="/workloads" component={Workloads} />
             <Route path="/new" component={NewCommand} />
             <Route path="/requests" component={Requests} />
             <Route path="/requests/:id">{({ id }) => <RequestPage id={id} key={id} />}</Route>

@@ -3,6 +3,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { signOut } from "./api";
+import { FLEET } from "./fleet/views";
 import { useLive } from "./live";
 import { Dialog, Notice } from "./parts";
 import { useMe, useRights } from "./session";
@@ -12,6 +13,8 @@ const KEYS = [
   ["/", "search"],
   ["?", "this help"],
   ["g f", "fleet"],
+  ["g v", "services"],
+  ["g w", "workloads"],
   ["g n", "new command"],
   ["g r", "requests"],
   ["g p", "profiles"],
@@ -29,6 +32,8 @@ const KEYS = [
 ] as const;
 const GO: Record<string, string> = {
   f: "/",
+  v: "/services",
+  w: "/workloads",
   n: "/new",
   r: "/requests",
   p: "/profiles",
@@ -97,7 +102,11 @@ export function Shell({ children }: { children: React.ReactNode }) {
         <strong>Performance Studio</strong>
         <nav aria-label="Pages">
           {links.map(([path, name]) => (
-            <Link key={path} href={path} aria-current={at === path ? "page" : undefined}>
+            <Link
+              key={path}
+              href={path}
+              aria-current={at === path || (path === "/" && FLEET.includes(at)) ? "page" : undefined}
+            >
               {name}
             </Link>
           ))}

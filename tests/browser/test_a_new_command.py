@@ -90,6 +90,46 @@ def test_a_process_by_its_name_and_one_that_nobody_runs(page: Page, system: Syst
     check_for_everybody(page, PICTURES, "new-process")
 
 
+CART = {"namespace": "shop", "workload_name": "cart", "workload_kind": "Deployment"}
+
+
+def test_from_a_service_to_one_of_its_pods_and_what_is_known_of_it_is_offered(page: Page, system: System) -> None:
+    pods = [
+        {**CART, "container_id": f"id-{number}", "container_name": "app", "pod_name": f"cart-{number}",
+         "processes": [{"pid": 100 + number, "process_name": "java"}]}
+        for number in range(3)
+    ]  # fmt: skip
+    as_agent = {"Authorization": f"Bearer {system.tokens['agent']}"}
+    beat = {"service_name": "pods", "hostname": "node-1", "ip_address": "127.0.0.1", "status": "active"}
+    told = system.http.post(
+        f"{system.url}/api/metrics/heartbeat", json={**beat, "containers": pods}, headers=as_agent
+    )  # fmt: skip
+    assert told.status_code == 200, told.text
+
+    page.goto(f"{system.url}/services")
+    row = page.get_by_role("row").filter(has_text="pods")
+    expect(row).to_contain_text("1 of 1")
+    check_for_everybody(page, PICTURES, "services")
+    row.get_by_role("link", name="Workloads of pods").click()
+    expect(page.get_by_role("row").filter(has_text="cart")).to_contain_text("Deployment")
+    page.get_by_role("button", name="Pods 3").click()
+    page.get_by_label("Pod", exact=True).fill("CART-1")
+    expect(page.get_by_role("heading", name="1 pod")).to_be_visible()
+    assert "pod_name=CART-1" in page.url
+    page.get_by_label("Choose shop cart-1").check()
+    check_for_everybody(page, PICTURES, "workloads")
+    page.get_by_role("button", name="Profile 1 pod…").click()
+
+    expect(page.get_by_role("combobox", name="For", exact=True)).to_have_value("pod")
+    pod = page.get_by_label("Pod", exact=True)
+    expect(pod).to_have_value("cart-1")
+    expect(page.get_by_label("Namespace", exact=True)).to_have_value("shop")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("Valid for 1 host; nothing was changed.")).to_be_visible()
+    pod.fill("cart")
+    expect(page.locator("datalist option[value=cart-2]")).to_be_attached()
+
+
 def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None:
     page.goto(f"{system.url}/new?when=schedule")
     page.get_by_role("combobox", name="For", exact=True).select_option("service")

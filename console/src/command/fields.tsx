@@ -1,5 +1,7 @@
 // The parts of the form: for whom, what, how many at a time, and when.
+import { useId, useState } from "react";
 import type { Row } from "../fleet/rules";
+import { useNames } from "../fleet/workload-data";
 import { fromLocal, toLocal } from "../audit/rules";
 import { count } from "../words";
 import {
@@ -38,7 +40,12 @@ const SCOPE_NAMES: Record<Scope, string> = {
   process: "processes",
 };
 
-export function Whom({ form, change, services }: Part & { services: readonly string[] }) {
+export function Whom({
+  form,
+  change,
+  services,
+  hosts,
+}: Part & { services: readonly string[]; hosts: readonly string[] }) {
   return (
     <>
       <div className="fields">
@@ -68,12 +75,53 @@ export function Whom({ form, change, services }: Part & { services: readonly str
           </select>
         </label>
       </div>
-      {form.scope !== "host" && form.scope !== "service" && <Entities form={form} change={change} scope={form.scope} />}
+      {form.scope !== "host" && form.scope !== "service" && (
+        <Entities form={form} change={change} scope={form.scope} hosts={hosts} />
+      )}
     </>
   );
 }
 
-function Entities({ form, change, scope }: Part & { scope: keyof typeof ENTITY_FIELDS }) {
+/** A field with the names that are known: of what runs in the service, narrowed by the fields beside it. */
+function Named(the: {
+  name: EntityField;
+  service: string;
+  hosts: readonly string[];
+  said: Entity;
+  hint: string;
+  set: (text: string) => void;
+}) {
+  const list = useId();
+  const [isHere, setHere] = useState(false); // asked for once somebody is about to write here
+  const { pid: _, ...said } = the.said;
+  const names = useNames(isHere ? the.service : "", the.name, said);
+  const known = the.name === "hostname" ? the.hosts.slice(0, 1_000) : names;
+  return (
+    <>
+      <label>
+        {NAMES[the.name]}
+        <input
+          type="text"
+          spellCheck={false}
+          autoComplete="off"
+          list={list}
+          placeholder={the.hint}
+          value={the.said[the.name] ?? ""}
+          onFocus={() => setHere(true)}
+          onChange={(event) => the.set(event.target.value)}
+        />
+      </label>
+      <datalist id={list}>{isHere && known.map((each) => <option key={each} value={each} />)}</datalist>
+    </>
+  );
+}
+
+function Entities({
+  form,
+  change,
+  scope,
+  hosts,
+}: Part & { scope: keyof typeof ENTITY_FIELDS; hosts: readonly string[] }) {
   const set = (number: number, part: Entity) =>
     change({ entities: form.entities.map((each, at) => (at === number ? { ...each, ...part } : each)) });
   return (
@@ -82,16 +130,15 @@ function Entities({ form, change, scope }: Part & { scope: keyof typeof ENTITY_F
       {form.entities.map((each, number) => (
         <div className="fields entity" key={number}>
           {ENTITY_FIELDS[scope].map((name) => (
-            <label key={name}>
-              {NAMES[name]}
-              <input
-                type="text"
-                spellCheck={false}
-                placeholder={name === ENTITY_FIELDS[scope][0] ? "" : "any"}
-                value={each[name] ?? ""}
-                onChange={(event) => set(number, { [name]: event.target.value })}
-              />
-            </label>
+            <Named
+              key={name}
+              name={name}
+              service={form.service}
+              hosts={hosts}
+              said={each}
+              hint={name === ENTITY_FIELDS[scope][0] ? "" : "any"}
+              set={(text) => set(number, { [name]: text })}
+            />
           ))}
           {form.entities.length > 1 && (
             <button

@@ -5,6 +5,7 @@ import { Link, useLocation, useSearch } from "wouter";
 import { request } from "../api";
 import { useFleet } from "../fleet/data";
 import type { Row } from "../fleet/rules";
+import { type Chosen, kept } from "../fleet/workload-rules";
 import { newKey } from "../keys";
 import { Empty, Notice } from "../parts";
 import { inZone } from "../schedules/rules";
@@ -13,7 +14,7 @@ import { count } from "../words";
 import { type Again, again } from "./again";
 import { attempt, send, type Tried } from "./calls";
 import { Moment, More, Pids, What, Whom } from "./fields";
-import { cost, DEFAULTS, type Form, fault, preview } from "./rules";
+import { cost, DEFAULTS, type Entity, type Form, fault, preview } from "./rules";
 
 function chosen(): string[] {
   try {
@@ -52,6 +53,7 @@ export function NewCommand() {
   return (
     <Filled
       key={former}
+      workloads={kept(said.get("scope") ?? "")}
       rows={rows}
       former={former}
       first={asked.data ? again(asked.data) : { form: fresh(rows, said), dropped: [] }}
@@ -62,20 +64,36 @@ export function NewCommand() {
 /** The form as it begins: for the hosts that were chosen in the fleet, else for a service. */
 function fresh(rows: readonly Row[], said: URLSearchParams): Form {
   const keys = new Set(chosen());
-  const targets = said.has("service") ? [] : rows.filter((row) => keys.has(row.key));
-  const service = said.get("service") ?? targets[0]?.service_name ?? rows[0]?.service_name ?? "";
+  const targets = said.has("service") || said.has("scope") ? [] : rows.filter((row) => keys.has(row.key));
+  const workloads = kept(said.get("scope") ?? "");
+  const service =
+    said.get("service") ?? workloads?.of[0]?.service ?? targets[0]?.service_name ?? rows[0]?.service_name ?? "";
   const hosts = targets.filter((row) => row.service_name === service).map((row) => row.hostname);
   return {
     ...DEFAULTS,
     service,
     hosts,
-    scope: hosts.length > 0 ? "host" : "service",
+    scope: workloads?.scope ?? (hosts.length > 0 ? "host" : "service"),
+    entities: workloads ? entitiesOf(workloads, service) : DEFAULTS.entities,
     when: said.get("when") === "schedule" ? "schedule" : "now",
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
   };
 }
 
-function Filled({ rows, first, former }: { rows: readonly Row[]; first: Again; former: string }) {
+const entitiesOf = (chosen: Chosen, service: string): Entity[] =>
+  chosen.of.filter((each) => each.service === service).map((each) => each.entity);
+
+function Filled({
+  rows,
+  first,
+  former,
+  workloads,
+}: {
+  rows: readonly Row[];
+  first: Again;
+  former: string;
+  workloads: Chosen | undefined;
+}) {
   const [, go] = useLocation();
   const [form, setForm] = useState(first.form);
   const [keys] = useState(() => new Set(chosen()));
@@ -88,7 +106,12 @@ function Filled({ rows, first, former }: { rows: readonly Row[]; first: Again; f
   const ofService = rows.filter((row) => row.service_name === form.service);
   const named = new Set(form.hosts);
   const targets = form.scope === "host" ? ofService.filter((row) => named.has(row.hostname)) : ofService;
-  const others = former ? 0 : rows.filter((row) => keys.has(row.key) && row.service_name !== form.service).length;
+  const others =
+    form.scope === "host" && !former
+      ? rows.filter((row) => keys.has(row.key) && row.service_name !== form.service).length
+      : 0;
+  const otherWorkloads =
+    workloads?.scope === form.scope ? workloads.of.filter((each) => each.service !== form.service).length : 0;
   const trying = useMutation({ mutationFn: () => attempt(form) });
   const sending = useMutation({ mutationFn: () => send(form, key), onSuccess: (address) => go(address) });
   const change = (part: Partial<Form>) => {
@@ -98,6 +121,8 @@ function Filled({ rows, first, former }: { rows: readonly Row[]; first: Again; f
         .filter((row) => keys.has(row.key) && row.service_name === part.service)
         .map((row) => row.hostname);
       if (next.scope === "host" && next.hosts.length === 0) next.scope = "service";
+      const found = workloads?.scope === form.scope ? entitiesOf(workloads, part.service) : [];
+      if (found.length > 0) next.entities = found;
     }
     if (next.command === "stop" && next.when === "later") next.when = "now";
     setForm(next);
@@ -126,8 +151,8 @@ function Filled({ rows, first, former }: { rows: readonly Row[]; first: Again; f
           {first.dropped.length > 0 && `; but ${first.dropped.join(", and ")}`}.
         </p>
       )}
-      <Whom form={form} change={change} services={services} />
-      <Targets form={form} targets={targets} others={others} />
+      <Whom form={form} change={change} services={services} hosts={ofService.map((row) => row.hostname)} />
+      <Targets form={form} targets={targets} others={others} otherWorkloads={otherWorkloads} />
       {form.command === "start" ? (
         <What form={form} change={change} of={preview(targets)} targets={targets} />
       ) : (
@@ -162,7 +187,8 @@ const verb = (form: Form) => (form.when === "schedule" ? "Schedule" : form.comma
 const sure = (form: Form, tried: Tried) =>
   tried.hosts === null ? "Yes, schedule it" : `Yes, ${verb(form).toLowerCase()} ${count(tried.hosts, "host")}`;
 
-function Targets({ form, targets, others }: { form: Form; targets: readonly Row[]; others: number }) {
+function Targets(the: { form: Form; targets: readonly Row[]; others: number; otherWorkloads: number }) {
+  const { form, targets, others, otherWorkloads } = the;
   const of = preview(targets);
   const isResolved = form.scope !== "host" && form.scope !== "service";
   const total = form.scope === "host" ? form.hosts.length : of.hosts;
@@ -192,6 +218,9 @@ function Targets({ form, targets, others }: { form: Form; targets: readonly Row[
             </span>
           )}
         </>
+      )}
+      {otherWorkloads > 0 && (
+        <span className="dim"> · a request is for one service; {otherWorkloads} that were chosen are of another</span>
       )}
       {others > 0 && (
         <span className="dim"> · a request is for one service; {count(others, "chosen host")} of another</span>

@@ -1,15 +1,15 @@
 // The fleet: facets with counts, a search, and every host that fits; chosen ones go on to a new command.
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useMemo, useRef, useState } from "react";
+import { useMemo, useState } from "react";
 import { useLocation, useSearch } from "wouter";
-import { Badge, Empty, Notice, useNow } from "../parts";
+import { Badge, Empty, Notice } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count } from "../words";
 import { useFleet } from "./data";
 import { counts, FACETS, type Filters, matching, type Row, read, write } from "./rules";
+import { type Column, LongTable } from "./table";
+import { Views } from "./views";
 import "./fleet.css";
 
-const ROW_PX = 34;
 const NAMES: Record<string, string> = {
   status: "Status",
   service: "Service",
@@ -49,147 +49,102 @@ export function Fleet() {
     setChosen(next);
   };
   return (
-    <div className="split">
-      <aside aria-label="Filters">
-        <input
-          type="search"
-          placeholder="Search hosts  ( / )"
-          aria-label="Search hosts"
-          value={filters.q}
-          onChange={(event) => set({ q: event.target.value })}
-        />
-        {FACETS.map((facet) => {
-          const found = counts(rows, filters, facet);
-          if (found.length === 0) return null;
-          return (
-            <fieldset key={facet}>
-              <legend>{NAMES[facet]}</legend>
-              {found.slice(0, 12).map(([value, number]) => (
-                <button
-                  type="button"
-                  key={value}
-                  className="facet"
-                  aria-pressed={filters[facet] === value}
-                  onClick={() => set({ [facet]: filters[facet] === value ? "" : value })}
-                >
-                  <span>{value}</span>
-                  <span className="number">{number.toLocaleString("en")}</span>
+    <Views>
+      <div className="split">
+        <aside aria-label="Filters">
+          <input
+            type="search"
+            placeholder="Search hosts  ( / )"
+            aria-label="Search hosts"
+            value={filters.q}
+            onChange={(event) => set({ q: event.target.value })}
+          />
+          {FACETS.map((facet) => {
+            const found = counts(rows, filters, facet);
+            if (found.length === 0) return null;
+            return (
+              <fieldset key={facet}>
+                <legend>{NAMES[facet]}</legend>
+                {found.slice(0, 12).map(([value, number]) => (
+                  <button
+                    type="button"
+                    key={value}
+                    className="facet"
+                    aria-pressed={filters[facet] === value}
+                    onClick={() => set({ [facet]: filters[facet] === value ? "" : value })}
+                  >
+                    <span>{value}</span>
+                    <span className="number">{number.toLocaleString("en")}</span>
+                  </button>
+                ))}
+                {found.length > 12 && <p className="dim">and {found.length - 12} more: search for them</p>}
+              </fieldset>
+            );
+          })}
+        </aside>
+        <section aria-label="Hosts">
+          <div className="bar">
+            <h1>
+              {shown.length === rows.length
+                ? count(rows.length, "host")
+                : `${shown.length.toLocaleString("en")} of ${count(rows.length, "host")}`}
+            </h1>
+            <span className="grow" />
+            {mayAct && (
+              <>
+                <button type="button" onClick={chooseAll} disabled={shown.length === 0}>
+                  {hasAll ? "Choose none" : `Choose all ${shown.length.toLocaleString("en")} that match`}
                 </button>
-              ))}
-              {found.length > 12 && <p className="dim">and {found.length - 12} more: search for them</p>}
-            </fieldset>
-          );
-        })}
-      </aside>
-      <section aria-label="Hosts">
-        <div className="bar">
-          <h1>
-            {shown.length === rows.length
-              ? count(rows.length, "host")
-              : `${shown.length.toLocaleString("en")} of ${count(rows.length, "host")}`}
-          </h1>
-          <span className="grow" />
-          {mayAct && (
-            <>
-              <button type="button" onClick={chooseAll} disabled={shown.length === 0}>
-                {hasAll ? "Choose none" : `Choose all ${shown.length.toLocaleString("en")} that match`}
-              </button>
-              <button type="button" className="main" disabled={chosen.size === 0} onClick={start}>
-                Profile {count(chosen.size, "host")}
-              </button>
-            </>
+                <button type="button" className="main" disabled={chosen.size === 0} onClick={start}>
+                  Profile {count(chosen.size, "host")}
+                </button>
+              </>
+            )}
+          </div>
+          {error && <Notice error={error} />}
+          {isLoading && !error && <p>Loading…</p>}
+          {!isLoading && rows.length === 0 && (
+            <Empty title="No host has been heard of yet">
+              <p>
+                A host appears here with its agent's first heartbeat. Start one with{" "}
+                <code>gprofiler --enable-heartbeat-server</code> and this server's address.
+              </p>
+            </Empty>
           )}
-        </div>
-        {error && <Notice error={error} />}
-        {isLoading && !error && <p>Loading…</p>}
-        {!isLoading && rows.length === 0 && (
-          <Empty title="No host has been heard of yet">
-            <p>
-              A host appears here with its agent's first heartbeat. Start one with{" "}
-              <code>gprofiler --enable-heartbeat-server</code> and this server's address.
-            </p>
-          </Empty>
-        )}
-        {rows.length > 0 && shown.length === 0 && (
-          <Empty title="No host fits">
-            <button type="button" onClick={() => go("/")}>
-              Drop all filters
-            </button>
-          </Empty>
-        )}
-        {shown.length > 0 && <Table rows={shown} chosen={chosen} toggle={mayAct ? toggle : undefined} />}
-      </section>
-    </div>
+          {rows.length > 0 && shown.length === 0 && (
+            <Empty title="No host fits">
+              <button type="button" onClick={() => go("/")}>
+                Drop all filters
+              </button>
+            </Empty>
+          )}
+          {shown.length > 0 && (
+            <LongTable
+              label="Hosts"
+              rows={shown}
+              columns={COLUMNS}
+              choice={mayAct ? { chosen, toggle: (row) => toggle(row.key), name: (row) => row.hostname } : undefined}
+            />
+          )}
+        </section>
+      </div>
+    </Views>
   );
 }
 
-function Table({
-  rows,
-  chosen,
-  toggle,
-}: {
-  rows: Row[];
-  chosen: ReadonlySet<string>;
-  toggle: ((key: string) => void) | undefined;
-}) {
-  const scroll = useRef<HTMLDivElement>(null);
-  const now = useNow(5_000);
-  const seen = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroll.current,
-    estimateSize: () => ROW_PX,
-    overscan: 12,
-  });
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-    <div className="scroll" ref={scroll} tabIndex={0} role="region" aria-label="Hosts that fit">
-      <div role="table" aria-label="Hosts" aria-rowcount={rows.length + 1}>
-        <div role="rowgroup" className="head">
-          <div role="row" className="row" aria-rowindex={1}>
-            {["", "Host", "Service", "Status", "Address", "Agent", "Heard"].map((name) => (
-              <span role="columnheader" key={name}>
-                {name || <span className="hidden">Chosen</span>}
-              </span>
-            ))}
-          </div>
-        </div>
-        <div role="rowgroup" style={{ height: seen.getTotalSize(), position: "relative" }}>
-          {seen.getVirtualItems().map((item) => {
-            const row = rows[item.index];
-            if (row === undefined) return null;
-            return (
-              <div
-                role="row"
-                className="row"
-                key={row.key}
-                aria-rowindex={item.index + 2}
-                style={{ position: "absolute", top: item.start, height: ROW_PX, left: 0, right: 0 }}
-              >
-                <span role="cell">
-                  {toggle && (
-                    <input
-                      type="checkbox"
-                      aria-label={`Choose ${row.hostname}`}
-                      checked={chosen.has(row.key)}
-                      onChange={() => toggle(row.key)}
-                    />
-                  )}
-                </span>
-                <span role="cell" title={row.hostname}>
-                  {row.hostname}
-                </span>
-                <span role="cell">{row.service_name}</span>
-                <span role="cell">
-                  <Badge state={row.status} /> {row.busy && <Badge state="running" />}
-                </span>
-                <span role="cell">{row.ip_address}</span>
-                <span role="cell">{row.agent_version}</span>
-                <span role="cell">{ago(row.last_beat, now)}</span>
-              </div>
-            );
-          })}
-        </div>
-      </div>
-    </div>
-  );
-}
+const COLUMNS: Column<Row>[] = [
+  { name: "Host", width: "minmax(12rem, 2fr)", cell: (row) => row.hostname, hint: (row) => row.hostname },
+  { name: "Service", width: "minmax(6rem, 1fr)", cell: (row) => row.service_name },
+  {
+    name: "Status",
+    width: "11rem",
+    cell: (row) => (
+      <>
+        <Badge state={row.status} /> {row.busy && <Badge state="running" />}
+      </>
+    ),
+  },
+  { name: "Address", width: "9rem", cell: (row) => row.ip_address },
+  { name: "Agent", width: "6rem", cell: (row) => row.agent_version },
+  { name: "Heard", width: "6.5rem", cell: (row, now) => ago(row.last_beat, now) },
+];

@@ -84,3 +84,53 @@ export function counts(all: readonly Row[], filters: Filters, facet: Facet): [st
   if (filters[facet] !== "" && !found.has(filters[facet])) found.set(filters[facet], 0);
   return [...found].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
 }
+
+/** One service, as its hosts tell it. */
+export interface Service {
+  key: string;
+  hosts: number;
+  online: number;
+  busy: number;
+  /** Version of the agent and on how many hosts; the most first. */
+  versions: [string, number][];
+  profilers: string[];
+  last_beat: string;
+}
+
+function grouped(all: readonly Row[], by: (row: Row) => string): Map<string, Row[]> {
+  const found = new Map<string, Row[]>();
+  for (const row of all) {
+    const group = found.get(by(row));
+    if (group) group.push(row);
+    else found.set(by(row), [row]);
+  }
+  return found;
+}
+
+/** Services by name, of their hosts. */
+export function services(all: readonly Row[]): Service[] {
+  return [...grouped(all, (row) => row.service_name)]
+    .map(([key, of]) => ({
+      key,
+      hosts: of.length,
+      online: of.filter((row) => row.status === "online").length,
+      busy: of.filter((row) => row.busy).length,
+      versions: [...grouped(of, (row) => row.agent_version || "unknown")]
+        .map(([version, some]): [string, number] => [version, some.length])
+        .sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])),
+      profilers: [...new Set(of.flatMap((row) => row.profilers ?? []))].sort(),
+      last_beat: of.reduce((last, row) => (row.last_beat > last ? row.last_beat : last), ""),
+    }))
+    .sort((a, b) => a.key.localeCompare(b.key, "en", { numeric: true }));
+}
+
+export const STANDS = { all: "all online", some: "some silent", none: "all silent" } as const;
+export type Stand = keyof typeof STANDS;
+
+export const standOf = (service: Service): Stand =>
+  service.online === service.hosts ? "all" : service.online > 0 ? "some" : "none";
+
+export const matchingServices = (all: readonly Service[], q: string, stands: string): Service[] =>
+  all.filter(
+    (each) => each.key.toLowerCase().includes(q.trim().toLowerCase()) && (stands === "" || standOf(each) === stands),
+  );

@@ -52,7 +52,7 @@ def rows(served: Api, service: str, scope: str, **params: Any) -> list[dict[str,
         params["cursor"] = page["nextCursor"]
 
 
-COUNTS = {"service": 1, "namespace": 1, "host": 3, "pod": 3, "container": 4, "process": 6}
+COUNTS = {"service": 1, "namespace": 1, "workload": 1, "host": 3, "pod": 3, "container": 4, "process": 6}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -73,6 +73,9 @@ def test_a_row_says_what_is_in_it(served: Api, service: str) -> None:
     assert [of_service[name] for name in counted] == [3, 1, 3, 4, 6]
     (shop,) = rows(served, service, "namespace")
     assert (shop["namespace"], [shop[name] for name in counted]) == ("shop", [2, 1, 2, 3, 4])
+    (cart,) = rows(served, service, "workload")
+    assert (cart["workloadName"], cart["workloadKind"], cart["podName"]) == ("cart", "StatefulSet", None)
+    assert [cart[name] for name in counted] == [2, 1, 2, 3, 4]
     pods = {row["podName"]: row["processCount"] for row in rows(served, service, "pod")}
     assert pods == {"cart-0": 3, "cart-1": 1, "db-0": 1}
     app = rows(served, service, "container", hostname="node-a", container_name="app")
@@ -96,7 +99,7 @@ def test_filters_keep_what_matches_one_of_their_texts(served: Api, service: str)
     assert hosts(profiling_status="stopped") == ["node-a", "node-b", "plain"]
     assert hosts(profiling_status="sent") == []
     assert workloads(served, service, "pod", pids=13)["tabCounts"] == {
-        "service": 1, "namespace": 1, "host": 1, "pod": 1, "container": 1, "process": 1,
+        "service": 1, "namespace": 1, "workload": 1, "host": 1, "pod": 1, "container": 1, "process": 1,
     }  # fmt: skip
 
 
