@@ -44,7 +44,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise invalid(more=[FieldFault(field="body", message="must be a JSON object", code="dict_type")])
     if _depth(body) > DEEPEST:
-        raise _malformed(f"nested deeper than {DEEPEST} levels")
+        raise malformed(f"nested deeper than {DEEPEST} levels")
     return body
 
 
@@ -67,18 +67,18 @@ def _parsed(raw: bytes) -> Any:
         # it, and means different things to different readers.
         return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except RecursionError:
-        raise _malformed("nested too deeply") from None
+        raise malformed("nested too deeply") from None
     except UnicodeDecodeError:
-        raise _malformed("not UTF-8") from None
+        raise malformed("not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
     except _GivenTwice as error:
-        raise _malformed("this key is given twice", field=key_told(error.name)) from None
+        raise malformed("this key is given twice", field=key_told(error.name)) from None
     except ValueError:
-        raise _malformed("a number has too many digits") from None
+        raise malformed("a number has too many digits") from None
 
 
-def unzipped(raw: bytes, *, most: int = MOST_BYTES) -> bytes:
+def unzipped(raw: bytes) -> bytes:
     """The plain body; never more than the bound is unzipped, and nothing may be missing or follow.
 
     A gzip of several members is legal by RFC 1952 and sent by nobody: it is refused rather than read in part.
@@ -88,19 +88,20 @@ def unzipped(raw: bytes, *, most: int = MOST_BYTES) -> bytes:
     """
     plain = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        out = plain.decompress(raw, most + 1)
+        out = plain.decompress(raw, MOST_BYTES + 1)
     except zlib.error:
-        raise _malformed("not gzip") from None
-    if len(out) > most:
-        raise too_large(most)
+        raise malformed("not gzip") from None
+    if len(out) > MOST_BYTES:
+        raise too_large(MOST_BYTES)
     if not plain.eof:
-        raise _malformed("the gzip is cut short")
+        raise malformed("the gzip is cut short")
     if plain.unused_data:
-        raise _malformed("something follows the end of the gzip")
+        raise malformed("something follows the end of the gzip")
     return out
 
 
-def _malformed(why: str, *, field: str = "body") -> Refusal:
+def malformed(why: str, *, field: str = "body") -> Refusal:
+    """A body that is not what its headers say."""
     fault = FieldFault(field=field, message=why, code="json_invalid")
     return Refusal("malformed_json", "The body cannot be read as JSON.", errors=[fault])
 

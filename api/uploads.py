@@ -1,17 +1,21 @@
 """Taking in an uploaded profile: read, checked, stored, and then said to be there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeVar
+from typing import BinaryIO, Final, Literal, TypeVar, cast
 
 import structlog
 
-from api.bodies import unzipped
+from api.bodies import malformed
+from api.body_limit import too_large
 from api.problems import Refusal, invalid, not_found
 from broker.command_store import CommandStore
 from broker.uploads import Uploads
+from profiles.objects import SPOOLED_IN_MEMORY
+from profiles.portions import MOST_PLAIN_BYTES, BadZip, Plain, TooLong
 from profiles.questions import Engine, Place, Selection
 from profiles.shelves import HOUR, Envelope, RawUploads, hour_of
 from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
@@ -22,10 +26,9 @@ log = structlog.get_logger(__name__)
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of an upload as it is sent."""
-MOST_PLAIN_BYTES: Final = 96 * 1024 * 1024
-"""Unzipped."""
 AT_ONCE: Final = 2
-"""Uploads that one process reads at a time: each may take some hundred MB, and the others wait."""
+"""Uploads that one process reads at a time: each may take some ten MB, of pprof's some hundred. The others wait, on the
+disk."""
 Answer = TypeVar("Answer")
 Form = Literal["agent", "collapsed", "pprof"]
 
@@ -36,7 +39,7 @@ class Sent:
 
     Attributes:
         form: `agent` is the JSON of agents of the field.
-        content: the body as sent.
+        content: the body as sent, in a file of its own.
         tenant: whose.
         service: of which service.
         is_zipped: whether the body is gzip.
@@ -44,7 +47,7 @@ class Sent:
     """
 
     form: Form
-    content: bytes
+    content: BinaryIO
     tenant: str
     service: str
     is_zipped: bool
@@ -59,6 +62,27 @@ class Intake:
         self._uploads = uploads
         self._commands = commands
         self._room = asyncio.Semaphore(AT_ONCE)
+
+    @asynccontextmanager
+    async def received(self, parts: AsyncIterable[bytes]) -> AsyncIterator[BinaryIO]:
+        """A body as it comes, in a file, until the end of the block: next to nothing of a large one is in memory.
+
+        Raises:
+            Refusal: there is no room for it.
+        """
+        try:
+            with self._raw.spool() as spool:
+                file = cast("BinaryIO", spool)
+                seen = 0
+                async for part in parts:
+                    seen += len(part)
+                    if seen > SPOOLED_IN_MEMORY:  # a disk may take its time
+                        await asyncio.to_thread(file.write, part)
+                    else:
+                        file.write(part)
+                yield file
+        except OSError as error:
+            raise unavailable(error) from error
 
     async def take(self, sent: Sent, *, may_speak: Callable[[HostKey], Awaitable[None]]) -> Upload:
         """Store an upload and have it indexed. Taken again, it is the same profile.
@@ -154,10 +178,15 @@ def unavailable(error: OSError) -> Refusal:
 
 
 def _read(sent: Sent, now: datetime) -> Upload:
-    content = unzipped(sent.content, most=MOST_PLAIN_BYTES) if sent.is_zipped else sent.content
+    """Read an upload to its end, once for what is wrong with it and once for its id; its stacks are not kept."""
+    content = Plain(sent.content, is_zipped=sent.is_zipped, most=MOST_PLAIN_BYTES)
     try:
         if sent.beside is None:
-            return read_json(content, tenant=sent.tenant, service=sent.service, now=now)
-        return FILES[sent.form](content, sent.beside, now=now)
+            return read_json(content, tenant=sent.tenant, service=sent.service, now=now, keeps=False)
+        return FILES[sent.form](content, sent.beside, now=now, keeps=False)
+    except BadZip as error:
+        raise malformed(str(error)) from None
+    except TooLong as error:
+        raise too_large(error.most) from None
     except BadUpload as error:
         raise invalid(more=error.faults) from None

@@ -1,4 +1,4 @@
-"""Heartbeats on their way to the broker: those that come together are one script call for each partition.
+"""Heartbeats on their way to the broker: those that come together are one script call, on a cluster one a partition.
 
 What is to be remembered of a host goes along only where the broker asks for it: it keeps a digest, and asks where that
 is another one, as for a new host, or after it lost its data.
@@ -18,11 +18,12 @@ from broker.keys import Place
 from broker.scripts import Beat, Contested, Delivered, Heard, Idle, Tell
 from protocol.names import HostKey
 
-BEATS_PER_CALL: Final = 20
+BEATS_PER_CALL: Final = 32
 """While a script runs the server does nothing else; this many take it less than a millisecond."""
 CALLS_UNDER_WAY: Final = 2
-"""Of one partition. A second one keeps the server busy while the first one's answers are read and given to agents; with
-more of them each has fewer beats, and costs as much."""
+"""To one server, or of one partition of a cluster. A second one keeps the server busy while the first one's answers are
+read and given to agents; with more of them each has fewer beats, and costs as much."""
+_ALL: Final = -1
 REMEMBERED_HOSTS: Final = 131_072
 """Hosts of which a process knows place and digest; some 300 bytes each. Of others it works them out at each beat."""
 
@@ -53,6 +54,8 @@ class Exchange:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._is_cluster = broker.is_cluster
+        # By partition, or under one number where a call may have hosts of all.
         self._waiting: dict[int, list[Asked]] = {}
         self._under_way: dict[int, int] = {}
         self._is_called = False
@@ -90,35 +93,37 @@ class Exchange:
         return Heard(known.at, beat, known.digest, with_facts=False)
 
     def _add(self, asked: Asked) -> None:
-        self._waiting.setdefault(asked.heard.at.partition, []).append(asked)
+        together = asked.heard.at.partition if self._is_cluster else _ALL
+        self._waiting.setdefault(together, []).append(asked)
         if not self._is_called:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """One call for each partition that has something to send. One that has calls enough under way gathers more."""
+        """A call for what may go together and waits. Where calls enough are under way, more is gathered."""
         self._is_called = False
         calls = []
-        for partition in list(self._waiting):
-            under_way = self._under_way.get(partition, 0)
-            if under_way == CALLS_UNDER_WAY:
-                continue
-            waiting = self._waiting.pop(partition)
-            if len(waiting) > BEATS_PER_CALL:
-                self._waiting[partition] = waiting[BEATS_PER_CALL:]
-                waiting = waiting[:BEATS_PER_CALL]
-            self._under_way[partition] = under_way + 1
-            now = ms(max(asked.now for asked in waiting))
-            call = scripts.beat(partition, [asked.heard for asked in waiting], now=now)
-            calls.append((call, partial(self._answered, partition, waiting)))
+        for together, waiting in list(self._waiting.items()):
+            at = 0
+            while at < len(waiting) and self._under_way.get(together, 0) < CALLS_UNDER_WAY:
+                going = waiting[at : at + BEATS_PER_CALL]
+                at += len(going)
+                self._under_way[together] = self._under_way.get(together, 0) + 1
+                now = ms(max(asked.now for asked in going))
+                call = scripts.beat([asked.heard for asked in going], now=now)
+                calls.append((call, partial(self._answered, together, going)))
+            if at < len(waiting):
+                self._waiting[together] = waiting[at:]
+            else:
+                del self._waiting[together]
         self._broker.lines.send(calls)
 
-    def _answered(self, partition: int, asked: Sequence[Asked], answers: Any) -> None:
-        self._under_way[partition] -= 1
+    def _answered(self, together: int, asked: Sequence[Asked], answers: Any) -> None:
+        self._under_way[together] -= 1
         each = [answers] * len(asked) if isinstance(answers, Exception) else answers
         for one, answer in zip(asked, each, strict=True):
             self._tell(one, answer)
-        if partition in self._waiting and not self._is_called:
+        if together in self._waiting and not self._is_called:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._flush)
 

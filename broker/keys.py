@@ -1,7 +1,7 @@
 """Every key in Redis, each from one builder that says its type, its life and who writes it.
 
 A host lives in one partition, and every key of the host carries that partition's hash tag `{p}`: one script changes all
-of them in one atomic step, on a single server and on a cluster. No step touches two partitions.
+of them in one atomic step, on a single server and on a cluster. No step needs two partitions to be in one place.
 """
 
 import binascii

@@ -1,7 +1,7 @@
 """What is known of a profile beside its stacks."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -50,16 +50,17 @@ class Labels(NamedTuple):
     runtime: str = ""
 
 
-def profile_id_of(host: HostKey, started_at: datetime, content: bytes) -> str:
+def profile_id_of(host: HostKey, started_at: datetime, content: Iterable[bytes]) -> str:
     """The id of a profile: its hour, by which it is found again, and a digest of all that makes it.
 
     Args:
         host: whose it is.
         started_at: UTC.
-        content: what was uploaded, unzipped: a zip of the same may differ.
+        content: what was uploaded, unzipped, in portions: a zip of the same may differ.
     """
     digest = hashlib.sha256(b"%b\n%b\n" % (host.path.encode(), started_at.isoformat().encode()))
-    digest.update(content)
+    for portion in content:
+        digest.update(portion)
     return f"{started_at:%Y%m%dT%H}-{digest.hexdigest()[:32]}"
 
 

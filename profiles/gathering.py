@@ -13,8 +13,6 @@ from profiles.facts import Labels, ProfileFacts
 from profiles.stack_ids import digest_of
 from profiles.upload import Upload
 
-MOST_TOTAL: Final = 2**62
-"""Of one process's stack in one profile: sums of many stay whole numbers of the engines."""
 MOST_SIZE: Final = 32 * 1024 * 1024
 MOST_PROFILES: Final = 50
 
@@ -98,8 +96,6 @@ class Gathering:
             labels, places = [label for label, _ in sums], [place for _, place in sums]
             counts = sums.values()
         self.size += len(places)
-        if max(counts, default=0) > MOST_TOTAL:
-            counts = [min(count, MOST_TOTAL) for count in counts]
         self.profiles[key] = Gathered(upload.facts, array("i", labels), array("i", places), array("q", counts))
 
     def _places(self, texts: Iterable[str]) -> list[int]:

@@ -3,18 +3,22 @@
 import hashlib
 import io
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
 from uuid import uuid4
 
 import fsspec
 import fsspec.core
 import fsspec.utils
+
+from profiles.portions import PORTION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +30,8 @@ OF_S3: Final[Mapping[str, Any]] = {"config_kwargs": {"retries": {"mode": "standa
 TOLD_APART_BY: Final = ("size", "mtime", "ino", "ETag", "created")
 """What a listing says of a file, as folders, S3 and others have it."""
 MOST_FLUSHED: Final = 10_000
+SPOOLED_IN_MEMORY: Final = 512 * 1024
+"""Bytes of a file that is still coming; most uploads have fewer."""
 LONGEST_PART: Final = 200
 """Characters of one part of a path: file systems take 255 bytes."""
 
@@ -63,18 +69,42 @@ class Objects:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, rest: BinaryIO | None = None) -> None:
         """Store a file for good: on disk by the time this returns, whole or not at all, never over another.
+
+        Args:
+            path: its name.
+            data: what is in it.
+            rest: a file with more, copied from its first byte on. Into a folder in portions; to a store elsewhere it is
+                sent at once, as only one call is all or nothing, and refused where there is such a name.
 
         Raises:
             FileExistsError: there is a file of that name.
             OSError: it cannot be stored.
         """
+        if rest is not None:
+            rest.seek(0)
         if self.folder is not None:
-            self._write_durably(self.folder / path, data)
+            self._write_durably(self.folder / path, data, rest)
         else:
             with self._told_as_ours():
-                self.fs.pipe_file(f"{self.root}/{path}", data, mode="create")
+                whole = data if rest is None else data + rest.read()
+                self.fs.pipe_file(f"{self.root}/{path}", whole, mode="create")
+
+    def spool(self) -> "tempfile.SpooledTemporaryFile[bytes]":
+        """A file for what is still coming. It has no name: nobody finds it, and with this process it is gone.
+
+        In memory while it is small, then on the disk that it will be stored on; where that is elsewhere, on that of
+        `TMPDIR`.
+
+        Raises:
+            OSError: there is no such disk.
+        """
+        if self.folder is not None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.SpooledTemporaryFile(
+            SPOOLED_IN_MEMORY, dir=str(self.folder) if self.folder is not None else None
+        )
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
@@ -198,13 +228,15 @@ class Objects:
                 raise
             raise OSError(f"the store does not answer: {type(error).__name__}") from None
 
-    def _write_durably(self, file: Path, data: bytes) -> None:
+    def _write_durably(self, file: Path, data: bytes, rest: BinaryIO | None) -> None:
         """Write beside, flush to the disk, then give it its name: a link is made only where there is no file yet."""
         unfinished = file.with_name(f"{UNFINISHED}{uuid4().hex}")
         try:
             descriptor = self._opened(unfinished)
             with os.fdopen(descriptor, "wb") as out:
                 out.write(data)
+                if rest is not None:
+                    shutil.copyfileobj(rest, out, PORTION)
                 out.flush()
                 os.fsync(out.fileno())
             os.link(unfinished, file)

@@ -1,6 +1,6 @@
 """Making an index anew from the uploads, which are kept as they came."""
 
-import zlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from profiles.gathering import gathered
+from profiles.portions import MOST_PLAIN_BYTES, Plain
 from profiles.shelves import RAW, Envelope, RawUploads
 from profiles.tables import Tables, tables_of
 from profiles.upload import FILES, BadUpload, Beside, Upload, read_json
@@ -17,7 +18,7 @@ from protocol.names import HostKey
 log = structlog.get_logger(__name__)
 
 UNREADABLE: Final = (
-    BadUpload, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, zlib.error,
+    BadUpload, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
 )  # fmt: skip
 """What reading a stored upload again may raise: this version cannot, or it is damaged."""
 
@@ -28,9 +29,9 @@ def read_again(envelope: Envelope, content: bytes, *, profile_id: str = "") -> U
     Raises:
         BadUpload: it cannot be read any more; what was stored could be.
         ValueError, TypeError, LookupError, AttributeError: its envelope is none of ours.
-        zlib.error: it is damaged.
+        BadZip, TooLong: it is damaged.
     """
-    plain = zlib.decompress(content, wbits=16 + zlib.MAX_WBITS) if envelope.is_zipped else content
+    plain = Plain(io.BytesIO(content), is_zipped=envelope.is_zipped, most=MOST_PLAIN_BYTES)
     received_at = datetime.fromisoformat(envelope.received_at).astimezone(UTC)
     if envelope.form == "agent":
         upload = read_json(

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, Final
 
 from profiles.objects import Objects, part_of
 from profiles.questions import Place
@@ -76,7 +77,15 @@ class RawUploads:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def keep(self, profile_id: str, envelope: Envelope, content: bytes) -> str:
+    def spool(self) -> "SpooledTemporaryFile[bytes]":
+        """A file for an upload that is still coming: see `Objects.spool`.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        return self._objects.spool()
+
+    def keep(self, profile_id: str, envelope: Envelope, content: bytes | BinaryIO) -> str:
         """Store an upload for good; of one that was stored before, that one stays. Gives its path.
 
         Raises:
@@ -84,8 +93,9 @@ class RawUploads:
         """
         path = path_of(RAW, envelope.tenant, envelope.service, profile_id)
         line = json.dumps(asdict(envelope), separators=(",", ":")).encode()
+        head, rest = (line + b"\n" + content, None) if isinstance(content, bytes) else (line + b"\n", content)
         try:
-            self._objects.write(path, line + b"\n" + content)
+            self._objects.write(path, head, rest)
         except FileExistsError:
             return path
         return path

@@ -1,7 +1,11 @@
-"""An upload, read: the JSON that agents of the field send, a plain collapsed file, or pprof's. Pure."""
+"""An upload, read: the JSON that agents of the field send, a plain collapsed file, or pprof's. Pure.
+
+It comes in portions, and is never in memory as a whole, but for pprof's: what a sample names may stand anywhere in it.
+"""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -9,9 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from formats import pprof_reading
-from profiles.collapsed import MOST_COUNT, MOST_STACKS, BadHeader, Collapsed, TooManyStacks, read
+from profiles import agent_bodies
+from profiles.collapsed import MOST_COUNT, MOST_SAMPLES, MOST_STACKS, BadHeader, Collapsed, Reader, TooManyStacks
 from profiles.facts import ProfileFacts, profile_id_of, text_of
 from profiles.moments import Moment
+from profiles.portions import NotText, texts
 from protocol.names import HostKey, Name
 from protocol.problems import FieldFault
 
@@ -59,19 +65,39 @@ class Upload:
     collapsed: Collapsed
 
 
-def read_json(content: bytes, *, tenant: str, service: str, now: datetime, profile_id: str = "") -> Upload:
-    """Read the body that agents of the field send, unzipped. `profile_id`: its id, where that is known already.
+Content = bytes | Iterable[bytes]
+"""What was uploaded, unzipped: whole, or in portions that can be iterated several times."""
+
+
+def read_json(
+    content: Content, *, tenant: str, service: str, now: datetime, profile_id: str = "", keeps: bool = True
+) -> Upload:
+    """Read the body that agents of the field send, unzipped.
+
+    Args:
+        content: the body.
+        tenant: whose.
+        service: of which service.
+        now: UTC.
+        profile_id: its id, where that is known already.
+        keeps: whether the stacks are wanted, and not only how many there are.
 
     Raises:
         BadUpload: it is no such body, or nothing of it is a profile.
+        BadZip, TooLong: as its portions say.
     """
+    reader = Reader(keeps=keeps)
+    with _told_as_faults():
+        found = agent_bodies.read(
+            texts(_portions(content)), wanted=AgentUpload.model_fields, long="profile", give=reader.feed
+        )
     try:
-        body = AgentUpload.model_validate_json(content)
+        body = AgentUpload.model_validate_json(json.dumps(found))
     except ValidationError as error:
         raise BadUpload([_fault(each) for each in error.errors(include_url=False, include_input=False)]) from None
     _check_times(body.start_time, body.end_time, now=now)
     host = HostKey(tenant, service, body.hostname)
-    return _upload(body.profile, host, body.start_time, body.end_time, content, profile_id=profile_id)
+    return _upload(reader, host, body.start_time, body.end_time, content, profile_id=profile_id)
 
 
 @dataclass(frozen=True)
@@ -95,50 +121,54 @@ class Beside:
     profile_id: str = ""
 
 
-def read_collapsed(content: bytes, beside: Beside, *, now: datetime) -> Upload:
-    """Read a plain collapsed file, unzipped.
+def read_collapsed(content: Content, beside: Beside, *, now: datetime, keeps: bool = True) -> Upload:
+    """Read a plain collapsed file, unzipped. `keeps`: as for `read_json`.
 
     Raises:
         BadUpload: nothing of it is a profile.
+        BadZip, TooLong: as its portions say.
     """
     if beside.started_at is None or beside.ended_at is None:
         told = {"start_time": beside.started_at, "end_time": beside.ended_at}
         raise BadUpload([_needed(name) for name, value in told.items() if value is None])
     _check_times(beside.started_at, beside.ended_at, now=now)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise BadUpload([FieldFault(field="body", message=f"not UTF-8: byte {error.start}", code="encoding")]) from None
+    reader = Reader(keeps=keeps)
+    with _told_as_faults():
+        for text in texts(_portions(content)):
+            reader.feed(text)
     return _upload(
-        text,
-        beside.host,
-        beside.started_at,
-        beside.ended_at,
-        content,
-        beside=beside.facts,
+        reader, beside.host, beside.started_at, beside.ended_at, content, beside=beside.facts,
         profile_id=beside.profile_id,
-    )
+    )  # fmt: skip
 
 
-def read_pprof(content: bytes, beside: Beside, *, now: datetime) -> Upload:
+def read_pprof(content: Content, beside: Beside, *, now: datetime, keeps: bool = True) -> Upload:  # noqa: ARG001 - its stacks are made anyway
     """Read a profile of pprof's, unzipped. What the query says of its times goes before what it says itself.
 
     Raises:
         BadUpload: it is none, or nothing of it is a profile.
+        BadZip, TooLong: as its portions say.
     """
+    whole = b"".join(_portions(content))
     try:
-        found = pprof_reading.read(content, value_type=beside.sample_type, most_stacks=MOST_STACKS)
+        found = pprof_reading.read(whole, value_type=beside.sample_type, most_stacks=MOST_STACKS)
     except pprof_reading.BadPprof as error:
         raise BadUpload([FieldFault(field="profile", message=str(error)[:300], code="bad_profile")]) from None
     started_at, ended_at = _times_of(found, beside)
     _check_times(started_at, ended_at, now=now)
     each = found.period if _is_divided(found) else 1
     stacks = {stack: min(-(-count // each), MOST_COUNT) for stack, count in found.stacks.items()}
-    collapsed = Collapsed(stacks=stacks, bad_lines=found.bad_samples, cut_stacks=found.cut_stacks)
+    collapsed = Collapsed(
+        stacks=stacks, distinct=len(stacks), samples=sum(stacks.values()), bad_lines=found.bad_samples,
+        cut_stacks=found.cut_stacks,
+    )  # fmt: skip
     if not stacks:
         raise BadUpload([FieldFault(field="profile", message="there is no sample in it", code="empty_profile")])
+    if collapsed.samples > MOST_SAMPLES:
+        why = f"its values add up to more than {MOST_SAMPLES}"
+        raise BadUpload([FieldFault(field="profile", message=why, code="bad_profile")])
     facts = {"format": "collapsed", **_facts_of(found), **beside.facts}
-    profile_id = beside.profile_id or profile_id_of(beside.host, started_at, content)
+    profile_id = beside.profile_id or profile_id_of(beside.host, started_at, [whole])
     return Upload(_facts(facts, beside.host, started_at, ended_at, profile_id), replace(collapsed, header=facts))
 
 
@@ -179,21 +209,36 @@ def _needed(name: str) -> FieldFault:
     return FieldFault(field=name, message="is needed", code="missing")
 
 
-def _upload(
-    text: str, host: HostKey, started_at: datetime, ended_at: datetime, content: bytes,
-    *, beside: Mapping[str, Any] | None = None, profile_id: str = "",
-) -> Upload:  # fmt: skip
+def _portions(content: Content) -> Iterable[bytes]:
+    return [content] if isinstance(content, bytes) else content
+
+
+@contextmanager
+def _told_as_faults() -> Iterator[None]:
+    """What is wrong with a text while it is read, as faults of the upload."""
     try:
-        collapsed = read(text)
+        yield
     except (BadHeader, TooManyStacks) as error:
         raise BadUpload([FieldFault(field="profile", message=str(error), code="bad_profile")]) from None
-    if not collapsed.stacks:
+    except agent_bodies.BadBody as error:
+        raise BadUpload([FieldFault(field=error.field, message=str(error), code="json_invalid")]) from None
+    except NotText as error:
+        raise BadUpload([FieldFault(field="body", message=str(error), code="encoding")]) from None
+
+
+def _upload(
+    reader: Reader, host: HostKey, started_at: datetime, ended_at: datetime, content: Content,
+    *, beside: Mapping[str, Any] | None = None, profile_id: str = "",
+) -> Upload:  # fmt: skip
+    with _told_as_faults():
+        collapsed = reader.end()
+    if not collapsed.distinct:
         faults = [
             FieldFault(field=f"profile.{each.line}", message=each.why, code="bad_line") for each in collapsed.faults
         ] or [FieldFault(field="profile", message="there is no stack in it", code="empty_profile")]
         raise BadUpload(faults)
     header = {**(beside or {}), **collapsed.header}
-    profile_id = profile_id or profile_id_of(host, started_at, content)
+    profile_id = profile_id or profile_id_of(host, started_at, _portions(content))
     return Upload(_facts(header, host, started_at, ended_at, profile_id), collapsed)
 
 

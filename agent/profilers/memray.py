@@ -1,8 +1,10 @@
 """Memory of Python by memray, which is let into a running process by gdb: on demand only.
 
-It sees every allocation, so the process runs slower meanwhile, and gdb stops it for a moment at both ends. That is why
-it attaches only to processes that are named, or where a command asks for memray. What it counts is what of the memory
-that was allocated during the run was in use at its peak; docs/decisions says why not the sum of all.
+It sees every allocation, so the process runs slower meanwhile, and gdb stops it for a moment. That is why it attaches
+only to processes that are named, or where a command asks for memray. What it counts is what of the memory that was
+allocated during the run was in use at its peak; docs/decisions says why not the sum of all.
+
+gdb is needed to get in, never to get out: see memray_attach.
 """
 
 import asyncio
@@ -16,10 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from agent.processes import Process, is_alive, sees_our_files
-from agent.profilers import attached, memray_read, reasons
+from agent.profilers import attached, memray_attach, memray_read, reasons
 from agent.profilers.attached import PATIENCE, AttachedProfiler, Sampler, Seen
 from agent.profilers.base import Available, Result, RunRequest, Unavailable
 from agent.profilers.target_dir import TargetDir, left_behind
@@ -32,6 +32,8 @@ GRACE: Final = timedelta(seconds=30)
 ATTACHING: Final = timedelta(seconds=30)
 """gdb reads the symbols of the process first."""
 FILE: Final = "memory.bin"
+END: Final = "end"
+"""The file at whose sight it ends."""
 POLL: Final = timedelta(milliseconds=100)
 
 NO_MEMRAY: Final = "memray is not installed beside the agent: pip install 'performance-studio[memory]'"
@@ -39,8 +41,6 @@ NO_GDB: Final = "gdb is not installed, by which memray gets into a process: apt-
 NOT_ASKED: Final = (
     'memray attached to no Python process: name processes by pid, or ask by profiler_configs: {"memray": "enabled"}'
 )
-
-log = structlog.get_logger(__name__)
 
 
 class NotTracked(Exception):
@@ -100,51 +100,51 @@ async def _track(
     if not sees_our_files(target):
         raise NotTracked("it runs in a container, whose files are not the agent's: memray cannot be loaded there")
     for old in await asyncio.to_thread(lambda: list(left_behind(target))):
-        await _detach(target, work_dir)  # an agent that was killed left it at work
-        old.remove()
+        try:
+            if old.is_for(target) and old.has(FILE):
+                await _ended(target, old)  # an agent that was killed left it at work
+        finally:
+            old.remove()
     place = await asyncio.to_thread(TargetDir.make, target, {})
+    content = b""
     tracking = False
     try:
         bound = math.ceil((duration + GRACE).total_seconds())
-        words = ["attach", "--aggregate", "--duration", str(bound), "-o", f"{place.path}/{FILE}", "--method", "gdb"]
-        code, said = await attached.ask(_memray(*words, str(target.pid)), cwd=work_dir, patience=ATTACHING)
+        words = [str(target.pid), f"{place.path}/{FILE}", f"{place.path}/{END}", str(bound)]
+        program = [sys.executable, "-I", memray_attach.__file__, *words]
+        code, said = await attached.ask(program, cwd=work_dir, patience=ATTACHING)
         if code != 0:
             raise NotTracked(reasons.memray(said, timed_out=code is None))
-        tracking = True  # not before: else we would end what somebody else's memray does there
+        tracking = True  # not before: else we would wait for what somebody else's memray does there
         started()
         await attached.until_over(target, stop, seconds=duration.total_seconds())
-        if is_alive(target):
-            await _detach(target, work_dir)
-        tracking = False
-        return await _written(place)
     finally:
         try:
-            if tracking and is_alive(target):
-                await _detach(target, work_dir)
+            if tracking:
+                content = await _ended(target, place)
         finally:
             place.remove()
+    if not content:
+        raise NotTracked("memray wrote nothing")
+    return content
 
 
-async def _detach(target: Process, work_dir: Path) -> None:
-    code, said = await attached.ask(
-        _memray("detach", "--method", "gdb", str(target.pid)), cwd=work_dir, patience=ATTACHING
-    )
-    if code != 0:  # it ends by itself when its time is over
-        log.debug("memray not detached", pid=target.pid, said=said[-300:])
+async def _ended(target: Process, place: TargetDir) -> bytes:
+    """Have the tracking end that writes there: what memray wrote.
 
+    Where it does not end in time, that is nothing, and it ends by itself when its own is over.
 
-async def _written(place: TargetDir) -> bytes:
-    """The file, once memray has finished it: it writes all of it when it ends."""
-    size = -1
+    Raises:
+        OSError: the place cannot be used.
+    """
+    await asyncio.to_thread(place.write, END, b"")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while True:
-                content = await asyncio.to_thread(place.read, FILE)
-                if content and len(content) == size:
-                    return content
-                size = len(content)
+                if not is_alive(target) or not await asyncio.to_thread(place.has, END):
+                    break
                 await asyncio.sleep(POLL.total_seconds())
-    raise NotTracked("memray wrote nothing")
+    return await asyncio.to_thread(place.read, FILE)
 
 
 async def _read(content: bytes, file: Path) -> dict[str, int]:
@@ -160,7 +160,3 @@ async def _read(content: bytes, file: Path) -> dict[str, int]:
     if code != 0:
         raise NotTracked(f"its file cannot be read: {(said.strip().splitlines() or ['no reason'])[-1][:300]}")
     return memray.read(said.splitlines())
-
-
-def _memray(*words: str) -> list[str]:
-    return [sys.executable, "-m", "memray", *words]

@@ -70,11 +70,20 @@ class TargetDir:
         try:
             os.fchown(fd, uid, gid)  # first: one of root's that is left behind is empty
             for file, content in files.items():
-                made._write(file, content)
+                made.write(file, content)
         except OSError as problem:
             made.remove()
             raise NoPlace(f"its /tmp cannot be written to: {problem.strerror}") from problem
         return made
+
+    def is_for(self, target: Process) -> bool:
+        """Whether it was made for a process with this number."""
+        named = _NAME.fullmatch(self.name)
+        return named is not None and int(named["target"]) == target.pid
+
+    def has(self, file: str) -> bool:
+        """Whether there is something of this name."""
+        return file in _names(self.fd)
 
     def read(self, file: str, *, at_most: int = MAX_BYTES) -> bytes:
         """A plain file's bytes.
@@ -100,7 +109,12 @@ class TargetDir:
         os.close(self.fd)
         os.close(self.tmp_fd)
 
-    def _write(self, file: str, content: bytes) -> None:
+    def write(self, file: str, content: bytes) -> None:
+        """Put a file there that was not there, for the target's user to read.
+
+        Raises:
+            OSError: it was there, or cannot be written.
+        """
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=self.fd)
         with os.fdopen(fd, "wb") as opened:
             opened.write(content)

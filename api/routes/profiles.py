@@ -131,7 +131,8 @@ async def upload(
 ) -> Uploaded:
     """Take what agents of the field send (gzipped JSON), a plain file of collapsed stacks, or one of pprof's.
 
-    It is stored before it is acknowledged, and in merged flame graphs a moment later. Sent again it is one profile.
+    It goes to the disk as it comes, is stored before it is acknowledged, and is in merged flame graphs a moment later.
+    Sent again it is one profile.
     """
     require(caller, [TokenKind.AGENT])
     named = _service_of(call, service)
@@ -139,9 +140,6 @@ async def upload(
     is_zipped = _is_zipped(call)
     form = of_file.form or _form(call)
     beside = None if form == "agent" else of_file.beside(caller.tenant, named)
-    content = await call.body()
-    if form == "pprof" and not is_zipped:
-        is_zipped = content.startswith(GZIP)
     peer = peer_in(call.scope, parts)
 
     async def may_speak(host: HostKey) -> None:
@@ -150,13 +148,17 @@ async def upload(
 
         await spoken(ask, credential_of(caller, host, peer), host, parts.tokens)
 
-    sent = Sent(form, content, caller.tenant, named, is_zipped=is_zipped, beside=beside)
-    taken = await parts.profile_intake.take(sent, may_speak=may_speak)
+    async with parts.profile_intake.received(call.stream()) as content:
+        if form == "pprof" and not is_zipped:
+            content.seek(0)
+            is_zipped = content.read(len(GZIP)) == GZIP
+        sent = Sent(form, content, caller.tenant, named, is_zipped=is_zipped, beside=beside)
+        taken = await parts.profile_intake.take(sent, may_speak=may_speak)
     return Uploaded(
         profile_id=taken.facts.profile_id,
         results_path=f"/api/v1/profiles/{taken.facts.profile_id}.html?service={quote(named, safe='')}",
-        stacks=len(taken.collapsed.stacks),
-        samples=sum(taken.collapsed.stacks.values()),
+        stacks=taken.collapsed.distinct,
+        samples=taken.collapsed.samples,
         bad_lines=taken.collapsed.bad_lines,
         faults=[BadLine(line=each.line, why=each.why) for each in taken.collapsed.faults],
         cut_stacks=taken.collapsed.cut_stacks,

@@ -1,12 +1,14 @@
--- Some heartbeats of one partition: remember each host, take its acks, hand out the command it has not acked.
--- KEYS   1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of a place without a path,
---        with a host's path behind those of that host: 8 host, 9 command, 10 open requests, 11 history, 12 requests,
---        13 inventory, 14 conflict told
+-- Some heartbeats, of one partition or, on a single server, of several: remember each host, take its acks, hand out the
+-- command it has not acked. No host is of two partitions.
+-- KEYS   of each partition in turn: 1 beats, 2 results, 3 deadlines, 4 doorbell, 5 taken, 6 events, 7 dead letters, then of
+--        a place without a path, with a host's path behind those of that host: 8 host, 9 command, 10 open requests,
+--        11 history, 12 requests, 13 inventory, 14 conflict told
 -- ARGV   1 now (ms), 2 most attempts, 3 MessagePack: of each host a list of its path, whether the run has begun, last
 --        command id, after how much silence (ms) a beat is a return, the agent's own time, the digest of what to remember
 --        of the host, that of the inventory it carries ("" for none), the credential (token id, claim, fault, whether its
 --        owner was asked, ended owner: see contest), the words to remember (name, value, name, value) or
---        false where they are remembered already, received ids, executed ids
+--        false where they are remembered already, received ids, executed ids, which of the partitions above (0 for the
+--        first)
 -- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
 --        wanted}; wanted is 1 when the inventory that is kept is another one, or none
 --        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
@@ -14,8 +16,14 @@
 --        says of a key of another type
 
 local now, most_attempts = ARGV[1], tonumber(ARGV[2])
-local beats, results, deadlines, doorbell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local taken, events, dead_letters = KEYS[5], KEYS[6], KEYS[7]
+local KEYS_OF_EACH = 14
+local first, beats, results, deadlines, doorbell, taken, events, dead_letters
+
+-- Take the keys of this partition from here on.
+local function turn_to(partition)
+  first = partition * KEYS_OF_EACH
+  beats, results, deadlines, doorbell, taken, events, dead_letters = unpack(KEYS, first + 1, first + 7)
+end
 
 -- Whether one of these ids is this one.
 local function names(ids, id)
@@ -57,7 +65,7 @@ end
 
 -- Take the acks for the effective command, and hand it out if it is not acked.
 local function exchange(path, heard)
-  local at = { command = KEYS[9] .. path, results = results, deadlines = deadlines, taken = taken }
+  local at = { command = KEYS[first + 9] .. path, results = results, deadlines = deadlines, taken = taken }
   local known = redis.call('HMGET', at.command, 'state', 'generation', 'back_at_work')
   local state, generation = known[1], tonumber(known[2] or 0)
   if state == 'lost' and heard.has_begun and not known[3] then
@@ -69,7 +77,7 @@ local function exchange(path, heard)
   if not (state == 'pending' or state == 'delivered' or state == 'received' or state == 'running') then
     return generation
   end
-  at.open, at.history, at.requests = KEYS[10] .. path, KEYS[11] .. path, KEYS[12] .. path
+  at.open, at.history, at.requests = KEYS[first + 10] .. path, KEYS[first + 11] .. path, KEYS[first + 12] .. path
   local who = host_at(path)
   local command = as_map(redis.call('HGETALL', at.command))
   local id = command.id
@@ -143,17 +151,17 @@ local function wanted(kept, inventory, digest)
 end
 
 local function beat(path, heard)
-  local host = KEYS[8] .. path
+  local host = KEYS[first + 8] .. path
   local said = redis.call('HMGET', host, 'owner', 'digest', 'last_beat', 'renewed_at', 'inventory')
   local known = { digest = said[2], last_beat = said[3], renewed_at = said[4], inventory = said[5] }
-  local reason, new_owner = contest(said[1], heard.by, path, now, events, KEYS[14] .. path)
+  local reason, new_owner = contest(said[1], heard.by, path, now, events, KEYS[first + 14] .. path)
   if reason then
     return { 'contested', string.sub(said[1] or '', 3), reason }
   end
   if not remember(host, path, heard, known, new_owner) then
     return { 'tell' }
   end
-  local is_wanted = wanted(known.inventory, KEYS[13] .. path, heard.inventory)
+  local is_wanted = wanted(known.inventory, KEYS[first + 13] .. path, heard.inventory)
   local given = exchange(path, heard)
   if type(given) == 'number' then
     return { given, is_wanted }
@@ -162,8 +170,12 @@ local function beat(path, heard)
   return given
 end
 
-local answers = {}
+local answers, partition = {}, nil
 for _, said in ipairs(cmsgpack.unpack(ARGV[3])) do
+  if said[16] ~= partition then
+    partition = said[16]
+    turn_to(partition)
+  end
   local heard = {
     has_begun = said[2], last_id = said[3], silent_after = said[4], agent_time = said[5], digest = said[6],
     inventory = said[7],

@@ -193,11 +193,13 @@ def _keys_of_beats(partition: int) -> Sequence[str]:
     )  # fmt: skip
 
 
-def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
-    """Some heartbeats of one partition: remember the hosts, take acks, hand out what is not acked. `now` is in ms.
+def beat(heard: Sequence[Heard], *, now: int) -> Call:
+    """Some heartbeats: remember the hosts, take acks, hand out what is not acked. `now` is in ms.
 
-    The answer has a part for each, see `read_beat`.
+    They may be of several partitions where all of them are on one server. The answer has a part for each, see
+    `read_beat`.
     """
+    partitions: dict[int, int] = {}
     told = []
     for at, said, digest, with_facts in heard:
         by, inventory = said.by, said.inventory
@@ -205,9 +207,11 @@ def beat(partition: int, heard: Sequence[Heard], *, now: int) -> Call:
             at.path, said.has_begun, said.last_command_id, said.silent_after_ms, said.agent_time, digest,
             inventory.digest if inventory else "", by.token_id, by.claim, by.fault, by.was_asked, by.ended_owner,
             flat(said.facts) if with_facts else False, said.received_ids, said.executed_ids,
+            partitions.setdefault(at.partition, len(partitions)),
         ))  # fmt: skip
+    of_all = [key for partition in partitions for key in _keys_of_beats(partition)]
     # One text for all of them: a dozen arguments for each beat cost both sides more than to pack and unpack it.
-    return Call(BEAT, _keys_of_beats(partition), [now, MOST_ATTEMPTS, _pack(told)])
+    return Call(BEAT, of_all, [now, MOST_ATTEMPTS, _pack(told)])
 
 
 def read_beat(answer: Any) -> Idle | Delivered | Contested | Tell:

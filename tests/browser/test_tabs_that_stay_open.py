@@ -206,3 +206,5 @@ def test_what_is_asked_elsewhere_is_seen_by_whoever_comes_back_to_a_page(browser
         later = system.submit(duration=1, frequency=51)
         expect(page.locator(f"a[href='/requests/{later['request_id']}']").first).to_be_visible()
         assert httpx.URL(page.url).path == "/requests"
+    for each in (asked, later):
+        system.wait_for(each["request_id"])  # else the next test's request would be merged with it

@@ -2,16 +2,23 @@
 
 import gzip
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from formats import pprof
+from profiles.objects import SPOOLED_IN_MEMORY
 from profiles.shelves import GONE
 from tests.support.api import HEARTBEAT, Api
+from tests.support.processes import eventually
 from tests.support.uploads import STACKS, START, TIMES, UPLOAD, agent_body, asked, indexed, send
 
 _services = count(1)
@@ -191,6 +198,13 @@ def test_a_tree_that_is_too_large_says_what_was_cut(served: Api, service: str) -
     assert (graph["cut_nodes"], graph["cut_samples"], graph["samples"]) == (3, 15, 45)
 
 
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 BAD: dict[str, tuple[dict[str, Any], int, list[str]]] = {
     "no body": ({}, 422, ["end_time", "hostname", "profile", "start_time"]),
     "null": ({**agent_body(), "profile": None, "hostname": None}, 422, ["hostname", "profile"]),
@@ -202,6 +216,10 @@ BAD: dict[str, tuple[dict[str, Any], int, list[str]]] = {
     "no good line": ({**agent_body(), "profile": "# {}\nmain\nmain 0"}, 422, ["profile.2", "profile.3"]),
     "a wrong header": ({**agent_body(), "profile": "# nothing\nmain 1"}, 422, ["profile"]),
     "from the future": (agent_body(start=datetime(2200, 1, 1, tzinfo=UTC)), 422, ["start_time"]),
+    "junk that nobody asks for": ({**agent_body(), "junk": [[]] * 200_000}, 422, ["body"]),
+    "junk that is deep": ({**agent_body(), "junk": deep(100)}, 422, ["body"]),
+    "junk in the first line": (agent_body(junk=[[]] * 300_000), 422, ["profile"]),
+    "more samples than can be told": (agent_body(stacks={"a": 2**53, "b": 1}), 422, ["profile"]),
     "ended before it began": ({**agent_body(), "end_time": "2026-05-03T00:00:00"}, 422, ["end_time"]),
     "endless": ({**agent_body(), "end_time": "2026-06-03T00:00:00"}, 422, ["end_time"]),
 }
@@ -234,6 +252,33 @@ def test_bodies_that_are_none_are_refused(bare_api: Api, service: str, content: 
     assert answer.json()["errors"]
 
 
+def test_an_upload_that_breaks_off_is_in_a_file_without_a_name_and_gone_with_its_connection(
+    bare_api: Api, service: str
+) -> None:
+    store = bare_api.state_dir / "profile-store"
+    before = {*store.rglob("*")}
+    head = (
+        f"POST {UPLOAD}?service={service} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bare_api.agent}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {4 * SPOOLED_IN_MEMORY}\r\n\r\n"
+    )
+
+    def spooled() -> list[Path]:
+        pids = [bare_api.role.pid, *(each.pid for each in psutil.Process(bare_api.role.pid).children(recursive=True))]
+        opened: list[Path] = []
+        for descriptor in (each for pid in pids for each in Path(f"/proc/{pid}/fd").iterdir()):
+            with suppress(FileNotFoundError):  # closed just now
+                opened.append(descriptor.readlink())
+        return [path for path in opened if path.is_relative_to(store) and path.name.endswith("(deleted)")]
+
+    address = urlsplit(bare_api.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(head.encode() + b" " * (2 * SPOOLED_IN_MEMORY))
+        eventually(lambda: len(spooled()) == 1, within=30, what="half an upload on the disk")
+        assert {*store.rglob("*")} - before == set()
+    eventually(lambda: not spooled(), within=30, what="nothing of it left")
+    assert {*store.rglob("*")} - before == set()
+
+
 def test_whoever_may_not_upload_or_look_does_not(bare_api: Api, keyring: dict[str, str | None]) -> None:
     assert send(bare_api, "web", agent_body(), token=keyring["agent of db"]).status_code == 403
     assert send(bare_api, "web", agent_body(), token=keyring["viewer of web"]).status_code == 403
@@ -262,7 +307,7 @@ def test_a_name_is_one_folder_whatever_is_in_it(bare_api: Api) -> None:
 
 FORMATS: dict[str, tuple[str, bytes]] = {
     ".json": ("application/json", b'{"root":'),
-    ".col": ("text/plain; charset=utf-8", b"db;loop 5\nweb;main;rest 10\nweb;main;work 30\n"),
+    ".col": ("text/plain; charset=utf-8", b"web;main;work 30\nweb;main;rest 10\ndb;loop 5\n"),
     ".html": ("text/html; charset=utf-8", b"<!"),
     ".pb.gz": ("application/vnd.google.protobuf+gzip", b"\x1f\x8b"),
     ".speedscope.json": ("application/speedscope+json", b'{"$schema"'),

@@ -1,6 +1,7 @@
 """What a refusal looks like."""
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,7 @@ def test_a_flood_of_refusals_is_answered_each_time_and_told_in_a_few_lines(monke
     moment = [1_000.0]
     monkeypatch.setattr(problems, "time", SimpleNamespace(monotonic=lambda: moment[0]))
     monkeypatch.setattr(problems, "_lines", Buckets(Quota(3, 10)))
+    monkeypatch.setattr(problems, "_unsaid", Counter())
     call = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "server": None})
     with structlog.testing.capture_logs() as said:
         for _ in range(50):

@@ -1,9 +1,15 @@
 """Collapsed stacks as they come: good lines are kept, the others are told by their number."""
 
+import json
+import random
+import tracemalloc
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
 from profiles import collapsed
-from profiles.collapsed import BadHeader, TooManyStacks, read
+from profiles.collapsed import BadHeader, Reader, TooManyStacks, read
 
 
 def test_good_lines_are_kept_and_the_same_stack_adds_up() -> None:
@@ -59,3 +65,60 @@ def test_a_header_that_would_take_gigabytes_is_refused(monkeypatch: pytest.Monke
     assert read(f'# {{"command_id":"{"c" * 50}"}}\nmain 1\n').header
     with pytest.raises(BadHeader, match="line 1 has more than 100"):
         read(f'# {{"command_id":"{"c" * 100}"}}\nmain 1\n')
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['{"junk":[' + "[]," * 200_000 + "[]]}", json.dumps({str(number): 1 for number in range(250_000)}),
+     '{"a":' + "[" * 65 + "]" * 65 + "}"],
+    ids=["lists", "names", "deep"],
+)  # fmt: skip
+def test_a_header_full_of_what_nobody_asks_for_is_refused_before_it_is_made(said: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(BadHeader, match="line 1"):
+        read(f"# {said}\nmain 1\n")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 12 * len(said) + 1_000_000
+    told = json.dumps({"commas": "[,]" * 300_000})
+    assert read(f"# {told}\nmain 1\n").stacks == {"main": 1}
+
+
+def test_lines_are_the_same_wherever_the_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapsed, "PORTION", 40)
+    dice = random.Random(3)
+    for _ in range(200):
+        lines = dice.choices(["main;work 3", "main;rest 1", "", "# no", "bad", "main 0", "x;y 12\r", ";a 3"], k=20)
+        text = dice.choice(['# {"a": 1}\n', "first 1\n"]) + "\n".join(lines) + dice.choice(["", "\n"])
+        cuts = [0, *sorted(dice.choices(range(len(text)), k=9)), len(text)]
+        kept, counted = Reader(), Reader(keeps=False)
+        for begin, end in pairwise(cuts):
+            kept.feed(text[begin:end])
+            counted.feed(text[begin:end])
+        found, numbers = kept.end(), counted.end()
+        assert found == read(text)
+        assert numbers == replace(found, stacks={})
+        assert (found.distinct, found.samples) == (len(found.stacks), sum(found.stacks.values()))
+
+
+def test_a_line_without_end_is_a_bad_one_and_what_follows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapsed, "PORTION", 10)
+    monkeypatch.setattr(collapsed, "LONGEST_LINE", 100)
+    reader = Reader()
+    for piece in ("a 1\nlong", *["x" * 50] * 9, " 3\nb 2\n"):
+        reader.feed(piece)
+    found = reader.end()
+    assert found.stacks == {"a": 1, "b": 2}
+    assert [(fault.line, fault.why) for fault in found.faults] == [(2, "more than 100 characters")]
+
+
+def test_more_samples_than_other_programs_can_tell_are_refused() -> None:
+    for keeps in (True, False):
+        for text, is_taken in ((f"a {2**53 - 1}\nb 1", True), (f"a {2**53}\nb 1", False)):
+            reader = Reader(keeps=keeps)
+            reader.feed(text)
+            if is_taken:
+                assert reader.end().samples == 2**53
+            else:
+                with pytest.raises(TooManyStacks, match="line 2"):
+                    reader.end()

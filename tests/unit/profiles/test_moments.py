@@ -49,7 +49,7 @@ DIGEST = "0123456789abcdef0123456789abcdef"
 
 def test_an_id_is_of_its_hour() -> None:
     began = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
-    profile_id = profile_id_of(HostKey("t", "s", "h"), began, b"x")
+    profile_id = profile_id_of(HostKey("t", "s", "h"), began, [b"x"])
     assert hour_of(profile_id) == datetime(2026, 5, 4, 10, tzinfo=UTC)
     assert path_of("raw", "t", "s", profile_id) == f"raw/t/s/2026-05-04/10/{profile_id}"
 
