@@ -3,16 +3,19 @@
 import json
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from broker.scripts import MOST_ATTEMPTS
 from cli.main import main
+from tests.support.api import running_api
 from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
 from tests.support.deaf_hosts import given_up_on
-from tests.support.processes import eventually
+from tests.support.issuer import Client, Issuer
+from tests.support.processes import eventually, free_port
 from tests.support.system import System
 
 SLOW_MS: Final = 60_000
@@ -164,3 +167,45 @@ def by_command_line(system: System, host: str) -> None:
     assert dead_letters("show", letter["id"]).exit_code == 2
     everything = dead_letters("replay", "--all")
     assert (everything.exit_code, everything.stdout, everything.stderr) == (0, "", "nothing was given up on\n")
+
+
+def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
+    browser: Browser, system: System, tmp_path: Path
+) -> None:
+    port = free_port()
+    here = f"http://localhost:{port}"  # another site than the issuer's, as it would be
+    grants = [{"claim": "groups", "value": "sre", "kind": "operator"}]
+    with Issuer() as issuer, browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        issuer.client = Client("the-page", f"{here}/sign-in/oidc/done")
+        env = {
+            "PCS_REDIS_URL": system.settings.url, "PCS_OIDC_ISSUER": issuer.url, "PCS_OIDC_AUDIENCE": "nobody",
+            "PCS_OIDC_GRANTS": json.dumps(grants), "PCS_OIDC_CLIENT_ID": "the-page", "PCS_PUBLIC_URL": here,
+        }  # fmt: skip
+        with running_api(tmp_path, env=env, port=port):
+            screen = Screen(context, here)
+            page = screen.open("/requests")
+            way = page.get_by_role("link", name="Sign in with OpenID Connect")
+            way.click()
+            page.get_by_role("link", name="I am Ada").click()
+            page.get_by_role("button", name="Sign out").wait_for()
+            assert page.url == f"{here}/requests"
+            expect(page.get_by_text("ada@example.org")).to_be_visible()
+            page.goto(f"{here}/new")
+            when = page.get_by_role("combobox", name="When")
+            expect(when.get_by_role("option", name="at a moment")).to_be_attached()
+            assert when.get_by_role("option", name="again and again").count() == 0, "a schedule outlives a sign-in"
+            page.get_by_role("button", name="Sign out").click()
+
+            way.click()
+            page.get_by_role("link", name="No").click()
+            expect(page.get_by_role("alert")).to_contain_text("The issuer did not sign you in.")
+            assert page.url == f"{here}/", "the address keeps nothing of it"
+            way.click()
+            page.get_by_role("link", name="I am Ada").wait_for()
+            issuer.away = True
+            page.get_by_role("link", name="I am Ada").click()
+            expect(page.get_by_role("alert")).to_contain_text("The issuer cannot be reached just now.")
+            check_for_everybody(page, PICTURES, "sign-in-refused")
+            assert {urlsplit(url).netloc for url in screen.elsewhere} == {urlsplit(issuer.url).netloc}
+            broken = [each for each in screen.said if f"({here}" in each and "403" not in each and "503" not in each]
+            assert broken == []

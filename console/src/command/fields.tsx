@@ -3,6 +3,7 @@ import { useId, useState } from "react";
 import type { Row } from "../fleet/rules";
 import { useNames } from "../fleet/workload-data";
 import { fromLocal, toLocal } from "../audit/rules";
+import { useRights } from "../session";
 import { count } from "../words";
 import {
   ENTITY_FIELDS,
@@ -311,6 +312,7 @@ const CRONS: [string, string][] = [
 ];
 
 export function Moment({ form, change }: Part) {
+  const { schedule: mayMake } = useRights();
   return (
     <>
       <div className="fields">
@@ -319,7 +321,7 @@ export function Moment({ form, change }: Part) {
           <select value={form.when} onChange={(event) => change({ when: event.target.value as Form["when"] })}>
             <option value="now">now</option>
             {form.command === "start" && <option value="later">at a moment, on all hosts together</option>}
-            <option value="schedule">again and again, by the clock</option>
+            {mayMake && <option value="schedule">again and again, by the clock</option>}
           </select>
         </label>
         {form.when === "later" && (

@@ -9,7 +9,7 @@ import { type Chosen, kept } from "../fleet/workload-rules";
 import { newKey } from "../keys";
 import { Empty, Notice } from "../parts";
 import { inZone } from "../schedules/rules";
-import { useMayAct } from "../session";
+import { useRights } from "../session";
 import { count } from "../words";
 import { type Again, again } from "./again";
 import { attempt, send, type Tried } from "./calls";
@@ -27,7 +27,7 @@ function chosen(): string[] {
 
 export function NewCommand() {
   const { rows, error, isLoading } = useFleet();
-  const mayAct = useMayAct();
+  const { act: mayAct, schedule: mayMake } = useRights();
   const said = new URLSearchParams(useSearch());
   const former = said.get("again") ?? "";
   const asked = useQuery({
@@ -56,13 +56,13 @@ export function NewCommand() {
       workloads={kept(said.get("scope") ?? "")}
       rows={rows}
       former={former}
-      first={asked.data ? again(asked.data) : { form: fresh(rows, said), dropped: [] }}
+      first={asked.data ? again(asked.data) : { form: fresh(rows, said, mayMake), dropped: [] }}
     />
   );
 }
 
 /** The form as it begins: for the hosts that were chosen in the fleet, else for a service. */
-function fresh(rows: readonly Row[], said: URLSearchParams): Form {
+function fresh(rows: readonly Row[], said: URLSearchParams, mayMake: boolean): Form {
   const keys = new Set(chosen());
   const targets = said.has("service") || said.has("scope") ? [] : rows.filter((row) => keys.has(row.key));
   const workloads = kept(said.get("scope") ?? "");
@@ -75,7 +75,7 @@ function fresh(rows: readonly Row[], said: URLSearchParams): Form {
     hosts,
     scope: workloads?.scope ?? (hosts.length > 0 ? "host" : "service"),
     entities: workloads ? entitiesOf(workloads, service) : DEFAULTS.entities,
-    when: said.get("when") === "schedule" ? "schedule" : "now",
+    when: mayMake && said.get("when") === "schedule" ? "schedule" : "now",
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
   };
 }

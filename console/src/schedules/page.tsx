@@ -12,7 +12,7 @@ const LOOKS_MS = 20_000;
 
 export function Schedules() {
   const found = useQuery({ queryKey: ["schedules"], queryFn: schedules, refetchInterval: LOOKS_MS });
-  const { act } = useRights();
+  const { schedule: mayMake } = useRights();
   const now = useNow(1_000);
   const [open, setOpen] = useState("");
   const all = found.data ?? [];
@@ -23,7 +23,7 @@ export function Schedules() {
         <h1>Schedules</h1>
         <span className="dim">requests that are submitted by the clock</span>
         <span className="grow" />
-        {act && (
+        {mayMake && (
           <Link href="/new?when=schedule" className="button main">
             New schedule
           </Link>
@@ -34,7 +34,7 @@ export function Schedules() {
         <Empty title="Nothing is asked for by the clock">
           <p>
             A schedule profiles a service every night, say, so that there is something to compare with when it is slow.
-            {act ? " Make one by “New schedule”." : " An operator's token can make one."}
+            {mayMake ? " Make one by “New schedule”." : " An operator's token can make one."}
           </p>
         </Empty>
       )}
