@@ -2,9 +2,9 @@
 import type { Me } from "./api";
 
 export interface Rights {
-  /** Ask for profiles, cancel, replay; pause and delete schedules. */
+  /** Ask for profiles, cancel, replay; delete schedules. */
   act: boolean;
-  /** Make schedules, and have them ask for something else: they outlive a sign-in of the issuer's. */
+  /** Make, change, pause and resume schedules: they outlive a sign-in of the issuer's. */
   schedule: boolean;
   /** Read the audit trail. */
   audit: boolean;

@@ -106,6 +106,21 @@ def test_a_schedule_is_followed_paused_resumed_and_deleted(screen: Screen, syste
     expect(page.get_by_text("every host of the service; skipped while the former one is open")).to_be_visible()
     expect(page.get_by_text("Next:")).to_contain_text(" · ")
     check_for_everybody(page, PICTURES, "schedules")
+    row.get_by_role("link", name="Edit nightly…").click()
+    expect(page.get_by_label("Hosts at a time")).to_have_value("10%")
+    expect(page.get_by_label("Time zone")).to_have_value("Europe/Berlin")
+    page.get_by_label("Duration, seconds").fill("45")
+    page.get_by_label("Fires at (cron)").fill("30 4 * * *")
+    page.get_by_role("button", name="Change…").click()
+    expect(page.get_by_text("It would fire")).to_contain_text("04:30")
+    check_for_everybody(page, PICTURES, "schedule-edited")
+    page.get_by_role("button", name="Yes, change it").click()
+    page.wait_for_url("**/schedules")
+    expect(row).to_contain_text("04:30")
+    (stored,) = system.get("/api/v1/schedules", {})["items"]
+    told = system.get(f"/api/v1/schedules/{stored['id']}", {})
+    asked = {**body["request"], "duration": 45}  # type: ignore[dict-item]  # it is one
+    assert told["request"] == told["request"] | asked
     row.get_by_role("button", name="Pause").click()
     expect(row.get_by_text("paused", exact=True)).to_be_visible()
     row.get_by_role("button", name="Resume").click()

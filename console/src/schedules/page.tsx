@@ -76,7 +76,7 @@ export function Schedules() {
 
 function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: () => void }) {
   const { schedule: of } = the;
-  const { act } = useRights();
+  const { act, schedule: mayMake } = useRights();
   const queries = useQueryClient();
   const [isSure, setSure] = useState(false);
   const onSuccess = () => queries.invalidateQueries({ queryKey: ["schedules"] });
@@ -118,9 +118,21 @@ function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: ()
         {error && <Notice error={error} />}
         {act && !isSure && (
           <>
-            <button type="button" disabled={turning.isPending} onClick={() => turning.mutate()}>
-              {of.state === "paused" ? "Resume" : "Pause"}
-            </button>
+            {mayMake && (
+              <>
+                <Link href={`/new?schedule=${of.id}`} className="button" aria-label={`Edit ${of.name}…`}>
+                  Edit…
+                </Link>
+                <button
+                  type="button"
+                  aria-label={`${of.state === "paused" ? "Resume" : "Pause"} ${of.name}`}
+                  disabled={turning.isPending}
+                  onClick={() => turning.mutate()}
+                >
+                  {of.state === "paused" ? "Resume" : "Pause"}
+                </button>
+              </>
+            )}
             <button type="button" className="danger" aria-label={`Delete ${of.name}…`} onClick={() => setSure(true)}>
               Delete…
             </button>
@@ -145,12 +157,12 @@ function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: ()
 const OVERLAPS = { skip: "skipped while the former one is open", allow: "fires even while the former one is open" };
 
 function More({ schedule: of, now }: { schedule: Schedule; now: number }) {
-  const { act } = useRights();
+  const { schedule: mayMake } = useRights();
   const found = useQuery({ queryKey: ["schedules", of.id], queryFn: () => schedule(of.id), refetchInterval: LOOKS_MS });
   const coming = useQuery({
     queryKey: ["schedules", of.id, "plan", of.updated_at, of.next_fire_at],
     queryFn: () => plan(of.id),
-    enabled: act && of.state === "active",
+    enabled: mayMake && of.state === "active",
   });
   const error = found.error ?? coming.error;
   return (
