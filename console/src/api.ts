@@ -78,8 +78,9 @@ export const commands = () =>
     good(client.GET("/api/v1/commands", { params: { query: { limit: 1_000, cursor } } })),
   );
 export const requests = () => good(client.GET("/api/v1/requests", { params: { query: { limit: 100 } } }));
-export const request = (request_id: string) =>
-  good(client.GET("/api/v1/requests/{request_id}", { params: { path: { request_id }, query: { limit: 1_000 } } }));
+/** A request, with so many of its hosts, by name; its counts are of all. */
+export const request = (request_id: string, limit = 1_000) =>
+  good(client.GET("/api/v1/requests/{request_id}", { params: { path: { request_id }, query: { limit } } }));
 export const cancel = (request_id: string) =>
   good(client.DELETE("/api/v1/requests/{request_id}", { params: { path: { request_id } } }));
 

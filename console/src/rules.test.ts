@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost } from "./api";
 import { counts, matching, read, rows, write } from "./fleet/rules";
-import { groups, pieces, span, toRetry } from "./request/rules";
+import { byUrgency, groups, openIn, pieces, span, toRetry, wrongIn } from "./request/rules";
 import { ago, count, duration } from "./words";
 
 const host = (hostname: string, facts: Partial<Host> = {}): Host => ({
@@ -72,6 +72,12 @@ describe("a request", () => {
   test("tells what went wrong first, with the reasons and how often", () => {
     const told = groups({ counts: { completed: 1, failed: 2, cancelled: 1 }, hosts });
     expect(told[0]).toEqual({ state: "failed", hosts: 2, reasons: [["perf is missing", 2]] });
+  });
+
+  test("is counted as a whole, also where not every host is told, and its trouble comes first", () => {
+    const counts = { completed: 4_000, failed: 700, lost: 1, running: 299 };
+    expect([openIn(counts), wrongIn(counts)]).toEqual([299, 701]);
+    expect(byUrgency(hosts).map((host) => host.hostname)).toEqual(["b", "c", "a", "d"]);
   });
 
   test("is tried again where it went wrong, and nowhere else", () => {

@@ -1,6 +1,6 @@
 // What stands around every page: where one is, who one is, the theme, and the keys.
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { signOut } from "./api";
 import { FLEET } from "./fleet/views";
@@ -30,6 +30,12 @@ const KEYS = [
   ["z", "flame graph: reset the zoom"],
   ["Escape", "close, or leave the search"],
 ] as const;
+/** What pages are called that no link of the header leads to. */
+const OTHERS: Record<string, string> = {
+  "/services": "Services",
+  "/workloads": "Workloads",
+  "/flamegraph": "Flame graph",
+};
 const GO: Record<string, string> = {
   f: "/",
   v: "/services",
@@ -84,8 +90,6 @@ export function Shell({ children }: { children: React.ReactNode }) {
   const [isHelping, setHelping] = useState(false);
   const [help] = useState(() => () => setHelping(true));
   const [at] = useLocation();
-  useKeys(help);
-  const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
   const links = [
     ["/", "Fleet"],
     ...(rights.act ? [["/new", "New command"]] : []),
@@ -96,8 +100,25 @@ export function Shell({ children }: { children: React.ReactNode }) {
     ...(rights.tokens ? [["/tokens", "Tokens"]] : []),
     ["/health", "Health"],
   ] as [string, string][];
+  useKeys(help);
+  const hasMoved = useRef(false);
+  const main = useRef<HTMLElement>(null);
+  const named = links.find(([path]) => path === at)?.[1] ?? OTHERS[at] ?? "";
+  useEffect(() => {
+    document.title = named ? `${named} · Performance Studio` : "Performance Studio";
+  }, [named]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each page anew
+  useEffect(() => {
+    // What had the focus is gone with the former page: whoever hears the page begins with the new one.
+    if (document.activeElement === document.body && hasMoved.current) main.current?.focus();
+    hasMoved.current = true;
+  }, [at]);
+  const leaving = useMutation({ mutationFn: signOut, onSuccess: () => queries.resetQueries() });
   return (
     <>
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
       <header>
         <strong>Performance Studio</strong>
         <nav aria-label="Pages">
@@ -128,7 +149,7 @@ export function Shell({ children }: { children: React.ReactNode }) {
           Sign out
         </button>
       </header>
-      <main>
+      <main id="content" tabIndex={-1} ref={main}>
         {leaving.error && <Notice error={leaving.error} />}
         {children}
       </main>

@@ -2,6 +2,7 @@
 import type { RequestStatus } from "../api";
 import { toRetry } from "../request/rules";
 import type { ScheduleView } from "../schedules/calls";
+import { count } from "../words";
 import { DEFAULTS, type Entity, type Form, type Scope } from "./rules";
 
 export interface Again {
@@ -108,6 +109,8 @@ export function again(status: RequestStatus): Again {
     sample: "",
   };
   const dropped: string[] = [];
+  if (status.hosts_total > status.hosts.length)
+    dropped.push(`of its ${count(status.hosts_total, "host")} the first ${status.hosts.length} by name are looked at`);
   if (asked.sample !== undefined)
     dropped.push("it was for a sample: this time every host where it went wrong is meant");
   if (asked.start_at !== undefined) dropped.push("its moment to start has passed: this time it starts at once");

@@ -26,14 +26,17 @@ function chosen(): string[] {
   }
 }
 
+const MOST_HOSTS = 10_000; // that the API tells of a request
+
 export function NewCommand() {
   const { rows, error, isLoading } = useFleet();
   const { act: mayAct, schedule: mayMake } = useRights();
   const said = new URLSearchParams(useSearch());
   const former = said.get("again") ?? "";
   const asked = useQuery({
-    queryKey: ["request", former],
-    queryFn: () => request(former),
+    queryKey: ["request", former, "whole"],
+    queryFn: () => request(former, MOST_HOSTS),
+    staleTime: Number.POSITIVE_INFINITY, // what is written here is not thrown away
     enabled: mayAct && former !== "",
   });
   const old = said.get("schedule") ?? "";

@@ -24,7 +24,12 @@ export function Requests() {
             {found.data.items.map((each) => (
               <tr key={each.request_id}>
                 <td>
-                  <Link href={`/requests/${each.request_id}`}>{ago(each.accepted_at, now)}</Link>
+                  <Link
+                    href={`/requests/${each.request_id}`}
+                    aria-label={`${ago(each.accepted_at, now)}: ${each.command_type} of ${each.service_name}`}
+                  >
+                    {ago(each.accepted_at, now)}
+                  </Link>
                 </td>
                 <td>{each.service_name}</td>
                 <td>{each.command_type}</td>

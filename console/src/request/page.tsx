@@ -1,6 +1,6 @@
 // One request: a bar a host over time, what became of it in words, and its flame graph from the first profile on.
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { cancel, type RequestStatus, request } from "../api";
 import { FlameGraph } from "../flame/graph";
@@ -8,7 +8,7 @@ import { ofRequest, query } from "../flame/selection";
 import { Badge, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count, meaning } from "../words";
-import { groups, isOpen, pieces, span, toRetry } from "./rules";
+import { byUrgency, groups, openIn, pieces, span, wrongIn } from "./rules";
 import "./request.css";
 
 export function RequestPage({ id }: { id: string }) {
@@ -26,10 +26,13 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   const [isSure, setSure] = useState(false);
   const now = useNow(1_000);
   const withdrawing = useMutation({ mutationFn: () => cancel(status.request_id), onSuccess: () => setSure(false) });
-  const open = status.hosts.filter((host) => isOpen(host.status)).length;
-  const retry = toRetry(status.hosts);
+  const open = openIn(status.counts);
+  const wrong = wrongIn(status.counts);
   const hasProfiles = status.hosts.some((host) => (host.samples ?? 0) > 0);
-  const done = status.hosts.filter((host) => !isOpen(host.status)).length;
+  const done = status.hosts_total - open;
+  useEffect(() => {
+    document.title = `${status.service_name}: ${done} of ${count(status.hosts_total, "host")} done · Performance Studio`;
+  });
   const selection = ofRequest(status, now);
   return (
     <>
@@ -39,12 +42,16 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
         </h1>
         <Badge state={status.status} />
         <span className="dim">
-          asked {ago(status.accepted_at, now)} · {done} of {count(status.hosts_total, "host")} done
+          asked {ago(status.accepted_at, now)} ·{" "}
+          <span role="status">
+            {done.toLocaleString("en")} of {count(status.hosts_total, "host")} done
+            {wrong > 0 && `, ${wrong.toLocaleString("en")} of them not well`}
+          </span>
         </span>
         <span className="grow" />
-        {mayAct && retry.length > 0 && (
+        {mayAct && wrong > 0 && (
           <button type="button" onClick={() => go(`/new?again=${status.request_id}`)}>
-            Retry {count(retry.length, "failed host")}
+            Retry {count(wrong, "failed host")}
           </button>
         )}
         {mayAct && open > 0 && !status.cancelled_at && (
@@ -96,7 +103,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
 
 function Bars({ status, now }: { status: RequestStatus; now: number }) {
   const whole = span(status, now);
-  const shown = status.hosts.slice(0, 200);
+  const shown = useMemo(() => byUrgency(status.hosts).slice(0, 200), [status.hosts]);
   return (
     <section aria-label="Hosts over time">
       <div className="bar">

@@ -10,6 +10,21 @@ export const isOpen = (state: string): boolean => OPEN.has(state);
 export const toRetry = (hosts: readonly OnHost[]): string[] =>
   hosts.filter((host) => WRONG.has(host.status)).map((host) => host.hostname);
 
+type Counts = RequestStatus["counts"];
+
+/** How many hosts stand in a state that is so; of all, also where not all are told one by one. */
+const counted = (counts: Counts, is: (state: string) => boolean): number =>
+  Object.entries(counts).reduce((sum, [state, hosts]) => sum + (is(state) ? hosts : 0), 0);
+
+export const openIn = (counts: Counts): number => counted(counts, isOpen);
+export const wrongIn = (counts: Counts): number => counted(counts, (state) => WRONG.has(state));
+
+/** What one came to see first: where it went wrong, then what is under way. */
+const rank = (state: string) => (WRONG.has(state) ? 0 : OPEN.has(state) ? 1 : 2);
+
+export const byUrgency = (hosts: readonly OnHost[]): OnHost[] =>
+  [...hosts].sort((a, b) => rank(a.status) - rank(b.status));
+
 export interface Group {
   state: string;
   hosts: number;
@@ -18,7 +33,6 @@ export interface Group {
 
 /** Counts by state, with the reasons that hosts gave; failures first, as that is what one came to see. */
 export function groups(status: Pick<RequestStatus, "counts" | "hosts">): Group[] {
-  const rank = (state: string) => (WRONG.has(state) ? 0 : OPEN.has(state) ? 1 : 2);
   return Object.entries(status.counts)
     .map(([state, hosts]) => {
       const reasons = new Map<string, number>();

@@ -68,7 +68,7 @@ def bad_filters() -> Iterator[Bad]:
         for pid in ("x", "1.5", ""):
             yield row(path, "pids.0", pids=pid)
         yield row(path, "exact_match", exact_match="perhaps")
-    for scope in ("", "workload", "Host"):
+    for scope in ("", "cluster", "Host"):
         yield row(WORKLOAD_STATUS, "scope", scope=scope)
     for key in ("x", "{}", "[1]", "[]", "[" * 2_000):
         yield row(WORKLOAD_STATUS, "cursor", said=f"cursor of {key[:9]}", cursor=a_cursor("name", "host", key))
