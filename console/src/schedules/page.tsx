@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, useState } from "react";
 import { Link } from "wouter";
-import { Badge, Empty, Notice, useNow } from "../parts";
+import { Badge, Empty, Heads, Notice, useNow } from "../parts";
 import { useRights } from "../session";
 import { ago, within } from "../words";
 import { change, plan, remove, type Schedule, schedule, schedules } from "./calls";
@@ -40,15 +40,7 @@ export function Schedules() {
       )}
       {all.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              {["Name", "Service", "When", "Stands", "Next", ""].map((name) => (
-                <th scope="col" key={name}>
-                  {name || <span className="hidden">Change</span>}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Heads names={["Name", "Service", "When", "Stands", "Next", "Change"]} mute="Change" />
           <tbody>
             {all.map((each) => (
               <Fragment key={each.id}>
