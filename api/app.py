@@ -46,6 +46,7 @@ from api.routes import (
     roles,
     schedules,
     session,
+    sign_in,
     timelines,
     tokens,
 )
@@ -114,7 +115,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
     every = (
         profile_requests, bulk_requests, heartbeats, completions, enrolment, requests, schedules, hosts, roles,
         dead_letters, tokens, health, audit, events, metrics, commands, fleet_status, profiles, flamegraphs,
-        differences, functions, timelines, docs, session, console,
+        differences, functions, timelines, docs, session, sign_in, console,
     )  # fmt: skip
     for routes in every:
         # As they are. To include a router makes each of its routes anew, which takes a fifth of the start.

@@ -43,6 +43,7 @@ from profiles.shelves import RawUploads
 from protocol.pacing import stale_after
 
 if TYPE_CHECKING:
+    from api.code_flow import CodeFlow
     from api.people import People
 
 
@@ -77,6 +78,7 @@ class Studio:
             most=settings.live_listeners, most_of_a_token=settings.live_listeners_per_token
         )  # fmt: skip
         self.people = _people(settings) if settings.oidc_issuer else None
+        self.code_flow = _code_flow(settings, self.people) if self.people and settings.oidc_client_id else None
         self.census = Census(broker, silent_after=stale_after(timedelta(seconds=settings.heartbeat_interval)))
         objects = Objects(settings.profiles_at)
         self.profiles = engine_of(settings, objects)
@@ -94,6 +96,12 @@ def _people(settings: ApiSettings) -> "People":
     from api.people import People  # noqa: PLC0415 - an HTTP client and cryptography, for an API with an issuer alone
 
     return People(settings)
+
+
+def _code_flow(settings: ApiSettings, people: "People") -> "CodeFlow":
+    from api.code_flow import CodeFlow  # noqa: PLC0415 - as above
+
+    return CodeFlow(settings, people)
 
 
 def studio(request: Request) -> Studio:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.at_the_door import Door
 from protocol.problems import MEDIA_TYPE, Problem
 
-WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check"})
+WITHOUT_TOKEN: Final = frozenset({"/healthz", "/readyz", "/api/v1/health_check", "/api/v1/session/ways"})
 TOO_MANY: Final = {
     "description": "Too much at once by this token in this lane; `Retry-After` says when to come again",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

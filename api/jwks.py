@@ -1,14 +1,13 @@
-"""The keys of an issuer of sign-ins, fetched and kept. The only module of the API that calls somebody."""
+"""The keys of an issuer of sign-ins, fetched and kept."""
 
 import asyncio
 import time
 from typing import Any, Final
 
-import httpx
 import jwt
 import structlog
 
-from api.settings import is_private
+from api.issuer_calls import NotToBeHad, json_at
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +20,8 @@ KEPT_SECONDS: Final = 86_400.0
 """For so long keys are trusted that the issuer has not told us anew: it may be away, and a key may be withdrawn."""
 ASK_EVERY_SECONDS: Final = 10.0
 """An unknown key id is a reason to ask, but anybody can make one up."""
-MOST_BYTES: Final = 256 * 1024
 MOST_KEYS: Final = 50
 LEAST_RSA_BITS: Final = 2_048
-TIMEOUT: Final = httpx.Timeout(5.0)
 
 
 class NotTheKeys(Exception):
@@ -79,49 +76,31 @@ class KeySet:
     async def _ask(self) -> bool:
         self._asked_at = time.monotonic()
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
-                url = self._jwks_url or await self._discovered(client)
-                self._keys = _keys_of(await _json_at(client, url))
-        except NotTheKeys as error:
+            self._keys = _keys_of(await json_at(self._jwks_url or await self._discovered()))
+        except (NotTheKeys, NotToBeHad) as error:
             log.warning("issuer's keys not fetched", issuer=self._issuer, reason=str(error))
             return False
         self._fetched_at = time.monotonic()
         log.info("issuer's keys fetched", issuer=self._issuer, keys=sorted(self._keys))
         return True
 
-    async def _discovered(self, client: httpx.AsyncClient) -> str:
-        document = await _json_at(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-        url = document.get("jwks_uri")
-        if document.get("issuer") != self._issuer or not isinstance(url, str):
-            raise NotTheKeys("its discovery document is of another issuer, or names no jwks_uri")
+    async def _discovered(self) -> str:
+        url = (await discovery(self._issuer)).get("jwks_uri")
+        if not isinstance(url, str):
+            raise NotTheKeys("its discovery document names no jwks_uri")
         return url
 
 
-async def _json_at(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """The JSON object at an address, of bounded size.
+async def discovery(issuer: str) -> dict[str, Any]:
+    """An issuer's discovery document.
 
     Raises:
-        NotTheKeys: there is none.
+        NotToBeHad: there is none, or it is of another issuer.
     """
-    if not is_private(url):
-        raise NotTheKeys("its keys are not at an https:// address")
-    body = bytearray()
-    try:
-        async with client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
-            if not answer.is_success:
-                raise NotTheKeys(f"status {answer.status_code}")
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    raise NotTheKeys(f"more than {MOST_BYTES} bytes")
-        found = httpx.Response(200, content=bytes(body)).json()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotTheKeys(type(error).__name__) from error
-    except (ValueError, RecursionError) as error:
-        raise NotTheKeys("it is no JSON") from error
-    if not isinstance(found, dict):
-        raise NotTheKeys("it is no JSON object")
-    return found
+    document = await json_at(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    if document.get("issuer") != issuer:
+        raise NotToBeHad("its discovery document is of another issuer")
+    return document
 
 
 def _keys_of(document: dict[str, Any]) -> dict[str, jwt.PyJWK]:

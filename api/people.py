@@ -11,6 +11,7 @@ import structlog
 from api.jwks import ASYMMETRIC, KeySet, NotTheKeys
 from api.problems import Refusal
 from api.settings import Grant, OidcSettings
+from broker.sessions import Person
 from broker.token_store import PERSON, Token, TokenKind
 from protocol.problems import FieldFault
 
@@ -43,7 +44,7 @@ class People:
             Refusal: the issuer's keys are not to be had.
         """
         try:
-            claims = await self._verified(text)
+            claims = await self.claims_of(text, audience=self._settings.oidc_audience)
         except jwt.PyJWTError as error:
             log.info("sign-in refused", reason=type(error).__name__)  # its text may quote a claim
             return None
@@ -60,8 +61,23 @@ class People:
             name=_name_in(claims),
         )  # fmt: skip
 
-    async def _verified(self, text: str) -> dict[str, Any]:
-        """The claims, every one of them checked.
+    def holder_of(self, person: Person, *, ends_at: datetime) -> Token | None:
+        """Who it is that has a session; None where the grant that let them in is no more."""
+        for grant in self._settings.oidc_grants:
+            if (grant.claim, grant.value) == (person.claim, person.value):
+                return Token(
+                    PERSON + person.subject, TokenKind(grant.kind), grant.tenant, tuple(grant.services), person.since,
+                    ends_at, name=person.name,
+                )  # fmt: skip
+        return None
+
+    def person_of(self, claims: Mapping[str, Any], *, now: datetime) -> Person | None:
+        """Who it is that these claims, which were checked, are of; None where no grant fits."""
+        grant = first_grant(claims, self._settings.oidc_grants)
+        return None if grant is None else Person(claims["sub"], _name_in(claims), grant.claim, grant.value, now)
+
+    async def claims_of(self, text: str, *, audience: str) -> dict[str, Any]:
+        """The claims of a token that was signed for an audience, every one of them checked.
 
         Raises:
             jwt.PyJWTError: something is wrong with it.
@@ -77,7 +93,7 @@ class People:
         if key is None or key.algorithm_name != algorithm:
             raise jwt.InvalidKeyError
         claims: dict[str, Any] = jwt.decode(
-            text, key, algorithms=[key.algorithm_name], audience=self._settings.oidc_audience,
+            text, key, algorithms=[key.algorithm_name], audience=audience,
             issuer=self._settings.oidc_issuer, leeway=CLOCK_SKEW,
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )  # fmt: skip

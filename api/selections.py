@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
 
 from api.dependencies import CallerDep, Studio
@@ -17,7 +18,7 @@ from api.uploads import unavailable
 from broker.token_store import Token, TokenKind
 from profiles.moments import Moment
 from profiles.questions import Merge, Selection
-from profiles.renderings import Merged
+from profiles.renderings import Content, Merged
 from protocol.names import Name
 from protocol.problems import FieldFault
 
@@ -201,6 +202,13 @@ def _require_one_mode(modes: set[str]) -> None:
     if len(modes) > 1:
         why = f"these are of {' and '.join(sorted(modes))}: choose one"
         raise invalid(more=[FieldFault(field="profiling_mode", message=why, code="several_modes")])
+
+
+def answered(content: Content, media_type: str) -> Response:
+    """A file as an answer: one that is made in pieces is sent as they are made, off the loop."""
+    if isinstance(content, bytes):
+        return Response(content, media_type=media_type, headers=SAFELY)
+    return StreamingResponse(content, media_type=media_type, headers=SAFELY)
 
 
 async def asked(question: Callable[[], Answer]) -> Answer:

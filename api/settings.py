@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from api.limit_settings import LimitSettings
@@ -54,9 +63,25 @@ class OidcSettings(FiledSettings):
     """Where its keys are; by default where its discovery document says."""
     oidc_grants: Annotated[list[Grant], NoDecode, BeforeValidator(_from_json)] = Field(default_factory=list)
     """What people may do, by their claims: the first that fits counts. JSON, in a file too: a setting has one value."""
+    oidc_client_id: str = ""
+    """The name that the issuer has for the page; with it people sign in there."""
+    oidc_client_secret: SecretStr | None = None
+    """The page's password at the issuer, where it has one: without it PKCE alone shows that it is the page."""
+    oidc_scopes: str = "openid profile email"
+    """What the page asks the issuer for, parted by blanks; some want `groups` among it."""
+    oidc_session: Annotated[int, Field(ge=300, le=12 * 3600)] = 8 * 3600
+    """Seconds after which somebody who signed in at the page signs in anew."""
+    public_url: str = ""
+    """Where browsers find the page, as `https://studio.example`: the issuer sends them back to below it."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.oidc_client_id and not (self.oidc_issuer and self.public_url):
+            raise ValueError("PCS_OIDC_CLIENT_ID needs PCS_OIDC_ISSUER and PCS_PUBLIC_URL beside it")
+        if self.oidc_client_id and "openid" not in self.oidc_scopes.split():
+            raise ValueError("PCS_OIDC_SCOPES must have openid among it")
+        if self.public_url and (not is_private(self.public_url) or urlsplit(self.public_url).path.strip("/")):
+            raise ValueError("PCS_PUBLIC_URL must be an https:// address without a path")
         if self.oidc_issuer and not (self.oidc_audience and self.oidc_grants):
             raise ValueError("PCS_OIDC_ISSUER needs PCS_OIDC_AUDIENCE and PCS_OIDC_GRANTS beside it")
         for name, url in (("ISSUER", self.oidc_issuer), ("JWKS_URL", self.oidc_jwks_url)):

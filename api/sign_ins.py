@@ -95,7 +95,13 @@ async def identify(call: HTTPConnection, parts: "Studio", headers: Mapping[str, 
     )  # fmt: skip
     if session is None:
         raise unauthenticated("The sign-in has ended. Sign in again.")
-    return await authenticator.holder_of(session.digest)
+    if session.person is None:
+        return await authenticator.holder_of(session.digest)
+    people = parts.people
+    holder = None if people is None else people.holder_of(session.person, ends_at=session.ends_at)
+    if holder is None:
+        raise unauthenticated("The sign-in has ended: what let you in is no longer granted.")
+    return holder
 
 
 def set_cookie(call: HTTPConnection, answer: Response, secret: str, session: Session) -> None:

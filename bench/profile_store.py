@@ -11,6 +11,7 @@ Uploads are made by other processes, before the clock runs.
 import argparse
 import asyncio
 import gzip
+import io
 import itertools
 import json
 import os
@@ -42,6 +43,7 @@ from profiles.embedded import Embedded
 from profiles.flamegraph import tree_of
 from profiles.functions import heaviest
 from profiles.objects import Objects
+from profiles.portions import MOST_PLAIN_BYTES, Plain
 from profiles.questions import Engine, Selection
 from profiles.renderings import MOST, RENDERINGS, Merged
 from profiles.shelves import Envelope, RawUploads
@@ -103,13 +105,14 @@ class Clock(Counter[str]):
 
 def stored(raw: RawUploads, zipped: bytes) -> tuple[HostKey, str]:
     """An upload read, checked and stored: what the API does before it acknowledges. Gives whose it is, and where."""
-    upload = read_json(gzip.decompress(zipped), tenant=TENANT, service=SERVICE, now=START)
+    portions = Plain(io.BytesIO(zipped), is_zipped=True, most=MOST_PLAIN_BYTES)
+    upload = read_json(portions, tenant=TENANT, service=SERVICE, now=START, keeps=False)
     facts = upload.facts
     envelope = Envelope(
         TENANT, SERVICE, facts.host.host, "agent", is_zipped=True, started_at=facts.started_at.isoformat(),
         ended_at=facts.ended_at.isoformat(), received_at=START.isoformat(),
     )  # fmt: skip
-    return facts.host, raw.keep(facts.profile_id, envelope, zipped)
+    return facts.host, raw.keep(facts.profile_id, envelope, io.BytesIO(zipped))
 
 
 class Waiting(Uploads):

@@ -28,6 +28,11 @@ def command(shell: str) -> None:
     if kind is None:
         raise StudioError(f"this version of click completes nothing for {shell}")
     try:
-        click.echo(kind(main, {}, "studio", VARIABLE).source())
+        click.echo(_mended(kind(main, {}, "studio", VARIABLE).source()))
     except RuntimeError as error:
         raise StudioError(str(error)) from None
+
+
+def _mended(script: str) -> str:
+    """The script for fish cuts what it says of a command at the first comma."""
+    return script.replace('(string split "," $completion)', '(string split --max 1 "," $completion)')

@@ -1,4 +1,7 @@
-"""Following a request to its end, and submitting one, across whatever comes between: a restart, a lost connection."""
+"""Following a request to its end, and submitting one, across whatever comes between: a restart, a lost connection.
+
+What happens is told by the API's stream of events; while there is none, it is asked for again and again.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,11 +11,14 @@ from cli.answers import RequestProgress
 from cli.bars import Shown
 from cli.client import StudioClient
 from cli.errors import Refused, Unreachable, WaitedTooLong
+from cli.news import News
 from cli.verdicts import is_over
 from protocol.requests import RequestAccepted
 
 LOOK_EVERY_S: Final = 0.5
 SELDOM_S: Final = 2.0
+LOOK_AT_LEAST_EVERY_S: Final = 15.0
+"""Also while one is told of all that happens."""
 MANY: Final = 200
 """Hosts above which one looks seldom: each look tells of all of them."""
 PATIENCE_S: Final = 30.0
@@ -53,20 +59,23 @@ def follow(
         WaitedTooLong: it is not over in time; what it has come to is shown.
         Unreachable: the API stays away for longer than one waits.
     """
-    while True:
-        progress = patiently(lambda: client.request(request_id), shown=shown, deadline=deadline)
-        shown.show(progress)
-        if enough(progress):
-            return progress
-        pause = SELDOM_S if progress.hosts_total > MANY else LOOK_EVERY_S
-        if deadline is not None and time.monotonic() + pause > deadline:
-            raise WaitedTooLong(
-                f"waited long enough; request {request_id} goes on.\n"
-                f"  follow it:  studio requests follow {request_id}\n"
-                f"  end it:     studio cancel {request_id}",
-                progress,
-            )
-        time.sleep(pause)
+    with News(client, request_id) as news:
+        while True:
+            progress = patiently(lambda: client.request(request_id), shown=shown, deadline=deadline)
+            shown.show(progress)
+            if enough(progress):
+                return progress
+            pause = SELDOM_S if progress.hosts_total > MANY else LOOK_EVERY_S
+            left = LOOK_AT_LEAST_EVERY_S if deadline is None else deadline - time.monotonic()
+            if left < pause:
+                raise WaitedTooLong(
+                    f"waited long enough; request {request_id} goes on.\n"
+                    f"  follow it:  studio requests follow {request_id}\n"
+                    f"  end it:     studio cancel {request_id}",
+                    progress,
+                )
+            time.sleep(pause / 2)  # what happens in a moment is one look
+            news.wait(min(left, LOOK_AT_LEAST_EVERY_S) - pause / 2, else_after=pause / 2)
 
 
 def patiently(ask: Callable[[], Found], *, shown: Shown, deadline: float | None) -> Found:

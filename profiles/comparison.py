@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from formats.frames import SEPARATOR
 from formats.scaling import scale
-from profiles.flamegraph import MOST_NODES, Node, draw, planted
+from profiles.flamegraph import MOST_NODES, Node, draw, planted, stacks_of
 
 DIGITS: Final = 6
 """Of a change that is told: a millionth of all samples."""
@@ -64,6 +65,20 @@ def compared(now: Mapping[str, int], base: Mapping[str, int], *, most: int = MOS
     drawn, kept, cut = draw(root, len(made), most, lambda name, one: _told(name, one, root))
     cut_samples, cut_base = sum(node.now for node in cut), sum(node.base for node in cut)
     return Comparison(drawn, root.now, root.base, len(ends), len(made) - kept, cut_samples, cut_base)
+
+
+def lightened_both(
+    now: Mapping[str, int], base: Mapping[str, int], *, most: int
+) -> tuple[Mapping[str, int], Mapping[str, int], str]:
+    """Both, cut where the tree of both has more than so many nodes, and what is to be said of that, as `lightened`."""
+    if sum(stack.count(SEPARATOR) + 1 for stack in {**now, **base}) <= most:
+        return now, base, ""
+    found = compared(now, base, most=most)
+    if not found.cut_nodes:
+        return now, base, ""
+    counted = f"{found.cut_samples:,}, and {found.cut_base_samples:,} of the base"
+    said = f"the {found.cut_nodes:,} lightest frames are left out; what was counted there ({counted}) counts"
+    return stacks_of(found.root), stacks_of(found.root, "base"), f"{said} in the frames above"
 
 
 def _told(name: str, node: _Both, root: _Both) -> dict[str, Any]:

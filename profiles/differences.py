@@ -1,11 +1,11 @@
 """Two selections side by side, in the formats that others read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from formats import flamegraph
-from profiles.comparison import columns, compared
-from profiles.renderings import Format, Merged, unit_of
+from profiles.comparison import columns, compared, lightened_both
+from profiles.renderings import Content, Format, Merged, in_pieces, unit_of
 from profiles.trees import written
 
 
@@ -23,14 +23,19 @@ def _json(now: Merged, base: Merged, most: int) -> bytes:
     return written(difference_told(now, base, most))
 
 
-def _collapsed(now: Merged, base: Merged, _most: int) -> bytes:
+def _collapsed(now: Merged, base: Merged, _most: int) -> Iterator[bytes]:
+    """All of it, the heaviest first."""
     both = columns(now.stacks, base.stacks)
-    return "".join(f"{stack} {before} {count}\n" for stack, (before, count) in both.items()).encode(errors="replace")
+    heaviest = sorted(both, key=lambda stack: sum(both[stack]), reverse=True)
+    return in_pieces(f"{stack} {both[stack][0]} {both[stack][1]}\n" for stack in heaviest)
 
 
-def _html(now: Merged, base: Merged, _most: int) -> bytes:
+def _html(now: Merged, base: Merged, most: int) -> bytes:
+    stacks, base_stacks, cut = lightened_both(now.stacks, base.stacks, most=most)
     facts = {"now": _said(now), "base": _said(base), "colour": "red has grown, blue has shrunk"}
-    page = flamegraph.render(now.stacks, base=base.stacks, title=f"{now.title}: compared", facts=facts)
+    notices = [f"{cut}."] if cut else []
+    title = f"{now.title}: compared"
+    page = flamegraph.render(stacks, base=base_stacks, title=title, facts=facts, notices=notices)
     return page.encode(errors="backslashreplace")
 
 
@@ -40,7 +45,7 @@ def _said(merged: Merged) -> str:
     return f"{merged.title} from {began:%Y-%m-%d %H:%M:%S} UTC, {samples:,} {unit_of(merged)}; {facts}"
 
 
-DIFFERENCES: Final[Mapping[Format, Callable[[Merged, Merged, int], bytes]]] = {
+DIFFERENCES: Final[Mapping[Format, Callable[[Merged, Merged, int], Content]]] = {
     "json": _json, "collapsed": _collapsed, "html": _html,
 }  # fmt: skip
 """Of the formats those that can hold two profiles; the first is what who does not say gets."""

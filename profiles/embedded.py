@@ -3,11 +3,11 @@
 A DuckDB file could be opened by one process only; these files by any number.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from profiles.gathering import Gathered, Gathering
 from profiles.objects import Objects
@@ -31,6 +31,10 @@ FIRST_TEXTS: Final = 2
 """Files that are looked into at first for the texts of stacks: that of a pack has nearly all that its hosts share."""
 _File = tuple[str, str]
 """Its hour, as `place_of` gives it, and its name."""
+Files = Mapping[str, _File]
+"""By address."""
+Answer = TypeVar("Answer")
+TRIES: Final = 5
 EVERYWHERE: Final = frozenset({"mode"})
 """Filters that nearly every file has samples of: which have is not looked for, as that would be a third of the work."""
 COLUMNS: Final = {"request_id": "request_ids"}
@@ -74,7 +78,38 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
+        return self._answered(
+            selection, lambda files: self._merged(selection, files), is_whole=lambda found: LOST not in found.stacks
+        )
+
+    def _answered(
+        self,
+        selection: Selection,
+        ask: Callable[[Files], Answer],
+        *,
+        is_whole: Callable[[Answer], bool] = lambda _found: True,
+    ) -> Answer:
+        """Ask the files of a selection, and again where some went that were listed: what is too old goes at once.
+
+        Raises:
+            ValueError: it spans too much time.
+            OSError: files that are there cannot be read, or it takes too much memory.
+        """
         files = self._files(selection)
+        for _ in range(TRIES):
+            before = files.keys()
+            try:
+                found = ask(files)
+            except OSError:
+                files = self._files(selection)
+                if before <= files.keys():  # none of them went: asking again would help nobody
+                    raise
+                continue
+            if is_whole(found) or before <= (files := self._files(selection)).keys():
+                return found
+        raise OSError("files are removed faster than they are read")
+
+    def _merged(self, selection: Selection, files: Files) -> Merge:
         if not files:
             return Merge({})
         conditions, values = _conditions(selection)
@@ -126,7 +161,7 @@ class Embedded:
                 return
             first, many = first + many, many * 2
 
-    def _texts_of(self, samples: Sequence["_File"]) -> list[str]:
+    def _texts_of(self, samples: Sequence[_File]) -> list[str]:
         """The files with the texts of some files of samples; those that are lost are left out."""
         found: list[str] = []
         there = {place: set(self._objects.names(f"{STACKS}/{place}")) for place in {place for place, _ in samples}}
@@ -143,7 +178,9 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
-        files = self._files(selection)
+        return self._answered(selection, lambda files: self._profiles(selection, files, after=after, most=most))
+
+    def _profiles(self, selection: Selection, files: Files, *, after: str, most: int) -> list[StoredProfile]:
         if not files:
             return []
         conditions, values = _conditions(selection)
@@ -168,7 +205,9 @@ class Embedded:
             ValueError: it spans too much time.
             OSError: files cannot be read, or it takes too much memory.
         """
-        files = self._files(selection)
+        return self._answered(selection, lambda files: self._over_time(selection, files, step))
+
+    def _over_time(self, selection: Selection, files: Files, step: timedelta) -> list[Bucket]:
         if not files:
             return []
         conditions, values = _conditions(selection)
@@ -180,7 +219,7 @@ class Embedded:
             rows = connection.execute(query, [step // timedelta(milliseconds=1), [*files], *values]).fetchall()
         return [Bucket(FIRST_MOMENT + number * step, int(samples), profiles) for number, samples, profiles in rows]
 
-    def _files(self, selection: Selection) -> dict[str, "_File"]:
+    def _files(self, selection: Selection) -> dict[str, _File]:
         """The samples of every hour that is asked for, by address: each profile is in one of them.
 
         Listed once a question: what is packed meanwhile stays where it was listed until nobody asks there any more.

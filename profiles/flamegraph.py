@@ -69,17 +69,17 @@ def lightened(stacks: Mapping[str, int], *, most: int) -> tuple[Mapping[str, int
     if not tree.cut_nodes:
         return stacks, ""
     said = f"the {tree.cut_nodes:,} lightest frames are left out; what was counted there ({tree.cut_samples:,}) counts"
-    return _collapsed(tree.root), f"{said} in the frames above"
+    return stacks_of(tree.root), f"{said} in the frames above"
 
 
-def _collapsed(root: dict[str, Any]) -> dict[str, int]:
-    """The stacks of a tree; what of the root is no frame's is left as the root's."""
+def stacks_of(root: dict[str, Any], of: str = "value") -> dict[str, int]:
+    """The stacks of a tree, by the counts of this name; what of the root is no frame's is left as the root's."""
     found: dict[str, int] = {}
     waiting: list[tuple[dict[str, Any], tuple[str, ...]]] = [(root, ())]
     while waiting:
         node, above = waiting.pop()
         path = above if node is root else (*above, node["name"])
-        itself = node["value"] - sum(child["value"] for child in node["children"])
+        itself = node[of] - sum(child[of] for child in node["children"])
         if itself:
             found[SEPARATOR.join(path or (ROOT,))] = itself
         waiting += [(child, path) for child in node["children"]]

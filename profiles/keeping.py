@@ -1,6 +1,6 @@
 """How long profiles are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -54,29 +54,72 @@ def _days(days: int) -> timedelta | None:
     return timedelta(days=days) if days else None
 
 
-def expire(objects: Objects, engine: Engine, keeping: Keeping, *, now: datetime) -> int:
-    """Remove whole days that are too old. Gives how many days of services.
+@dataclass(frozen=True)
+class Expiry:
+    """What is too old of one service.
+
+    Attributes:
+        tenant: whose.
+        service: of which service; a very long name as its folder has it.
+        days: UTC days that go, as `2026-05-04`.
+        first_kept: the first that stays.
+        folder: of the service, below each kind of files.
+    """
+
+    tenant: str
+    service: str
+    days: frozenset[str]
+    first_kept: str
+    folder: str
+
+
+class NotTold(Exception):
+    """Whoever is to know of it before it is done cannot be told."""
+
+
+def too_old(objects: Objects, keeping: Keeping, *, now: datetime) -> list[Expiry]:
+    """What goes by its age, by tenant and service.
 
     Raises:
         OSError: the store does not answer.
     """
-    gone = 0
-    for tenant in {name for kind in IN_ORDER for name in objects.names(kind)}:
+    found: list[Expiry] = []
+    for tenant in sorted({name for kind in IN_ORDER for name in objects.names(kind)}):
         first = keeping.first_day(unquote(tenant), now=now)
         if not first:
             continue
-        old = {
-            f"{service}/{day}"
-            for kind in IN_ORDER
-            for service in objects.names(f"{kind}/{tenant}")
-            for day in objects.names(f"{kind}/{tenant}/{service}")
-            if day < first
-        }
-        for place in sorted(old):
+        for service in sorted({name for kind in IN_ORDER for name in objects.names(f"{kind}/{tenant}")}):
+            folder = f"{tenant}/{service}"
+            days = {day for kind in IN_ORDER for day in objects.names(f"{kind}/{folder}") if day < first}
+            if days:
+                found.append(Expiry(unquote(tenant), unquote(service), frozenset(days), first, folder))
+    return found
+
+
+def expire(
+    objects: Objects, engine: Engine, keeping: Keeping, *, now: datetime, tell: Callable[[Sequence[Expiry]], None]
+) -> int:
+    """Remove whole days that are too old. Gives how many days of services.
+
+    Args:
+        objects: the store.
+        engine: has an index of it.
+        keeping: how long.
+        now: UTC.
+        tell: is told of what goes, before any of it does; what is left by who was killed is told again.
+
+    Raises:
+        OSError: the store does not answer.
+        NotTold: as `tell` says; nothing was removed.
+    """
+    expiries = too_old(objects, keeping, now=now)
+    if expiries:
+        tell(expiries)
+    for each in expiries:
+        for day in sorted(each.days):
             for kind in IN_ORDER:
-                objects.remove_below(f"{kind}/{tenant}/{place}")
-            log.info("profiles are too old and gone", tenant=unquote(tenant), day=place)
-        if old:
-            engine.expire(unquote(tenant), before=datetime.strptime(first, "%Y-%m-%d").replace(tzinfo=UTC))
-        gone += len(old)
-    return gone
+                objects.remove_below(f"{kind}/{each.folder}/{day}")
+            log.info("profiles are too old and gone", tenant=each.tenant, service=each.service, day=day)
+    for tenant, first in {each.tenant: each.first_kept for each in expiries}.items():
+        engine.expire(tenant, before=datetime.strptime(first, "%Y-%m-%d").replace(tzinfo=UTC))
+    return sum(len(each.days) for each in expiries)

@@ -2,9 +2,10 @@
 
 import gzip
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, Literal
 
 from formats import flamegraph, pprof, speedscope
@@ -17,6 +18,7 @@ ALLOCATION: Final = "allocation"
 EXPORTER: Final = "Performance Studio"
 MORE_IN_FILES: Final = 10
 """Times as many nodes as in a tree to draw: other programs show more at once, but minutes of writing are too many."""
+LINES_AT_ONCE: Final = 2_000
 GZIP_LEVEL: Final = 6
 """The highest takes several times as long, for some hundredths of the size."""
 
@@ -44,13 +46,17 @@ class Merged:
     facts: Mapping[str, str]
 
 
+Content = bytes | Iterator[bytes]
+"""A file: whole, or in pieces that are made as they are sent."""
+
+
 @dataclass(frozen=True)
 class Rendering:
     """A format: how it is asked for, what it is called, and how it is made."""
 
     ending: str
     media_type: str
-    write: Callable[[Merged, int], bytes]
+    write: Callable[[Merged, int], Content]
 
 
 def tree_told(merged: Merged, most: int) -> dict[str, Any]:
@@ -76,8 +82,18 @@ def _json(merged: Merged, most: int) -> bytes:
     return written(tree_told(merged, most))
 
 
-def _collapsed(merged: Merged, _most: int) -> bytes:
-    return "".join(f"{stack} {count}\n" for stack, count in sorted(merged.stacks.items())).encode(errors="replace")
+def _collapsed(merged: Merged, _most: int) -> Iterator[bytes]:
+    """All of it, the heaviest first: who stops reading has what matters."""
+    stacks = merged.stacks
+    heaviest = sorted(sorted(stacks), key=stacks.__getitem__, reverse=True)
+    return in_pieces(f"{stack} {stacks[stack]}\n" for stack in heaviest)
+
+
+def in_pieces(lines: Iterable[str]) -> Iterator[bytes]:
+    """Lines as a file, some thousand at a time."""
+    waiting = iter(lines)
+    while piece := "".join(islice(waiting, LINES_AT_ONCE)):
+        yield piece.encode(errors="replace")
 
 
 def _html(merged: Merged, most: int) -> bytes:

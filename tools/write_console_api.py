@@ -22,6 +22,7 @@ FILE: Final = ROOT / "console" / "openapi.json"
 CALLS: Final = (
     ("get", "/api/v1/tokens/self"),
     ("post", "/api/v1/session"),
+    ("get", "/api/v1/session/ways"),
     ("delete", "/api/v1/session"),
     ("get", "/api/v1/hosts"),
     ("get", "/api/v1/commands"),

@@ -1,6 +1,7 @@
 """Making the index of stored profiles anew from the uploads: `studio profiles reindex`; packing it: `compact`."""
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from broker.connection import Broker
 from broker.errors import BrokerError
 from broker.logs import configure_logging
+from broker.settings import BrokerSettings
 from profiles.compacting import Compactor, places
 from profiles.embedded import Embedded
 from profiles.engines import engine_of
@@ -22,8 +25,9 @@ from profiles.packs import Shelves
 from profiles.questions import Engine
 from profiles.reindexing import maker, upload_at
 from profiles.shelves import GONE, RAW, SAMPLES, RawUploads
+from workers.retention import tended
 from workers.settings import WorkerSettings
-from workers.tending import Tender
+from workers.tending import Tended
 
 FOR_EVER: Final = timedelta(days=365)
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -97,9 +101,15 @@ def compact(options: argparse.Namespace, settings: WorkerSettings) -> str:
     Raises:
         OSError: the store does not answer, or some hours cannot be tended.
     """
-    objects = Objects(settings.profiles_at)
-    tender = Tender(objects, engine_of(settings, objects), Keeping.of(settings))
-    done = tender.tend(now=datetime.now(UTC), patience=FOR_EVER, since=options.since)
+
+    async def pass_over() -> Tended:
+        objects = Objects(settings.profiles_at)
+        engine, keeping = engine_of(settings, objects), Keeping.of(settings)
+        async with Broker.opened(BrokerSettings()) as broker:
+            now = datetime.now(UTC)
+            return await tended(broker, objects, engine, keeping, now=now, patience=FOR_EVER, since=options.since)
+
+    done = asyncio.run(pass_over())
     if done.failed:
         raise OSError(f"{len(done.failed)} hours cannot be tended; the first is {done.failed[0]}")
     return f"packed: {done.packed} profiles; folded: {done.folded} packs; too old: {done.expired_days} days of services"

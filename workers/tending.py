@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,7 +11,7 @@ import structlog
 
 from profiles.compacting import Compactor, places
 from profiles.folding import fold
-from profiles.keeping import Keeping, expire
+from profiles.keeping import Expiry, Keeping, NotTold, expire
 from profiles.objects import Objects
 from profiles.packs import Shelves
 from profiles.questions import Engine
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 LOOKS_BACK: Final = timedelta(days=3)
 """By itself; uploads for hours before that are packed by `studio profiles compact`."""
 LOOKS_AT_LEAST_SECONDS: Final = 2.0
+WHAT_IS_TOO_OLD: Final = "what is too old"
 SETTLES: Final = timedelta(minutes=10)
 """How long after an hour's end most of its uploads are there."""
 
@@ -34,7 +35,7 @@ class Tended:
     folded: int = 0
     expired_days: int = 0
     failed: list[str] = field(default_factory=list)
-    """Hours that could not be tended, to be told of; the next pass tries again."""
+    """Hours, or `WHAT_IS_TOO_OLD`, that could not be tended, to be told of; the next pass tries again."""
 
 
 class _Turn:
@@ -61,10 +62,14 @@ class _Turn:
 class Tender:
     """One pass over a store."""
 
-    def __init__(self, objects: Objects, engine: Engine, keeping: Keeping) -> None:
+    def __init__(
+        self, objects: Objects, engine: Engine, keeping: Keeping, tell: Callable[[Sequence[Expiry]], None]
+    ) -> None:
+        """`tell`: is told of what goes for its age, before it does, and may raise `NotTold`: then it stays."""
         self._objects = objects
         self._engine = engine
         self._keeping = keeping
+        self._tell = tell
         self._compactor = Compactor(objects)
         self._shelves = Shelves(objects)
 
@@ -85,7 +90,11 @@ class Tender:
         """
         done = Tended()
         turn = _Turn(time.monotonic() + patience.total_seconds(), gives_way)
-        done.expired_days = expire(self._objects, self._engine, self._keeping, now=now)
+        try:
+            done.expired_days = expire(self._objects, self._engine, self._keeping, now=now, tell=self._tell)
+        except NotTold as error:
+            log.warning("what is too old stays, as it cannot be audited", reason=str(error))
+            done.failed.append(WHAT_IS_TOO_OLD)
         hours = self._hours(now - LOOKS_BACK if since is None else since, now - SETTLES, SAMPLES)
         self._each(hours, turn, done, self._pack)
         if (after := self._keeping.fold_after) is not None:

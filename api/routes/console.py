@@ -19,7 +19,7 @@ PAGES: Final = (
 Encodings = Annotated[str, Header(alias="accept-encoding")]
 
 
-def _page(request: Request) -> BuiltPage:
+def built_page(request: Request) -> BuiltPage:
     """What was built. Read once: it changes with the program alone."""
     state = request.app.state
     built: BuiltPage | None = getattr(state, "built_page", None)
@@ -30,7 +30,7 @@ def _page(request: Request) -> BuiltPage:
 
 async def index(request: Request, accept_encoding: Encodings = "") -> Response:
     """The page, to anybody: who they are is asked by it, and held against each of its calls."""
-    built = _page(request).index
+    built = built_page(request).index
     if built is None:
         return HTMLResponse(NOT_BUILT, 404, {**HEADERS, "Cache-Control": "no-store"})
     return _sent(built, accept_encoding, cached=ALWAYS_ASKED)
@@ -43,7 +43,7 @@ for _path in PAGES:
 @router.get("/speedscope")
 async def frame(request: Request, accept_encoding: Encodings = "") -> Response:
     """The document of the frame in which speedscope shows what the page hands it."""
-    built = _page(request).frame
+    built = built_page(request).frame
     if built is None:
         raise not_found("speedscope", "The page was not built here.")
     return _sent(built, accept_encoding, cached=ALWAYS_ASKED, headers=FRAME_HEADERS)
@@ -54,7 +54,7 @@ async def asset(
     request: Request, name: Annotated[str, Path(max_length=256)], accept_encoding: Encodings = ""
 ) -> Response:
     """A file of the page. Its name changes with its content, so that it may be kept for good."""
-    found = _page(request).assets.get(name)
+    found = built_page(request).assets.get(name)
     if found is None:
         raise not_found("name", "The page has no such file; it may be of another build.")
     return _sent(found, accept_encoding, cached=FOREVER)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.dependencies import Studio, StudioDep
 from api.documented import problems
-from api.selections import SAFELY, Accept, BothDep, Nodes, asked, merged_in, of_a_mode
+from api.selections import Accept, BothDep, Nodes, answered, asked, merged_in, of_a_mode
 from profiles.differences import DIFFERENCES
 from profiles.questions import Selection
 from profiles.renderings import MOST, RENDERINGS, Format, by_accept
@@ -73,4 +73,4 @@ async def _rendered(parts: Studio, both: tuple[Selection, Selection], kind: Form
     now, base = map(of_a_mode, both)
     merged, merged_base = await merged_in(parts, now, base)
     content = await asked(lambda: DIFFERENCES[kind](merged, merged_base, most))
-    return Response(content, media_type=RENDERINGS[kind].media_type, headers=SAFELY)
+    return answered(content, RENDERINGS[kind].media_type)

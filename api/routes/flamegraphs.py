@@ -12,7 +12,7 @@ from api.documented import problems
 from api.paging import Paging, paged
 from api.problems import Refusal, not_found
 from api.rights import require, require_service
-from api.selections import SAFELY, Accept, Nodes, SelectionDep, asked, merged_in, of_a_mode
+from api.selections import Accept, Nodes, SelectionDep, answered, asked, merged_in, of_a_mode
 from broker.token_store import TokenKind
 from profiles.questions import Selection, StoredProfile
 from profiles.renderings import MOST, RENDERINGS, Format, Merged, by_accept, by_ending
@@ -150,7 +150,7 @@ async def _merged(parts: Studio, selection: Selection, kind: Format | None, most
 async def _rendered(whole: Merged, kind: Format | None, most: int) -> Response:
     rendering = RENDERINGS[kind or "json"]
     content = await asked(lambda: rendering.write(whole, most))
-    return Response(content, media_type=rendering.media_type, headers=SAFELY)
+    return answered(content, rendering.media_type)
 
 
 def _unknown() -> Refusal:

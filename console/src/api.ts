@@ -68,6 +68,7 @@ export async function everything<T>(
 
 export const signIn = (token: string) =>
   good(client.POST("/api/v1/session", { headers: { Authorization: `Bearer ${token}` } }));
+export const ways = () => good(client.GET("/api/v1/session/ways"));
 export const signOut = () => good(client.DELETE("/api/v1/session"));
 export const whoAmI = () => good(client.GET("/api/v1/tokens/self"));
 export const hosts = () =>

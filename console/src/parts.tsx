@@ -1,5 +1,6 @@
 // Small parts that several pages share.
 import { useEffect, useRef, useState } from "react";
+import { type Theme, theme } from "./theme";
 
 /** What went wrong, said aloud by screen readers. */
 export function Notice({ error }: { error: Error }) {
@@ -12,6 +13,21 @@ export function Notice({ error }: { error: Error }) {
 
 export function Badge({ state }: { state: string }) {
   return <span className={`badge ${state}`}>{state.replace("_", " ")}</span>;
+}
+
+/** The head of a table. `mute` names are for who hears them alone; `counts` stand over numbers. */
+export function Heads(the: { names: readonly string[]; mute?: string; counts?: readonly string[] }) {
+  return (
+    <thead>
+      <tr>
+        {the.names.map((name) => (
+          <th scope="col" key={name} className={the.counts?.includes(name) ? "count" : undefined}>
+            {name === the.mute ? <span className="hidden">{name}</span> : name}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
 }
 
 export function Empty({ title, children }: { title: string; children: React.ReactNode }) {
@@ -54,6 +70,20 @@ export function Dialog({
       </form>
     </dialog>
   );
+}
+
+/** The theme that is shown, as it changes. */
+export function useShownTheme(): Theme {
+  const [shown, setShown] = useState(theme);
+  useEffect(() => {
+    const root = document.documentElement;
+    const look = () => setShown(root.dataset.theme === "dark" ? "dark" : "light");
+    const seen = new MutationObserver(look);
+    seen.observe(root, { attributeFilter: ["data-theme"] });
+    look();
+    return () => seen.disconnect();
+  }, []);
+  return shown;
 }
 
 /** The width of an element, as it changes. */

@@ -2,8 +2,10 @@
 import type { Me } from "./api";
 
 export interface Rights {
-  /** Ask for profiles, cancel, replay, schedule. */
+  /** Ask for profiles, cancel, replay; delete schedules. */
   act: boolean;
+  /** Make, change, pause and resume schedules: they outlive a sign-in of the issuer's. */
+  schedule: boolean;
   /** Read the audit trail. */
   audit: boolean;
   /** Verify its chain, which is of all services. */
@@ -14,12 +16,14 @@ export interface Rights {
   installation: boolean;
 }
 
-export function rightsOf(me: Pick<Me, "kind" | "services" | "tenant">): Rights {
+export function rightsOf(me: Pick<Me, "id" | "kind" | "services" | "tenant">): Rights {
   const everything = me.services.includes("*");
   const isAdmin = me.kind === "admin";
+  const act = isAdmin || me.kind === "operator";
   const audit = isAdmin || me.kind === "viewer";
   return {
-    act: isAdmin || me.kind === "operator",
+    act,
+    schedule: act && !me.id.startsWith("oidc:"),
     audit,
     chain: audit && everything,
     tokens: isAdmin && everything,

@@ -1,9 +1,10 @@
-// Who is signed in, what they may do, and the page to sign in at.
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { createContext, useContext, useState } from "react";
-import { type Me, Refused, signIn, whoAmI } from "./api";
+// Who is signed in, and what they may do.
+import { useQuery } from "@tanstack/react-query";
+import { createContext, useContext } from "react";
+import { type Me, Refused, whoAmI } from "./api";
 import { Notice } from "./parts";
 import { type Rights, rightsOf } from "./rights";
+import { SignIn } from "./sign-in";
 
 const Whose = createContext<Me | undefined>(undefined);
 
@@ -33,48 +34,4 @@ export function SignedIn({ children }: { children: React.ReactNode }) {
   if (me.data === undefined)
     return <main className="narrow">{me.failureReason ? <Notice error={me.failureReason} /> : <p>Loading…</p>}</main>;
   return <Whose value={me.data}>{children}</Whose>;
-}
-
-function SignIn() {
-  const queries = useQueryClient();
-  const [token, setToken] = useState("");
-  const entering = useMutation({
-    mutationFn: signIn,
-    onSuccess: async () => {
-      setToken("");
-      await queries.resetQueries();
-    },
-  });
-  return (
-    <main className="narrow card">
-      <h1>Performance Studio</h1>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          entering.mutate(token.trim());
-        }}
-      >
-        <label htmlFor="token">Token</label>
-        <input
-          id="token"
-          type="password"
-          autoComplete="current-password"
-          spellCheck={false}
-          required
-          // biome-ignore lint/a11y/noAutofocus: the one thing to do here
-          autoFocus
-          value={token}
-          onChange={(event) => setToken(event.target.value)}
-        />
-        <p className="dim">
-          Of a viewer, an operator or an admin; <code>studio token</code> shows yours. It is sent once. The browser
-          keeps a sign-in of twelve hours that no script can read.
-        </p>
-        {entering.error && <Notice error={entering.error} />}
-        <button type="submit" className="main" disabled={entering.isPending || token.trim() === ""}>
-          Sign in
-        </button>
-      </form>
-    </main>
-  );
 }

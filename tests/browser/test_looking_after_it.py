@@ -3,16 +3,19 @@
 import json
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from broker.scripts import MOST_ATTEMPTS
 from cli.main import main
+from tests.support.api import running_api
 from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
 from tests.support.deaf_hosts import given_up_on
-from tests.support.processes import eventually
+from tests.support.issuer import Client, Issuer
+from tests.support.processes import eventually, free_port
 from tests.support.system import System
 
 SLOW_MS: Final = 60_000
@@ -103,6 +106,21 @@ def test_a_schedule_is_followed_paused_resumed_and_deleted(screen: Screen, syste
     expect(page.get_by_text("every host of the service; skipped while the former one is open")).to_be_visible()
     expect(page.get_by_text("Next:")).to_contain_text(" · ")
     check_for_everybody(page, PICTURES, "schedules")
+    row.get_by_role("link", name="Edit nightly…").click()
+    expect(page.get_by_label("Hosts at a time")).to_have_value("10%")
+    expect(page.get_by_label("Time zone")).to_have_value("Europe/Berlin")
+    page.get_by_label("Duration, seconds").fill("45")
+    page.get_by_label("Fires at (cron)").fill("30 4 * * *")
+    page.get_by_role("button", name="Change…").click()
+    expect(page.get_by_text("It would fire")).to_contain_text("04:30")
+    check_for_everybody(page, PICTURES, "schedule-edited")
+    page.get_by_role("button", name="Yes, change it").click()
+    page.wait_for_url("**/schedules")
+    expect(row).to_contain_text("04:30")
+    (stored,) = system.get("/api/v1/schedules", {})["items"]
+    told = system.get(f"/api/v1/schedules/{stored['id']}", {})
+    asked = {**body["request"], "duration": 45}  # type: ignore[dict-item]  # it is one
+    assert told["request"] == told["request"] | asked
     row.get_by_role("button", name="Pause").click()
     expect(row.get_by_text("paused", exact=True)).to_be_visible()
     row.get_by_role("button", name="Resume").click()
@@ -164,3 +182,45 @@ def by_command_line(system: System, host: str) -> None:
     assert dead_letters("show", letter["id"]).exit_code == 2
     everything = dead_letters("replay", "--all")
     assert (everything.exit_code, everything.stdout, everything.stderr) == (0, "", "nothing was given up on\n")
+
+
+def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
+    browser: Browser, system: System, tmp_path: Path
+) -> None:
+    port = free_port()
+    here = f"http://localhost:{port}"  # another site than the issuer's, as it would be
+    grants = [{"claim": "groups", "value": "sre", "kind": "operator"}]
+    with Issuer() as issuer, browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        issuer.client = Client("the-page", f"{here}/sign-in/oidc/done")
+        env = {
+            "PCS_REDIS_URL": system.settings.url, "PCS_OIDC_ISSUER": issuer.url, "PCS_OIDC_AUDIENCE": "nobody",
+            "PCS_OIDC_GRANTS": json.dumps(grants), "PCS_OIDC_CLIENT_ID": "the-page", "PCS_PUBLIC_URL": here,
+        }  # fmt: skip
+        with running_api(tmp_path, env=env, port=port):
+            screen = Screen(context, here)
+            page = screen.open("/requests")
+            way = page.get_by_role("link", name="Sign in with OpenID Connect")
+            way.click()
+            page.get_by_role("link", name="I am Ada").click()
+            page.get_by_role("button", name="Sign out").wait_for()
+            assert page.url == f"{here}/requests"
+            expect(page.get_by_text("ada@example.org")).to_be_visible()
+            page.goto(f"{here}/new")
+            when = page.get_by_role("combobox", name="When")
+            expect(when.get_by_role("option", name="at a moment")).to_be_attached()
+            assert when.get_by_role("option", name="again and again").count() == 0, "a schedule outlives a sign-in"
+            page.get_by_role("button", name="Sign out").click()
+
+            way.click()
+            page.get_by_role("link", name="No").click()
+            expect(page.get_by_role("alert")).to_contain_text("The issuer did not sign you in.")
+            assert page.url == f"{here}/", "the address keeps nothing of it"
+            way.click()
+            page.get_by_role("link", name="I am Ada").wait_for()
+            issuer.away = True
+            page.get_by_role("link", name="I am Ada").click()
+            expect(page.get_by_role("alert")).to_contain_text("The issuer cannot be reached just now.")
+            check_for_everybody(page, PICTURES, "sign-in-refused")
+            assert {urlsplit(url).netloc for url in screen.elsewhere} == {urlsplit(issuer.url).netloc}
+            broken = [each for each in screen.said if f"({here}" in each and "403" not in each and "503" not in each]
+            assert broken == []

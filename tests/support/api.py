@@ -213,9 +213,10 @@ def running_api(
     env: Mapping[str, str] | None = None,
     until: Literal["is ready", "serves"] | None = "is ready",
     log: str = "api.log",
+    port: int | None = None,
 ) -> Iterator[Api]:
     """One API process on a state directory, until the end of the block; waited for until it is so far."""
-    port = free_port()
+    port = port or free_port()
     with started(api_role(state_dir, port, env=env, log=log)) as role:
         api = Api(role, state_dir=state_dir, port=port)
         try:

@@ -1,17 +1,32 @@
-"""A real OIDC issuer on this machine: it serves its discovery document and its keys, and signs what a test asks."""
+"""A real OIDC issuer on this machine: it serves its discovery document and its keys, and signs what a test asks.
 
+It lets a registered client have people sign in by code and PKCE, too: whoever comes is Ada, once she says so.
+"""
+
+import base64
+import hashlib
 import json
+import secrets
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 AUDIENCE: Final = "performance-studio"
+
+
+class Client(NamedTuple):
+    """Somebody who may have people sign in."""
+
+    name: str
+    redirect: str
+    secret: str = ""
 
 
 class Issuer:
@@ -21,15 +36,31 @@ class Issuer:
         self.fetched = 0
         self.away = False
         self.answer: bytes | None = None
+        self.client: Client | None = None
+        """Who may have people sign in; nobody by default."""
+        self.told: dict[str, Any] = {}
+        """Claims of id tokens that are to be other than good ones."""
+        self._codes: dict[str, dict[str, str]] = {}
         self._private: dict[str, Any] = {}
         self._listed: list[dict[str, Any]] = []
         issuer = self
 
         class Routes(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = issuer._respond(self.path)
+                path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))
+                if path == "/authorize" and not issuer.away:
+                    self._send(*issuer._authorize(query), media_type="text/html")
+                else:
+                    self._send(*issuer._respond(path))
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                form = {name: values[0] for name, values in parse_qs(body, strict_parsing=True).items()}
+                self._send(*issuer._token(form, self.headers.get("Authorization", "")))
+
+            def _send(self, status: int, body: bytes, media_type: str = "application/json") -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", media_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -57,11 +88,49 @@ class Issuer:
         if self.away:
             return 503, b""
         if path == "/.well-known/openid-configuration":
-            return 200, json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"}).encode()
+            names = {"jwks_uri": "keys", "authorization_endpoint": "authorize", "token_endpoint": "token"}
+            told = {name: f"{self.url}/{path}" for name, path in names.items()}
+            return 200, json.dumps({"issuer": self.url, **told}).encode()
         if path == "/keys":
             self.fetched += 1
             return 200, self.answer if self.answer is not None else json.dumps({"keys": self._listed}).encode()
         return 404, b""
+
+    def code(self, asked: dict[str, str]) -> str:
+        """What Ada gets when she says that it is her, for what a client has asked."""
+        code = secrets.token_urlsafe(16)
+        self._codes[code] = asked
+        return code
+
+    def _authorize(self, asked: dict[str, str]) -> tuple[int, bytes]:
+        client = self.client
+        if client is None or (asked.get("client_id"), asked.get("redirect_uri")) != (client.name, client.redirect):
+            return 400, b"no such client, or not its address"
+        ways = (asked["response_type"], asked["code_challenge_method"])
+        if ways != ("code", "S256") or "openid" not in asked["scope"]:
+            return 400, b"that is no such sign-in"
+        back = f"{client.redirect}?{urlencode({'code': self.code(asked), 'state': asked['state']})}"
+        no = f"{client.redirect}?{urlencode({'error': 'access_denied', 'state': asked['state']})}"
+        said = f'<a href="{back}">I am Ada</a> <a href="{no}">No</a>'.replace("&", "&amp;")
+        return 200, f"<!doctype html><title>Issuer</title>{said}".encode()
+
+    def _token(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
+        if self.away:
+            return 503, b""
+        client = self.client
+        assert client is not None
+        name, secret = form.get("client_id", ""), ""
+        if authorization:
+            told = base64.b64decode(authorization.removeprefix("Basic ")).decode()
+            name, secret = map(unquote_plus, told.split(":", 1))
+        if (name, secret) != (client.name, client.secret):
+            return 401, b'{"error": "invalid_client"}'
+        asked = self._codes.pop(form["code"], None)
+        proof = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
+        if asked is None or (proof, form["redirect_uri"]) != (asked["code_challenge"], client.redirect):
+            return 400, b'{"error": "invalid_grant"}'
+        claims = {"aud": client.name, "nonce": asked["nonce"], **self.told}
+        return 200, json.dumps({"access_token": "x", "token_type": "Bearer", "id_token": self.sign(**claims)}).encode()
 
     def add_key(self, key_id: str, *, bits: int = 2_048, kind: str = "RSA", listed: bool = True) -> None:
         """A new key; with `listed` the issuer tells it."""

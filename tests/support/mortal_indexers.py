@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -16,6 +17,7 @@ from broker.streams import consumer_name
 from broker.uploads import Uploads
 from profiles.compacting import Compactor
 from profiles.embedded import Embedded
+from profiles.keeping import Keeping, expire
 from profiles.objects import Objects
 from profiles.shelves import RawUploads
 from workers import indexing
@@ -49,6 +51,48 @@ def tend_without_end(begun: Event, place: str, folder: str) -> None:
     begun.set()
     while True:
         Compactor(Objects(folder), still_read=timedelta(0)).tend(place, now=datetime.now(UTC))
+
+
+def tend_and_die(at: int, place: str, folder: str, keep: timedelta, now: datetime) -> None:
+    """The following, as the job does it, but for SIGKILL just before a change of the disk.
+
+    Args:
+        at: which change: of those that give a file its name, or take one from it.
+        place: the hour.
+        folder: the store.
+        keep: how long profiles are kept.
+        now: UTC.
+    """
+    changes = count()
+
+    def deadly(change: Callable[..., object]) -> Callable[..., object]:
+        def called(*given: object, **named: object) -> object:
+            if next(changes) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*given, **named)
+
+        return called
+
+    for name in ("link", "remove", "unlink", "rmdir"):
+        setattr(os, name, deadly(getattr(os, name)))
+    expire_and_pack(place, folder, keep, now)
+
+
+def expire_and_pack(place: str, folder: str, keep: timedelta, now: datetime) -> None:
+    """Remove what is too old, pack an hour, and remove what that has made needless, as if nobody were reading."""
+    objects = Objects(folder)
+    expire(objects, Embedded(objects), Keeping(of_all=keep), now=now, tell=lambda _: None)
+    for _ in range(2):
+        Compactor(objects, still_read=timedelta(0)).tend(place, now=datetime.now(UTC))
+
+
+def killed_at(at: int, place: str, folder: str, keep: timedelta, now: datetime) -> bool:
+    """Do `tend_and_die` in a process of its own. False: it came to its end unharmed."""
+    process = _PROCESSES.Process(target=tend_and_die, args=(at, place, folder, keep, now), daemon=True)
+    process.start()
+    process.join(60)
+    assert process.exitcode in {0, -signal.SIGKILL}
+    return process.exitcode != 0
 
 
 @contextmanager

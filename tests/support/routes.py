@@ -135,6 +135,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/api/v1/health_check"): Route(None),
     ("POST", "/api/v1/session"): Route(TELLING, status=201, to_others=None),
     ("DELETE", "/api/v1/session"): Route(EVERYBODY, to_others=None),
+    ("GET", "/api/v1/session/ways"): Route(None),
+    ("GET", "/sign-in/oidc"): Route(None, status=404),  # without an issuer
+    ("GET", "/sign-in/oidc/done"): Route(None, status=404),
     **{("GET", path): Route(None) for path in PAGES},
     ("GET", "/speedscope"): Route(None),
     ("GET", "/assets/{name}"): Route(None, status=404),

@@ -15,8 +15,8 @@ from broker.uploads import Uploads
 from profiles.engines import engine_of
 from profiles.keeping import Keeping
 from profiles.objects import Objects
+from workers.retention import tended
 from workers.settings import WorkerSettings
-from workers.tending import Tender
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +35,13 @@ def run(_turn: str) -> int:
 async def _run() -> int:
     settings = WorkerSettings()
     objects = Objects(settings.profiles_at)
-    tender = Tender(objects, engine_of(settings, objects), Keeping.of(settings))
+    engine, keeping = engine_of(settings, objects), Keeping.of(settings)
     waits = Event()
     async with Broker.opened(BrokerSettings()) as broker:
         looking = asyncio.create_task(look(Uploads(broker), waits))
         try:
-            done = await asyncio.to_thread(
-                tender.tend, now=datetime.now(UTC), patience=PATIENCE, gives_way=waits.is_set
+            done = await tended(
+                broker, objects, engine, keeping, now=datetime.now(UTC), patience=PATIENCE, gives_way=waits.is_set
             )
         finally:
             looking.cancel()

@@ -2,7 +2,7 @@
 import { useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 import { Fragment, useMemo, useState } from "react";
 import { useLocation, useSearch } from "wouter";
-import { Badge, Empty, Notice, useNow } from "../parts";
+import { Badge, Empty, Heads, Notice, useNow } from "../parts";
 import { useRights } from "../session";
 import { tokens } from "../tokens/calls";
 import { ago, count } from "../words";
@@ -155,18 +155,7 @@ function Records({ filters, set }: { filters: Filters; set: (change: Partial<Fil
       )}
       {items.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              {["When", "Act", "Outcome", "Actor", "Service", "From"].map((name) => (
-                <th scope="col" key={name}>
-                  {name}
-                </th>
-              ))}
-              <th scope="col">
-                <span className="hidden">More</span>
-              </th>
-            </tr>
-          </thead>
+          <Heads names={["When", "Act", "Outcome", "Actor", "Service", "From", "More"]} mute="More" />
           <tbody>
             {items.map((item) => (
               <Fragment key={item.id}>

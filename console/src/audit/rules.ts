@@ -49,6 +49,7 @@ export const ACTIONS = [
   "host.release",
   "dead_letter.replay",
   "profile.delete",
+  "profile.expire",
   "command.complete",
   "call",
 ] as const;

@@ -1,6 +1,7 @@
-// A request asked for again, for the hosts where it went wrong alone: with all that it asked. Pure.
+// A form of what was asked for before: a request again, where it went wrong alone; a schedule, to be changed. Pure.
 import type { RequestStatus } from "../api";
 import { toRetry } from "../request/rules";
+import type { ScheduleView } from "../schedules/calls";
 import { DEFAULTS, type Entity, type Form, type Scope } from "./rules";
 
 export interface Again {
@@ -12,6 +13,53 @@ export interface Again {
 const MOST_ENTITIES = 1_000;
 
 type Asked = RequestStatus["asked"];
+type Filled = Omit<Form, "service" | "hosts" | "entities" | "pids" | "pidsByHost">;
+
+const text = (value: unknown) => (value === undefined || value === null ? "" : String(value));
+const number = (value: unknown, otherwise: number) => (typeof value === "number" ? value : otherwise);
+
+/** What was asked, but for whom. What was not said has the server's own defaults, which are not the form's. */
+function settings(asked: Asked): Filled {
+  return {
+    ...DEFAULTS,
+    command: asked.command_type === "stop" ? "stop" : "start",
+    scope: (asked.target_scope ?? "host") as Scope,
+    duration: number(asked.duration, 60),
+    frequency: number(asked.frequency, 11),
+    mode: text(asked.profiling_mode) || "cpu",
+    continuous: asked.continuous === true,
+    stopLevel: (text(asked.stop_level) || "") as Form["stopLevel"],
+    priority: (text(asked.priority) || "normal") as Form["priority"],
+    expiresIn: number(asked.expires_in, DEFAULTS.expiresIn),
+    sample: text(asked.sample),
+    maxConcurrency: text(asked.max_concurrency),
+    maxErrors: text(asked.max_errors),
+    ...switches((asked.additional_args as Record<string, unknown> | undefined) ?? {}),
+  };
+}
+
+/** The form of a schedule, with all that it says. */
+export function ofSchedule(schedule: ScheduleView): Form {
+  const asked = schedule.request as Asked;
+  const byHost = (asked.target_hosts ?? null) as Record<string, number[] | null> | null;
+  const entities = (asked.target_entities ?? []) as Record<string, unknown>[];
+  return {
+    ...settings(asked),
+    service: schedule.service_name,
+    hosts: byHost ? Object.keys(byHost) : ((asked.target_hostnames as string[] | undefined) ?? []),
+    entities: entities.length > 0 ? entities.map(said) : DEFAULTS.entities,
+    pids: ((asked.pids as number[] | undefined) ?? []).join(", "),
+    pidsByHost: byHost,
+    when: "schedule",
+    name: schedule.name,
+    cron: schedule.cron,
+    timezone: schedule.timezone,
+    overlap: schedule.overlap,
+  };
+}
+
+const said = (entity: Record<string, unknown>): Entity =>
+  Object.fromEntries(Object.entries(entity).map(([name, value]) => [name, String(value)]));
 
 /** Switches that the form has, and the configuration of profilers that it has not. */
 function switches(args: Record<string, unknown>): Pick<Form, "switches" | "kept" | "maxProcesses"> {
@@ -33,9 +81,8 @@ function switches(args: Record<string, unknown>): Pick<Form, "switches" | "kept"
 function entitiesOn(asked: Asked, hosts: readonly string[]): Entity[] {
   const meant = (asked.target_entities ?? []) as Record<string, unknown>[];
   const found = meant.flatMap((each) => {
-    const said = Object.fromEntries(Object.entries(each).map(([name, value]) => [name, String(value)]));
-    if (each.hostname !== undefined) return hosts.includes(String(each.hostname)) ? [said] : [];
-    return hosts.map((hostname) => ({ ...said, hostname }));
+    if (each.hostname !== undefined) return hosts.includes(String(each.hostname)) ? [said(each)] : [];
+    return hosts.map((hostname) => ({ ...said(each), hostname }));
   });
   return found.slice(0, MOST_ENTITIES);
 }
@@ -44,34 +91,21 @@ function entitiesOn(asked: Asked, hosts: readonly string[]): Entity[] {
 export function again(status: RequestStatus): Again {
   const asked = status.asked;
   const hosts = toRetry(status.hosts);
-  const text = (value: unknown) => (value === undefined || value === null ? "" : String(value));
-  const number = (value: unknown, otherwise: number) => (typeof value === "number" ? value : otherwise);
   const scope = (asked.target_scope ?? "host") as Scope;
   const isResolved = scope !== "host" && scope !== "service";
   const failed = status.hosts.filter((host) => hosts.includes(host.hostname));
   const pids = new Set(failed.map((host) => (host.pids ?? []).join(", ")));
   const isShared = pids.size <= 1;
   const form: Form = {
-    ...DEFAULTS,
-    command: asked.command_type === "stop" ? "stop" : "start",
+    ...settings(asked),
     service: status.service_name,
     scope: isResolved ? scope : "host",
     hosts,
     entities: isResolved ? entitiesOn(asked, hosts) : DEFAULTS.entities,
-    // The server's own defaults, which are not the form's.
-    duration: number(asked.duration, 60),
-    frequency: number(asked.frequency, 11),
-    mode: text(asked.profiling_mode) || "cpu",
-    continuous: asked.continuous === true,
     pids: isResolved || !isShared ? "" : ([...pids][0] ?? ""),
     pidsByHost:
       isResolved || isShared ? null : Object.fromEntries(failed.map((host) => [host.hostname, host.pids ?? null])),
-    stopLevel: (text(asked.stop_level) || "") as Form["stopLevel"],
-    priority: (text(asked.priority) || "normal") as Form["priority"],
-    expiresIn: number(asked.expires_in, DEFAULTS.expiresIn),
-    maxConcurrency: text(asked.max_concurrency),
-    maxErrors: text(asked.max_errors),
-    ...switches((asked.additional_args as Record<string, unknown> | undefined) ?? {}),
+    sample: "",
   };
   const dropped: string[] = [];
   if (asked.sample !== undefined)

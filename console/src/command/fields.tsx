@@ -3,6 +3,7 @@ import { useId, useState } from "react";
 import type { Row } from "../fleet/rules";
 import { useNames } from "../fleet/workload-data";
 import { fromLocal, toLocal } from "../audit/rules";
+import { useRights } from "../session";
 import { count } from "../words";
 import {
   ENTITY_FIELDS,
@@ -310,29 +311,32 @@ const CRONS: [string, string][] = [
   ["Mondays at 3", "0 3 * * 1"],
 ];
 
-export function Moment({ form, change }: Part) {
+export function Moment({ form, change, isFixed }: Part & { isFixed: boolean }) {
+  const { schedule: mayMake } = useRights();
   return (
     <>
-      <div className="fields">
-        <label>
-          When
-          <select value={form.when} onChange={(event) => change({ when: event.target.value as Form["when"] })}>
-            <option value="now">now</option>
-            {form.command === "start" && <option value="later">at a moment, on all hosts together</option>}
-            <option value="schedule">again and again, by the clock</option>
-          </select>
-        </label>
-        {form.when === "later" && (
+      {!isFixed && (
+        <div className="fields">
           <label>
-            Start
-            <input
-              type="datetime-local"
-              value={toLocal(form.startAt)}
-              onChange={(event) => change({ startAt: fromLocal(event.target.value) })}
-            />
+            When
+            <select value={form.when} onChange={(event) => change({ when: event.target.value as Form["when"] })}>
+              <option value="now">now</option>
+              {form.command === "start" && <option value="later">at a moment, on all hosts together</option>}
+              {mayMake && <option value="schedule">again and again, by the clock</option>}
+            </select>
           </label>
-        )}
-      </div>
+          {form.when === "later" && (
+            <label>
+              Start
+              <input
+                type="datetime-local"
+                value={toLocal(form.startAt)}
+                onChange={(event) => change({ startAt: fromLocal(event.target.value) })}
+              />
+            </label>
+          )}
+        </div>
+      )}
       {form.when === "schedule" && (
         <fieldset className="schedule">
           <legend>Schedule</legend>

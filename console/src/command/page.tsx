@@ -8,10 +8,11 @@ import type { Row } from "../fleet/rules";
 import { type Chosen, kept } from "../fleet/workload-rules";
 import { newKey } from "../keys";
 import { Empty, Notice } from "../parts";
+import { schedule } from "../schedules/calls";
 import { inZone } from "../schedules/rules";
-import { useMayAct } from "../session";
+import { useRights } from "../session";
 import { count } from "../words";
-import { type Again, again } from "./again";
+import { type Again, again, ofSchedule } from "./again";
 import { attempt, send, type Tried } from "./calls";
 import { Moment, More, Pids, What, Whom } from "./fields";
 import { cost, DEFAULTS, type Entity, type Form, fault, preview } from "./rules";
@@ -27,7 +28,7 @@ function chosen(): string[] {
 
 export function NewCommand() {
   const { rows, error, isLoading } = useFleet();
-  const mayAct = useMayAct();
+  const { act: mayAct, schedule: mayMake } = useRights();
   const said = new URLSearchParams(useSearch());
   const former = said.get("again") ?? "";
   const asked = useQuery({
@@ -35,16 +36,24 @@ export function NewCommand() {
     queryFn: () => request(former),
     enabled: mayAct && former !== "",
   });
-  if (!mayAct)
+  const old = said.get("schedule") ?? "";
+  const planned = useQuery({
+    queryKey: ["schedules", old],
+    queryFn: () => schedule(old),
+    enabled: mayMake && old !== "",
+    staleTime: Number.POSITIVE_INFINITY, // what is written here is not thrown away
+  });
+  if (!mayAct || (old !== "" && !mayMake))
     return (
       <Empty title="Your token may look, and not ask for profiles">
         <p>An operator's token of the service may. Sign out, and sign in with one.</p>
       </Empty>
     );
-  const wrong = error ?? asked.error;
+  const wrong = error ?? asked.error ?? planned.error;
   if (wrong) return <Notice error={wrong} />;
-  if (isLoading || (former !== "" && asked.data === undefined)) return <p>Loading…</p>;
-  if (rows.length === 0 && former === "")
+  const isComing = (former !== "" && asked.data === undefined) || (old !== "" && planned.data === undefined);
+  if (isLoading || isComing) return <p>Loading…</p>;
+  if (rows.length === 0 && former === "" && old === "")
     return (
       <Empty title="There is no host to profile yet">
         <p>A host can be chosen once its agent has sent a heartbeat.</p>
@@ -52,17 +61,22 @@ export function NewCommand() {
     );
   return (
     <Filled
-      key={former}
+      key={former || old}
+      schedule={old}
       workloads={kept(said.get("scope") ?? "")}
       rows={rows}
       former={former}
-      first={asked.data ? again(asked.data) : { form: fresh(rows, said), dropped: [] }}
+      first={
+        asked.data
+          ? again(asked.data)
+          : { form: planned.data ? ofSchedule(planned.data) : fresh(rows, said, mayMake), dropped: [] }
+      }
     />
   );
 }
 
 /** The form as it begins: for the hosts that were chosen in the fleet, else for a service. */
-function fresh(rows: readonly Row[], said: URLSearchParams): Form {
+function fresh(rows: readonly Row[], said: URLSearchParams, mayMake: boolean): Form {
   const keys = new Set(chosen());
   const targets = said.has("service") || said.has("scope") ? [] : rows.filter((row) => keys.has(row.key));
   const workloads = kept(said.get("scope") ?? "");
@@ -75,7 +89,7 @@ function fresh(rows: readonly Row[], said: URLSearchParams): Form {
     hosts,
     scope: workloads?.scope ?? (hosts.length > 0 ? "host" : "service"),
     entities: workloads ? entitiesOf(workloads, service) : DEFAULTS.entities,
-    when: said.get("when") === "schedule" ? "schedule" : "now",
+    when: mayMake && said.get("when") === "schedule" ? "schedule" : "now",
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
   };
 }
@@ -87,11 +101,14 @@ function Filled({
   rows,
   first,
   former,
+  schedule: old,
   workloads,
 }: {
   rows: readonly Row[];
   first: Again;
   former: string;
+  /** That is to be changed; empty: none. */
+  schedule: string;
   workloads: Chosen | undefined;
 }) {
   const [, go] = useLocation();
@@ -107,16 +124,16 @@ function Filled({
   const named = new Set(form.hosts);
   const targets = form.scope === "host" ? ofService.filter((row) => named.has(row.hostname)) : ofService;
   const others =
-    form.scope === "host" && !former
+    form.scope === "host" && !former && !old
       ? rows.filter((row) => keys.has(row.key) && row.service_name !== form.service).length
       : 0;
   const otherWorkloads =
     workloads?.scope === form.scope ? workloads.of.filter((each) => each.service !== form.service).length : 0;
-  const trying = useMutation({ mutationFn: () => attempt(form) });
-  const sending = useMutation({ mutationFn: () => send(form, key), onSuccess: (address) => go(address) });
+  const trying = useMutation({ mutationFn: () => attempt(form, old) });
+  const sending = useMutation({ mutationFn: () => send(form, key, old), onSuccess: (address) => go(address) });
   const change = (part: Partial<Form>) => {
     const next = { ...form, ...part };
-    if (part.service !== undefined && !former) {
+    if (part.service !== undefined && !former && !old) {
       next.hosts = rows
         .filter((row) => keys.has(row.key) && row.service_name === part.service)
         .map((row) => row.hostname);
@@ -143,7 +160,15 @@ function Filled({
         else trying.mutate(undefined, { onSuccess: () => setSure(true) });
       }}
     >
-      <h1>{former ? "The same again" : form.when === "schedule" ? "New schedule" : "New command"}</h1>
+      <h1>
+        {former
+          ? "The same again"
+          : old
+            ? "Change a schedule"
+            : form.when === "schedule"
+              ? "New schedule"
+              : "New command"}
+      </h1>
       {former && (
         <p className="told">
           For {count(first.form.hosts.length, "host")} where{" "}
@@ -159,11 +184,14 @@ function Filled({
         <Pids form={form} change={change} />
       )}
       <More form={form} change={change} />
-      <Moment form={form} change={change} />
+      <Moment form={form} change={change} isFixed={old !== ""} />
       {Object.keys(form.kept).length > 0 && (
         <p className="dim">
           Beside that, as before: <code>{JSON.stringify(form.kept)}</code>
         </p>
+      )}
+      {old && (
+        <p className="dim">What it has submitted so far goes on. From now on it fires with your token’s rights.</p>
       )}
       {wrong && <p className="warn">{wrong}</p>}
       {trying.error && <Notice error={trying.error} />}
@@ -175,7 +203,7 @@ function Filled({
         </button>
         <span className="grow" />
         <button type="submit" className={form.command === "stop" ? "danger" : "main"} disabled={wrong !== ""}>
-          {isSure && trying.data ? sure(form, trying.data) : `${verb(form)}…`}
+          {isSure && trying.data ? sure(form, trying.data, old) : `${old ? "Change" : verb(form)}…`}
         </button>
       </div>
     </form>
@@ -184,8 +212,10 @@ function Filled({
 
 const verb = (form: Form) => (form.when === "schedule" ? "Schedule" : form.command === "stop" ? "Stop" : "Profile");
 
-const sure = (form: Form, tried: Tried) =>
-  tried.hosts === null ? "Yes, schedule it" : `Yes, ${verb(form).toLowerCase()} ${count(tried.hosts, "host")}`;
+const sure = (form: Form, tried: Tried, old: string) =>
+  tried.hosts === null
+    ? `Yes, ${old ? "change" : "schedule"} it`
+    : `Yes, ${verb(form).toLowerCase()} ${count(tried.hosts, "host")}`;
 
 function Targets(the: { form: Form; targets: readonly Row[]; others: number; otherWorkloads: number }) {
   const { form, targets, others, otherWorkloads } = the;

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost, RequestStatus } from "../api";
 import { rows } from "../fleet/rules";
-import { again } from "./again";
+import type { ScheduleView } from "../schedules/calls";
+import { again, ofSchedule } from "./again";
 import { cost, DEFAULTS, type Form, fault, preview, scheduleWish, wish } from "./rules";
 
 const NOW = Date.parse("2026-01-08T12:00:00Z");
@@ -170,4 +171,33 @@ describe("a request asked for again", () => {
     expect(wish(told.form)).not.toHaveProperty("sample");
     expect(wish(told.form)).not.toHaveProperty("start_at");
   });
+});
+
+describe("a schedule that is changed", () => {
+  const BOTH = { service_name: "web", duration: 60, frequency: 11, profiling_mode: "cpu", command_type: "start" };
+  test.each([
+    { ...BOTH, target_scope: "service", sample: "10%", max_concurrency: 2, max_errors: 0, continuous: false },
+    { ...BOTH, target_hostnames: ["a", "b"], pids: [1, 2], priority: "low", expires_in: 60 },
+    {
+      ...BOTH,
+      target_hosts: { a: [1], b: null },
+      additional_args: { team: "x", profiler_configs: { perf: "disabled" } },
+    },
+    { ...BOTH, target_scope: "process", target_entities: [{ pid: 7, hostname: "a" }, { process_name: "java" }] },
+    { service_name: "web", command_type: "stop", target_scope: "service", stop_level: "host" },
+  ])(
+    "asks for the same where nothing of it is touched: %j",
+    ({ continuous: _, ...request }: Record<string, unknown>) => {
+      const plan = { name: "n", cron: "0 3 * * *", timezone: "Asia/Tokyo", overlap: "allow", service_name: "web" };
+      const form = ofSchedule({ ...plan, request } as unknown as ScheduleView);
+      expect(scheduleWish(form)).toEqual({
+        name: "n",
+        cron: "0 3 * * *",
+        timezone: "Asia/Tokyo",
+        overlap: "allow",
+        request,
+      });
+      expect(fault(form, NOW)).toBe("");
+    },
+  );
 });

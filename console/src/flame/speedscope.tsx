@@ -1,12 +1,14 @@
 // speedscope, in a frame of its own that reaches nothing: this page asks for the profile, and hands it over.
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
-import { Notice } from "../parts";
+import { Notice, useShownTheme } from "../parts";
+import type { Theme } from "../theme";
 import { speedscope } from "./data";
 import { query, type Selection } from "./selection";
 
 export function Speedscope({ of }: { of: Selection }) {
   const key = query(of);
+  const shown = useShownTheme();
   const found = useQuery({
     queryKey: ["speedscope", key],
     queryFn: () => speedscope(of),
@@ -15,10 +17,11 @@ export function Speedscope({ of }: { of: Selection }) {
   });
   if (found.error) return <Notice error={found.error} />;
   if (found.data === undefined) return <p className="dim">Loading…</p>;
-  return <Frame key={key} profile={found.data} title={of.service} />;
+  // speedscope looks at its theme once, as it begins.
+  return <Frame key={`${shown} ${key}`} profile={found.data} title={of.service} theme={shown} />;
 }
 
-function Frame({ profile, title }: { profile: string; title: string }) {
+function Frame({ profile, title, theme }: { profile: string; title: string; theme: Theme }) {
   const at = useRef<HTMLIFrameElement>(null);
   const [hasFailed, setFailed] = useState(false);
   useEffect(() => {
@@ -27,12 +30,11 @@ function Frame({ profile, title }: { profile: string; title: string }) {
       if (!frame || event.source !== frame) return;
       if (event.data.speedscope === "failed") setFailed(true);
       if (event.data.speedscope !== "ready") return;
-      const theme = document.documentElement.dataset.theme;
       frame.postMessage({ profile, theme, title }, "*"); // it has no origin to name; nobody else is in that frame
     };
     window.addEventListener("message", hear);
     return () => window.removeEventListener("message", hear);
-  }, [profile, title]);
+  }, [profile, title, theme]);
   if (hasFailed)
     return (
       <Notice error={new Error("speedscope could not be loaded. Reload the page: the server may have been updated.")} />

@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "wouter";
-import { Empty, Notice, useNow } from "../parts";
+import { Empty, Heads, Notice, useNow } from "../parts";
 import { useRights } from "../session";
 import { ago, count } from "../words";
 import { type Letter, letters, replay } from "./calls";
@@ -67,23 +67,11 @@ export function Letters() {
       )}
       {all.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              <th scope="col">What</th>
-              <th scope="col">Host</th>
-              <th scope="col">Why</th>
-              <th scope="col" className="count">
-                Tried
-              </th>
-              <th scope="col">Given up</th>
-              <th scope="col">Requests</th>
-              {act && (
-                <th scope="col">
-                  <span className="hidden">Replay</span>
-                </th>
-              )}
-            </tr>
-          </thead>
+          <Heads
+            names={["What", "Host", "Why", "Tried", "Given up", "Requests", ...(act ? ["Replay"] : [])]}
+            mute="Replay"
+            counts={["Tried"]}
+          />
           <tbody>
             {all.slice(0, SHOWN).map((letter) => (
               <tr key={letter.id}>

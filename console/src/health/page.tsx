@@ -1,6 +1,6 @@
 // Health: whether all that is needed is at work, how far behind each role is, and what was given up on.
 import { useQuery } from "@tanstack/react-query";
-import { Badge, Notice, useNow } from "../parts";
+import { Badge, Heads, Notice, useNow } from "../parts";
 import { useRights } from "../session";
 import { duration } from "../words";
 import { leftOver, readiness, roles } from "./calls";
@@ -49,20 +49,10 @@ function Roles() {
       {error && <Notice error={error} />}
       {found.data && (
         <table className="wide">
-          <thead>
-            <tr>
-              <th scope="col">Role</th>
-              <th scope="col">At work</th>
-              <th scope="col">Waits for it</th>
-              <th scope="col" className="count">
-                Per second
-              </th>
-              <th scope="col" className="count">
-                Last pass
-              </th>
-              <th scope="col">What it does</th>
-            </tr>
-          </thead>
+          <Heads
+            names={["Role", "At work", "Waits for it", "Per second", "Last pass", "What it does"]}
+            counts={["Per second", "Last pass"]}
+          />
           <tbody>
             {lines(found.data.items).map((line) => (
               <tr key={line.role}>

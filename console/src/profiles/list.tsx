@@ -1,6 +1,7 @@
 // Profiles one by one, the newest first.
 import { Link } from "wouter";
 import { query, type Selection } from "../flame/selection";
+import { Heads } from "../parts";
 import { stretch } from "../times";
 import { duration } from "../words";
 import type { Profile } from "./data";
@@ -26,19 +27,7 @@ export function List({ rows, of, chosen, set, onMore, onHost }: Props) {
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
     <div className="scroll" tabIndex={0} role="region" aria-label="Profiles that fit">
       <table className="wide profiles">
-        <thead>
-          <tr>
-            <th scope="col">
-              <span className="hidden">Chosen</span>
-            </th>
-            <th scope="col">Began</th>
-            <th scope="col">Host</th>
-            <th scope="col">Took</th>
-            <th scope="col">Mode</th>
-            <th scope="col">Samples</th>
-            <th scope="col">Request</th>
-          </tr>
-        </thead>
+        <Heads names={["Chosen", "Began", "Host", "Took", "Mode", "Samples", "Request"]} mute="Chosen" />
         <tbody>
           {rows.map((row) => (
             <tr key={row.profile_id}>

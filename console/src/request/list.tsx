@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { requests } from "../api";
-import { Badge, Empty, Notice, useNow } from "../parts";
+import { Badge, Empty, Heads, Notice, useNow } from "../parts";
 import { ago, count } from "../words";
 
 export function Requests() {
@@ -19,15 +19,7 @@ export function Requests() {
       )}
       {found.data && found.data.items.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              <th scope="col">Asked</th>
-              <th scope="col">Service</th>
-              <th scope="col">What</th>
-              <th scope="col">Hosts</th>
-              <th scope="col">Status</th>
-            </tr>
-          </thead>
+          <Heads names={["Asked", "Service", "What", "Hosts", "Status"]} />
           <tbody>
             {found.data.items.map((each) => (
               <tr key={each.request_id}>

@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, useState } from "react";
 import { Link } from "wouter";
-import { Badge, Empty, Notice, useNow } from "../parts";
+import { Badge, Empty, Heads, Notice, useNow } from "../parts";
 import { useRights } from "../session";
 import { ago, within } from "../words";
 import { change, plan, remove, type Schedule, schedule, schedules } from "./calls";
@@ -12,7 +12,7 @@ const LOOKS_MS = 20_000;
 
 export function Schedules() {
   const found = useQuery({ queryKey: ["schedules"], queryFn: schedules, refetchInterval: LOOKS_MS });
-  const { act } = useRights();
+  const { schedule: mayMake } = useRights();
   const now = useNow(1_000);
   const [open, setOpen] = useState("");
   const all = found.data ?? [];
@@ -23,7 +23,7 @@ export function Schedules() {
         <h1>Schedules</h1>
         <span className="dim">requests that are submitted by the clock</span>
         <span className="grow" />
-        {act && (
+        {mayMake && (
           <Link href="/new?when=schedule" className="button main">
             New schedule
           </Link>
@@ -34,21 +34,13 @@ export function Schedules() {
         <Empty title="Nothing is asked for by the clock">
           <p>
             A schedule profiles a service every night, say, so that there is something to compare with when it is slow.
-            {act ? " Make one by “New schedule”." : " An operator's token can make one."}
+            {mayMake ? " Make one by “New schedule”." : " An operator's token can make one."}
           </p>
         </Empty>
       )}
       {all.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              {["Name", "Service", "When", "Stands", "Next", ""].map((name) => (
-                <th scope="col" key={name}>
-                  {name || <span className="hidden">Change</span>}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Heads names={["Name", "Service", "When", "Stands", "Next", "Change"]} mute="Change" />
           <tbody>
             {all.map((each) => (
               <Fragment key={each.id}>
@@ -76,7 +68,7 @@ export function Schedules() {
 
 function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: () => void }) {
   const { schedule: of } = the;
-  const { act } = useRights();
+  const { act, schedule: mayMake } = useRights();
   const queries = useQueryClient();
   const [isSure, setSure] = useState(false);
   const onSuccess = () => queries.invalidateQueries({ queryKey: ["schedules"] });
@@ -118,9 +110,21 @@ function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: ()
         {error && <Notice error={error} />}
         {act && !isSure && (
           <>
-            <button type="button" disabled={turning.isPending} onClick={() => turning.mutate()}>
-              {of.state === "paused" ? "Resume" : "Pause"}
-            </button>
+            {mayMake && (
+              <>
+                <Link href={`/new?schedule=${of.id}`} className="button" aria-label={`Edit ${of.name}…`}>
+                  Edit…
+                </Link>
+                <button
+                  type="button"
+                  aria-label={`${of.state === "paused" ? "Resume" : "Pause"} ${of.name}`}
+                  disabled={turning.isPending}
+                  onClick={() => turning.mutate()}
+                >
+                  {of.state === "paused" ? "Resume" : "Pause"}
+                </button>
+              </>
+            )}
             <button type="button" className="danger" aria-label={`Delete ${of.name}…`} onClick={() => setSure(true)}>
               Delete…
             </button>
@@ -145,12 +149,12 @@ function Row(the: { schedule: Schedule; now: number; isOpen: boolean; toggle: ()
 const OVERLAPS = { skip: "skipped while the former one is open", allow: "fires even while the former one is open" };
 
 function More({ schedule: of, now }: { schedule: Schedule; now: number }) {
-  const { act } = useRights();
+  const { schedule: mayMake } = useRights();
   const found = useQuery({ queryKey: ["schedules", of.id], queryFn: () => schedule(of.id), refetchInterval: LOOKS_MS });
   const coming = useQuery({
     queryKey: ["schedules", of.id, "plan", of.updated_at, of.next_fire_at],
     queryFn: () => plan(of.id),
-    enabled: act && of.state === "active",
+    enabled: mayMake && of.state === "active",
   });
   const error = found.error ?? coming.error;
   return (

@@ -1,7 +1,7 @@
 // Tokens: who may call. A secret is shown once, in the answer that made it: it stands in no address and no storage.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef, useState } from "react";
-import { Badge, Dialog, Empty, Notice, useNow } from "../parts";
+import { Badge, Dialog, Empty, Heads, Notice, useNow } from "../parts";
 import { useMe, useRights } from "../session";
 import { ago, count, within } from "../words";
 import { make, type NewToken, revoke, rotate, type Token, tokens } from "./calls";
@@ -46,15 +46,7 @@ function Managed() {
       {error && <Notice error={error} />}
       {shown.length > 0 && (
         <table className="wide">
-          <thead>
-            <tr>
-              {["Name", "Kind", "Services", "Stands", "Made", "Last used", ""].map((name) => (
-                <th scope="col" key={name}>
-                  {name || <span className="hidden">Change</span>}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Heads names={["Name", "Kind", "Services", "Stands", "Made", "Last used", "Change"]} mute="Change" />
           <tbody>
             {shown.map((token) => (
               <Row key={token.id} token={token} now={now} tell={setSecret} />

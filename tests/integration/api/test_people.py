@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from api import jwks
-from api.jwks import ASK_EVERY_SECONDS, MOST_BYTES, KeySet, NotTheKeys
+from api.issuer_calls import MOST_BYTES
+from api.jwks import ASK_EVERY_SECONDS, KeySet, NotTheKeys
 from api.people import CLOCK_SKEW, People, first_grant
 from api.problems import Refusal
 from api.settings import Grant, OidcSettings

@@ -307,7 +307,7 @@ def test_a_name_is_one_folder_whatever_is_in_it(bare_api: Api) -> None:
 
 FORMATS: dict[str, tuple[str, bytes]] = {
     ".json": ("application/json", b'{"root":'),
-    ".col": ("text/plain; charset=utf-8", b"db;loop 5\nweb;main;rest 10\nweb;main;work 30\n"),
+    ".col": ("text/plain; charset=utf-8", b"web;main;work 30\nweb;main;rest 10\ndb;loop 5\n"),
     ".html": ("text/html; charset=utf-8", b"<!"),
     ".pb.gz": ("application/vnd.google.protobuf+gzip", b"\x1f\x8b"),
     ".speedscope.json": ("application/speedscope+json", b'{"$schema"'),

@@ -74,7 +74,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def written(kind: str, mode: str = "cpu", frequency_hz: int = 11) -> bytes:
     began = datetime(2026, 5, 4, tzinfo=UTC)
     merged = Merged(STACKS, "web", mode, frequency_hz, began, timedelta(minutes=1), {})
-    return {str(name): each for name, each in RENDERINGS.items()}[kind].write(merged, 100)
+    content = {str(name): each for name, each in RENDERINGS.items()}[kind].write(merged, 100)
+    return content if isinstance(content, bytes) else b"".join(content)
 
 
 def read_pprof(packages: dict[str, Path], content: bytes, folder: Path) -> Any:

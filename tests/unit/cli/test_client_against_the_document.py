@@ -105,6 +105,7 @@ NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/v1/enrol"): "agents buy their own credential",
     ("POST", "/api/v1/session"): "for browsers, which keep a cookie in place of a token",
     ("DELETE", "/api/v1/session"): "likewise",
+    ("GET", "/api/v1/session/ways"): "likewise",
     ("GET", "/api/metrics/profiling/host_status"): "the field's dialect: for dashboards that speak it",
     ("GET", "/api/metrics/profiling/workload_status"): "the field's dialect: for dashboards that speak it",
     ("GET", "/api/v1/health_check"): "the field's dialect; `readiness` says more",

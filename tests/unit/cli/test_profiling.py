@@ -1,7 +1,8 @@
 """What `studio profile` makes of its options, how it submits once, and how an end becomes an exit code."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,61 @@ def test_an_api_that_stays_away_is_given_up_on(monkeypatch: pytest.MonkeyPatch) 
 
     with connected(answer) as client, pytest.raises(Unreachable):
         following.follow(client, "r", shown=Quiet(), deadline=None)
+
+
+class Stream(httpx.SyncByteStream):
+    """A stream of events that tells of one command once it is due, and then is silent until the end."""
+
+    def __init__(self) -> None:
+        self.is_due, self.is_over, self.told = threading.Event(), threading.Event(), 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b": beat\nid: 1\n\n"
+        self.is_due.wait(20)
+        self.told += 1
+        yield b"event: command\nid: 2\ndata: {}\n\n"
+        self.is_over.wait(20)
+
+
+def test_a_request_is_looked_at_when_something_has_happened_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(following, "LOOK_AT_LEAST_EVERY_S", 1_000.0)
+    stream, listened, looks = Stream(), [], 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal looks
+        if request.url.path == "/api/v1/events":
+            listened.append(dict(request.url.params))
+            return httpx.Response(200, stream=stream)
+        looks += 1
+        if listened:
+            stream.is_due.set()
+        state = State.COMPLETED if stream.told else State.RUNNING
+        return httpx.Response(200, json=json.loads(progress(state).model_dump_json()))
+
+    with connected(answer) as client:
+        assert following.follow(client, "r", shown=Quiet(), deadline=None).hosts[0].status == State.COMPLETED
+    stream.is_over.set()
+    assert listened[0] == {"kinds": "request,command", "request_id": "r"}
+    assert looks < 50, "one does not ask again and again beside it"
+
+
+def test_who_may_not_listen_asks_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(following, "LOOK_AT_LEAST_EVERY_S", 1_000.0)
+    looks = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal looks
+        if request.url.path == "/api/v1/events":
+            return httpx.Response(403, json={"title": "No", "status": 403, "code": "forbidden", "detail": "no"})
+        looks += 1
+        state = State.COMPLETED if looks == 4 else State.RUNNING
+        return httpx.Response(200, json=json.loads(progress(state).model_dump_json()))
+
+    with connected(answer) as client:
+        following.follow(client, "r", shown=Quiet(), deadline=None)
+    assert looks == 4
 
 
 def test_waiting_has_an_end_that_tells_what_there_is() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.comparison import columns, compared
+from profiles.comparison import columns, compared, lightened_both
 from profiles.differences import DIFFERENCES
 from profiles.renderings import Merged
 
@@ -88,9 +88,39 @@ def merged(stacks: dict[str, int]) -> Merged:
     return Merged(stacks, "web", "cpu", 11, began, timedelta(minutes=1), {"hosts": "2", "profiles": "3"})
 
 
+def written(kind: str, now: dict[str, int], base: dict[str, int], most: int) -> str:
+    content = {str(name): each for name, each in DIFFERENCES.items()}[kind](merged(now), merged(base), most)
+    return (content if isinstance(content, bytes) else b"".join(content)).decode()
+
+
+@given(STACKS, STACKS, st.integers(1, 40))
+def test_files_of_both_are_cut_like_the_tree_and_say_so_and_the_sums_stay(
+    now: dict[str, int], base: dict[str, int], most: int
+) -> None:
+    left, left_base, said = lightened_both(now, base, most=most)
+    found = compared(now, base, most=most)
+    assert (sum(left.values()), sum(left_base.values())) == (sum(now.values()), sum(base.values()))
+    assert bool(said) == bool(found.cut_nodes)
+    if not said:
+        assert (left, left_base) == (now, base)
+    else:
+        assert f"the {found.cut_nodes:,} lightest" in said
+        assert len({*left, *left_base}) <= most + 1
+        assert all(min(each.values(), default=1) > 0 for each in (left, left_base))
+
+
+def test_a_page_of_both_is_cut_like_the_tree_and_says_so() -> None:
+    now, base = ({f"main;leaf_{n}": n + many for n in range(50)} for many in (1, 2))
+    page = written("html", now, base, 11)
+    assert "the 40 lightest frames are left out" in page
+    assert "leaf_49" in page
+    assert "leaf_3" not in page
+    assert "left out" not in written("html", now, base, 51)
+
+
 def test_a_very_deep_stack_is_no_problem() -> None:
     deep = ";".join(["f"] * 3_000)
-    assert json.loads(DIFFERENCES["json"](merged({deep: 1}), merged({}), 20))["cut_nodes"] == 2_980
+    assert json.loads(written("json", {deep: 1}, {}, 20))["cut_nodes"] == 2_980
 
 
 @pytest.mark.parametrize(
@@ -101,7 +131,6 @@ def test_a_very_deep_stack_is_no_problem() -> None:
     ],
 )  # fmt: skip
 def test_every_format_holds_both(kind: str, holds: list[str]) -> None:
-    write = {str(name): each for name, each in DIFFERENCES.items()}[kind]
-    text = write(merged({"a;b": 2}), merged({"a;b": 2, "a;c": 1, "d": 1}), 100).decode()
+    text = written(kind, {"a;b": 2}, {"a;b": 2, "a;c": 1, "d": 1}, 100)
     for part in holds:
         assert part in text

@@ -33,4 +33,5 @@ def test_two_of_the_deepest_stacks_are_compared() -> None:
     deep = {";".join(f"f{number}" for number in range(DEEPEST + 1)): 3}
     merged = Merged(deep, "web", "cpu", 11, datetime(2026, 5, 4, tzinfo=UTC), timedelta(), {})
     content = DIFFERENCES["json"](merged, merged, DEEPEST + 1)
+    assert isinstance(content, bytes)
     assert content.count(b'"change":0.0') == DEEPEST + 2

@@ -3,9 +3,11 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from profiles import embedded
 from profiles.embedded import Embedded
 from profiles.gathering import gathered
 from profiles.objects import Objects
@@ -43,3 +45,40 @@ def test_a_damaged_file_is_said_and_is_no_fault_of_the_question(engine: Embedded
     (tmp_path / path_of(SAMPLES, "t", "s", damaged)).write_bytes(b"PAR1 and no more")
     with pytest.raises(OSError, match="the engine cannot answer"):
         engine.merged(WHOLE)
+
+
+@pytest.mark.parametrize("when", ["_conditions", "_of_which"])
+def test_a_question_whose_files_go_while_it_is_answered_is_answered_by_those_that_stay(
+    engine: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    ids = [add(engine, "a", "main;work 3")]
+    add(engine, "b", "main;rest 2")
+    original = getattr(embedded, when)
+
+    def went(*given: Any) -> Any:
+        while ids:
+            profile_id = ids.pop()
+            for kind in (SAMPLES, STACKS):
+                (tmp_path / path_of(kind, "t", "s", profile_id)).unlink()
+        return original(*given)
+
+    monkeypatch.setattr(embedded, when, went)
+    found = engine.merged(WHOLE)
+    assert (found.stacks, found.profiles, ids) == ({"main;rest": 2}, 1, [])
+
+
+def test_a_question_that_finds_the_texts_gone_with_their_profile_does_not_count_it(
+    engine: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = add(engine, "a", "main;work 3")
+    add(engine, "b", "main;rest 2")
+    look_up = Embedded._look_up
+
+    def went(self: Embedded, *given: Any) -> None:
+        for kind in (SAMPLES, STACKS):
+            (tmp_path / path_of(kind, "t", "s", gone)).unlink(missing_ok=True)
+        look_up(self, *given)
+
+    monkeypatch.setattr(Embedded, "_look_up", went)
+    monkeypatch.setattr(Embedded, "_texts_of", lambda *_: [str(tmp_path / STACKS / "t/s/2026-05-04/10" / "*.parquet")])
+    assert engine.merged(WHOLE).stacks == {"main;rest": 2}

@@ -14,14 +14,14 @@ from profiles.compacting import Compactor
 from profiles.embedded import Embedded
 from profiles.folding import FOLDED, folded
 from profiles.gathering import gathered
-from profiles.keeping import Keeping
+from profiles.keeping import Expiry, Keeping, NotTold
 from profiles.objects import Objects
 from profiles.packs import Shelves
 from profiles.questions import Place, Selection
 from profiles.shelves import RAW, SAMPLES, Envelope, RawUploads
 from profiles.upload import read_json
 from workers import reindex_profiles
-from workers.tending import Tender
+from workers.tending import WHAT_IS_TOO_OLD, Tender
 
 START = datetime(2026, 5, 4, 10, 15, tzinfo=UTC)
 NOW = START + timedelta(days=10)
@@ -37,6 +37,7 @@ class Store:
         self.objects = Objects(str(folder / "profile-store"))
         self.engine = Embedded(self.objects)
         self.raw = RawUploads(self.objects)
+        self.told: list[Sequence[Expiry]] = []
 
     def upload(self, host: str, *, at: datetime = START, tenant: str = "default", indexed: bool = True) -> Place:
         lines = "\n".join(f"{stack} {count}" for stack, count in STACKS.items())
@@ -63,7 +64,7 @@ class Store:
         return Selection(tenant, "s", at - timedelta(hours=1), at + timedelta(hours=1))
 
     def tend(self, keeping: Keeping, *, now: datetime = NOW, since: datetime | None = None) -> tuple[int, int, int]:
-        done = Tender(self.objects, self.engine, keeping).tend(now=now, patience=LONG, since=since)
+        done = Tender(self.objects, self.engine, keeping, self.told.append).tend(now=now, patience=LONG, since=since)
         assert not done.failed
         return done.packed, done.folded, done.expired_days
 
@@ -86,6 +87,31 @@ def test_what_is_too_old_goes_by_tenant_and_by_whole_days(store: Store) -> None:
     assert store.hosts(at=NOW) == ["a"]
     assert store.hosts(tenant="ever") == ["a"]
     assert not [*store.objects.names(f"{RAW}/default/s/{START:%Y-%m-%d}")]
+
+
+def test_what_goes_for_its_age_is_told_before_any_of_it_goes_and_stays_where_nobody_can_be_told(store: Store) -> None:
+    for tenant, at in (("a/b", START), ("a/b", START + timedelta(days=1)), ("a/b", NOW), ("other", START)):
+        store.upload("a", at=at, tenant=tenant)
+    keeping = Keeping(of_tenant={"a/b": timedelta(days=7)})
+
+    def refuses(_expiries: Sequence[Expiry]) -> None:
+        raise NotTold("nobody answers")
+
+    done = Tender(store.objects, store.engine, keeping, refuses).tend(now=NOW, patience=LONG)
+    assert (done.failed, store.hosts(tenant="a/b")) == ([WHAT_IS_TOO_OLD], ["a"])
+    assert done.packed + done.expired_days == 0
+
+    def looks(expiries: Sequence[Expiry]) -> None:
+        assert store.hosts(tenant="a/b") == ["a"]
+        store.told.append(expiries)
+
+    assert Tender(store.objects, store.engine, keeping, looks).tend(now=NOW, patience=LONG).expired_days == 2
+    (((expiry,)),) = store.told
+    assert (expiry.tenant, expiry.service, expiry.first_kept) == ("a/b", "s", "2026-05-07")
+    assert expiry.days == {"2026-05-04", "2026-05-05"}
+    assert (store.hosts(tenant="a/b"), store.hosts(tenant="other")) == ([], ["a"])
+    assert Tender(store.objects, store.engine, keeping, looks).tend(now=NOW, patience=LONG).expired_days == 0
+    assert len(store.told) == 1
 
 
 def test_a_day_ends_in_utc(store: Store) -> None:
@@ -198,7 +224,7 @@ def test_one_hour_that_is_damaged_does_not_stop_the_others(store: Store) -> None
     Compactor(store.objects).tend(here, now=NOW)
     pack = next(name for name in store.objects.names(f"{SAMPLES}/{here}") if name.startswith("pack"))
     (store.folder / "profile-store" / SAMPLES / here / pack).write_bytes(b"PAR1 and no more")
-    done = Tender(store.objects, store.engine, Keeping()).tend(now=NOW, patience=LONG, since=START)
+    done = Tender(store.objects, store.engine, Keeping(), store.told.append).tend(now=NOW, patience=LONG, since=START)
     assert done.failed == [here]
     assert done.packed == 2
 
@@ -207,7 +233,7 @@ def test_a_pass_gives_way_after_a_step_and_each_does_one(store: Store) -> None:
     for hour in range(3):
         for host in ("a", "b"):
             store.upload(host, at=START + timedelta(hours=hour))
-    tender = Tender(store.objects, store.engine, Keeping())
+    tender = Tender(store.objects, store.engine, Keeping(), store.told.append)
     packed = [tender.tend(now=NOW, patience=LONG, since=START, gives_way=lambda: True).packed for _ in range(4)]
     assert packed == [2, 2, 2, 0]
     assert tender.tend(now=NOW, patience=-LONG, since=START).packed == 0
@@ -216,7 +242,7 @@ def test_a_pass_gives_way_after_a_step_and_each_does_one(store: Store) -> None:
 def test_an_hour_at_rest_is_known_by_its_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for host in ("a", "b"):
         store.upload(host)
-    tender = Tender(store.objects, store.engine, Keeping())
+    tender = Tender(store.objects, store.engine, Keeping(), store.told.append)
     tender.tend(now=NOW, patience=LONG, since=START)
     later = datetime.now(UTC) + timedelta(hours=1)
     Compactor(store.objects).tend("default/s/2026-05-04/10", now=later)

@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 
 from formats.pprof_reading import read
 from profiles.flamegraph import lightened, tree_of
-from profiles.renderings import MORE_IN_FILES, RENDERINGS, Format, Merged
+from profiles.renderings import LINES_AT_ONCE, MORE_IN_FILES, RENDERINGS, Format, Merged
 
 FRAMES = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(";".join)
 WIDE = {f"main;work;leaf_{number}": number + 1 for number in range(100)}
 
 
-def written(kind: Format, most: int) -> bytes:
-    started = datetime(2026, 5, 4, tzinfo=UTC)
-    merged = Merged(WIDE, "shop", "cpu", 99, started, timedelta(seconds=60), {})
-    return RENDERINGS[kind].write(merged, most)
+STARTED = datetime(2026, 5, 4, tzinfo=UTC)
+SHOP = Merged(WIDE, "shop", "cpu", 99, STARTED, timedelta(seconds=60), {})
+
+
+def written(kind: Format, most: int, merged: Merged = SHOP) -> bytes:
+    content = RENDERINGS[kind].write(merged, most)
+    return content if isinstance(content, bytes) else b"".join(content)
 
 
 @given(st.dictionaries(FRAMES, st.integers(1, 1_000), min_size=1), st.integers(1, 40))
@@ -57,5 +60,22 @@ def test_files_for_other_programs_are_cut_later_and_say_so() -> None:
     assert whole["name"] == "shop"
 
 
-def test_collapsed_stacks_are_whole() -> None:
-    assert written("collapsed", 1).count(b"\n") == len(WIDE)
+def test_collapsed_stacks_are_whole_and_come_in_pieces_the_heaviest_first() -> None:
+    lines = written("collapsed", 1).decode().splitlines()
+    assert lines == [f"main;work;leaf_{number} {number + 1}" for number in reversed(range(100))]
+    many = {f"main;leaf_{number}": 1 for number in range(2 * LINES_AT_ONCE + 1)}
+    pieces = [*RENDERINGS["collapsed"].write(Merged(many, "", "cpu", 0, STARTED, timedelta(0), {}), 1)]
+    assert [each.count(b"\n") for each in pieces if isinstance(each, bytes)] == [LINES_AT_ONCE, LINES_AT_ONCE, 1]
+
+
+def test_counts_beyond_64_bits_are_told_whole_where_that_can_be() -> None:
+    huge = 3 * 2**63
+    merged = Merged({"main;a": huge, "main;b": 1}, "s", "cpu", 0, STARTED, timedelta(0), {})
+    assert json.loads(written("json", 10, merged))["samples"] == huge + 1
+    assert written("collapsed", 10, merged) == f"main;a {huge}\nmain;b 1\n".encode()
+    assert read(gzip.decompress(written("pprof", 10, merged)), most_stacks=9).stacks == {
+        "main;a": 2**63 - 1,
+        "main;b": 1,
+    }
+    assert json.loads(written("speedscope", 10, merged))["profiles"][0]["endValue"] == huge + 1
+    assert f"{huge + 1:,}" in written("html", 10, merged).decode()
