@@ -29,6 +29,9 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 AT_ONCE: Final = 2
 """Uploads that one process reads at a time: each may take a hundred MB. Of pprof's, which are read whole and may take
 several hundred, one. The others wait, on the disk."""
+MOST_SPOOLED: Final = 1024**3
+"""Bytes of all uploads of one process that are coming or wait to be read: they shall not fill the disk. Who comes then
+is told to come again."""
 Answer = TypeVar("Answer")
 Form = Literal["agent", "collapsed", "pprof"]
 
@@ -61,6 +64,8 @@ class Intake:
         self._raw = raw
         self._uploads = uploads
         self._commands = commands
+        self._spooled = 0
+        """Bytes, of `MOST_SPOOLED`."""
         self._room = asyncio.Semaphore(AT_ONCE)
         self._room_of_pprof = asyncio.Semaphore(1)
 
@@ -71,12 +76,16 @@ class Intake:
         Raises:
             Refusal: there is no room for it.
         """
+        seen = 0
         try:
             with self._raw.spool() as spool:
                 file = cast("BinaryIO", spool)
-                seen = 0
                 async for part in parts:
                     seen += len(part)
+                    self._spooled += len(part)
+                    if self._spooled > MOST_SPOOLED:
+                        log.warning("more uploads are coming than there is room for", bytes=self._spooled)
+                        raise Refusal("storage_unavailable", "Too many large uploads are coming just now.")
                     if seen > SPOOLED_IN_MEMORY:  # a disk may take its time
                         await asyncio.to_thread(file.write, part)
                     else:
@@ -84,6 +93,8 @@ class Intake:
                 yield file
         except OSError as error:
             raise unavailable(error) from error
+        finally:
+            self._spooled -= seen
 
     async def take(self, sent: Sent, *, may_speak: Callable[[HostKey], Awaitable[None]]) -> Upload:
         """Store an upload and have it indexed. Taken again, it is the same profile.

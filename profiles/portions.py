@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 PORTION: Final = 256 * 1024
 """Bytes that are taken at once, zipped or plain."""
-KEPT: Final = 4 * PORTION
+KEPT: Final = 16 * PORTION
 MOST_PLAIN_BYTES: Final = 96 * 1024 * 1024
 """Of an upload, unzipped."""
 

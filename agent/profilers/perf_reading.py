@@ -135,7 +135,8 @@ async def _look_for_traps() -> frozenset[Path]:
     _looking[:] = [threading.Thread(target=look, name="traps", daemon=True)]
     _looking[-1].start()
     try:
-        return await asyncio.wait_for(found, LOOK_WITHIN.total_seconds())
+        async with asyncio.timeout(LOOK_WITHIN.total_seconds()):
+            return await found
     except TimeoutError:
         log.warning("the /tmp of a container does not answer: not looked for what holds perf up")
         return frozenset()

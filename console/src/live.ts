@@ -43,6 +43,8 @@ function whileSeen(tell: (told: Told) => void): () => void {
 }
 
 const GATHER_MS = 300;
+const LOOKS_AT_MOST = 20;
+const FOLLOWED = ["hosts", "commands", "requests", "request"];
 
 /** Have what is shown follow what happens. Events of a moment are gathered: a fleet that comes back is one look. */
 export function useLive(): boolean {
@@ -51,8 +53,15 @@ export function useLive(): boolean {
   useEffect(() => {
     const stale = new Set<string>();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let patience = 0;
     const flush = () => {
+      if (patience > 0 && queries.isFetching() > 0) {
+        patience -= 1; // what is on its way is awaited, not begun anew
+        timer = setTimeout(flush, GATHER_MS);
+        return;
+      }
       timer = undefined;
+      patience = 0;
       const keys = [...stale];
       stale.clear();
       if (keys.includes("*")) void queries.invalidateQueries();
@@ -63,8 +72,11 @@ export function useLive(): boolean {
       timer ??= setTimeout(flush, GATHER_MS);
     };
     const stop = follow((told) => {
-      if (told.kind === "open") setOpen(true);
-      else if (told.kind === "lost") setOpen(false);
+      if (told.kind === "open") {
+        setOpen(true);
+        patience = LOOKS_AT_MOST;
+        mark(...FOLLOWED); // what came between loading what is shown and this moment was missed
+      } else if (told.kind === "lost") setOpen(false);
       else if (told.kind === "snapshot") mark("*");
       else if (told.kind === "host") mark("hosts");
       else mark("commands", "requests", ...(told.data.request_ids ?? []).map((id) => `request ${id}`));

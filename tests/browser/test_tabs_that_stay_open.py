@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import Screen, token_of
 from tests.support.processes import eventually
@@ -109,6 +109,29 @@ def test_a_host_that_fails_says_why(browser: Browser, system: System) -> None:
         assert str(gone) in reason
         expect(page.get_by_text(reason).first).to_be_visible()
         expect(page.get_by_role("button", name="Retry 1 failed host")).to_be_visible()
+        screen.check()
+
+
+def test_what_happens_before_the_stream_is_open_is_seen_too(browser: Browser, system: System) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    with browser.new_context() as context:
+        context.add_init_script("delete window.SharedWorker")  # whose calls nobody can hold up here
+        screen = Screen(context, system.url)
+        page = screen.sign_in(token_of(system, "operator"))
+        asked = system.submit(duration=600)
+        system.wait_for(asked["request_id"], "running")
+        page.route("**/api/v1/events?*", hold)
+        screen.open(f"/requests/{asked['request_id']}")
+        expect(outcomes(page).get_by_text("running", exact=True)).to_be_visible()
+        system.http.delete(f"{system.url}/api/v1/requests/{asked['request_id']}", headers=system.as_admin)
+        system.wait_for(asked["request_id"])
+        (stream,) = held
+        stream.continue_()
+        expect(outcomes(page).get_by_text("cancelled", exact=True)).to_be_visible()
         screen.check()
 
 

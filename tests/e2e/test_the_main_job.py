@@ -51,13 +51,14 @@ def pids_in(flamegraph: Path) -> set[int]:
 
 
 def test_a_request_becomes_a_flame_graph_of_the_process(system: System) -> None:
-    answer = system.submit(pids=[system.sample_pid], duration=4, frequency=99)
+    # Long enough for many of the program's rounds on a busy machine: it is nice, and gets a core now and then only.
+    answer = system.submit(pids=[system.sample_pid], duration=8, frequency=99)
     running = system.wait_for(answer["request_id"], "running")
     assert running["command_id"] == answer["command_id"]
     done = system.wait_for(answer["request_id"])
     assert done["status"] == "completed", done
     assert done["samples"] > 200
-    assert 3.5 < done["execution_time"] < 8
+    assert 7.5 < done["execution_time"] < 12
     flamegraph = system.page(done)
     assert "<html" in flamegraph.read_text().lower()
     shares = shares_in(flamegraph)

@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from agent.profilers.memray import Memray
 from agent.run_profile import Profile
 from tests.support.jvms import left_in_tmp
+from tests.support.processes import ROOT
 from tests.support.targets import TARGETS, Run, sampling, share_of
 from tests.support.tools import needs
 
@@ -73,6 +76,36 @@ async def test_a_run_that_is_cancelled_ends_the_tracking_and_another_one_may_beg
     again = await Run(tmp_path, pids=[pid], seconds=1, mode="allocation", profilers=[Memray()]).profile()
     assert again.error is None
     assert again.samples
+
+
+AGENT: Final = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from agent.profilers.memray import Memray
+from tests.support.processes import ROOT
+from tests.support.targets import Run, sampling
+
+async def main():
+    run = Run(Path(sys.argv[2]), pids=[int(sys.argv[1])], seconds=60, mode="allocation", profilers=[Memray()])
+    async with sampling(run):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_agent_left_at_work_is_ended_by_the_next_run(
+    profiled: tuple[int, Profile], tmp_path: Path
+) -> None:
+    pid, _ = profiled
+    killed = [sys.executable, "-c", AGENT, str(pid), str(tmp_path)]
+    done = await asyncio.to_thread(subprocess.run, killed, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(left_in_tmp(pid)) == 1
+    again = await Run(tmp_path, pids=[pid], seconds=1, mode="allocation", profilers=[Memray()]).profile()
+    assert again.error is None
+    assert again.samples
+    assert left_in_tmp(pid) == []
 
 
 async def test_a_target_without_memray_says_where_to_install_it_and_lives(tmp_path: Path) -> None:

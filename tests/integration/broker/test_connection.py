@@ -199,3 +199,22 @@ async def test_a_call_that_is_under_way_when_the_broker_is_closed_leaves_no_conn
     for client in (broker.redis, broker.blocking):
         pool = client.connection_pool
         assert [each for each in (*pool._available_connections, *pool._in_use_connections) if each.is_connected] == []
+
+
+# --- cancelling -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_task_that_asks_again_and_again_ends_at_once_whenever_it_is_cancelled(broker: Broker) -> None:
+    async def ask() -> None:
+        while True:
+            async with broker.guarded() as redis:
+                await redis.get("nothing")
+            await asyncio.sleep(0)
+
+    for turns in range(300):  # each at another point of asking
+        asking = asyncio.create_task(ask())
+        for _ in range(turns % 40):
+            await asyncio.sleep(0)
+        asking.cancel()
+        _, pending = await asyncio.wait([asking], timeout=10)
+        assert not pending, f"it goes on after it was cancelled in turn {turns % 40}"

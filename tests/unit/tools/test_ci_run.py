@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CI = Path(__file__).parents[3] / ".ci" / "run"
-TOOLS = ("perf", "gcc", "node", "objcopy", "curl", "systemd-analyze")
+TOOLS = ("perf", "gcc", "node", "objcopy", "debootstrap", "curl", "systemd-analyze")
 PASSED = "======= 3 passed, 1 skipped in 2.50s ======="
 
 
