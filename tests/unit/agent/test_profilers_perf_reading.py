@@ -24,7 +24,7 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     perf = tmp_path / "perf"
     perf.write_text(f"#!/bin/sh\nprintf '{SAMPLE}'\nread line < {pipe}\nprintf '{SAMPLE}'\n")
     perf.chmod(0o755)
-    monkeypatch.setattr(perf_reading, "SUSPICIOUS", timedelta(seconds=0.3))
+    monkeypatch.setattr(perf_reading, "SUSPICIOUS", timedelta(seconds=1))
     monkeypatch.setattr(perf_maps, "traps", lambda: frozenset({pipe}))
     return pipe
 
