@@ -18,11 +18,13 @@ from broker.keys import Place
 from broker.scripts import Beat, Contested, Delivered, Heard, Idle, Tell
 from protocol.names import HostKey
 
+SENT_AT_ONCE: Final = 16
+"""So many do not wait for the end of the event loop's turn: the server works on them while the process reads on."""
 BEATS_PER_CALL: Final = 32
-"""While a script runs the server does nothing else; this many take it less than a millisecond."""
-CALLS_UNDER_WAY: Final = 2
-"""To one server, or of one partition of a cluster. A second one keeps the server busy while the first one's answers are
-read and given to agents; with more of them each has fewer beats, and costs as much."""
+"""While a script runs the server does nothing else; this many take it one and a half milliseconds."""
+CALLS_UNDER_WAY: Final = 4
+"""To one server, or of one partition of a cluster. Without others the server would wait while the answers to the first
+are read and given to agents; with more of them each has fewer beats, and costs as much."""
 _ALL: Final = -1
 REMEMBERED_HOSTS: Final = 131_072
 """Hosts of which a process knows place and digest; some 300 bytes each. Of others it works them out at each beat."""
@@ -94,8 +96,11 @@ class Exchange:
 
     def _add(self, asked: Asked) -> None:
         together = asked.heard.at.partition if self._is_cluster else _ALL
-        self._waiting.setdefault(together, []).append(asked)
-        if not self._is_called:
+        waiting = self._waiting.setdefault(together, [])
+        waiting.append(asked)
+        if len(waiting) == SENT_AT_ONCE:
+            self._flush()
+        elif not self._is_called:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -116,7 +121,8 @@ class Exchange:
                 self._waiting[together] = waiting[at:]
             else:
                 del self._waiting[together]
-        self._broker.lines.send(calls)
+        if calls:
+            self._broker.lines.send(calls)
 
     def _answered(self, together: int, asked: Sequence[Asked], answers: Any) -> None:
         self._under_way[together] -= 1
