@@ -6,6 +6,7 @@ with an answer that it does not read.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -32,6 +33,17 @@ ASGI says so to whoever receives; to wait for that and for something else takes 
 _TELL_OF_A_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
 WHOLE: Final = "studio.whole"
 """An extension of the scope: sends a whole answer at once, see `BoundedProtocol.answer_whole`."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """Headers that every answer has, and how they stand on the wire."""
+
+    headers: list[tuple[bytes, bytes]]
+    lines: bytes
+
+
+_WRITTEN: Final = _Written([], b"")
 
 
 class Unclear(ValueError):
@@ -298,9 +310,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_gone or self.transport.is_closing():
             return
         call.response_complete = True
-        default = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        default = self.server_state.default_headers
+        if default is not _WRITTEN.headers:  # uvicorn makes a new list when the second is over
+            _WRITTEN.headers = default
+            _WRITTEN.lines = b"".join([b"%b: %b\r\n" % header for header in default])
         end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((STATUS_LINE[status], *default, lines, end, body)))
+        self.transport.write(b"".join((STATUS_LINE[status], _WRITTEN.lines, lines, end, body)))
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()
