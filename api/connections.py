@@ -247,10 +247,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        parts = [STATUS_LINE[status]]
-        parts += [b"%b: %b\r\n" % header for header in cycle.default_headers]
-        parts += (lines, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
-        self.transport.write(b"".join(parts))
+        self._write(status, lines, body, keep_alive=cycle.keep_alive)
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
@@ -310,15 +307,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_gone or self.transport.is_closing():
             return
         call.response_complete = True
+        self._write(status, lines, body, keep_alive=call.keep_alive)
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, status: int, lines: bytes, body: bytes, *, keep_alive: bool) -> None:
         default = self.server_state.default_headers
         if default is not _WRITTEN.headers:  # uvicorn makes a new list when the second is over
             _WRITTEN.headers = default
             _WRITTEN.lines = b"".join([b"%b: %b\r\n" % header for header in default])
-        end = b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n"
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
         self.transport.write(b"".join((STATUS_LINE[status], _WRITTEN.lines, lines, end, body)))
-        if not call.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def _watch(self, gone: Callable[[], None] | None) -> None:
         if gone is not None and self._is_gone:

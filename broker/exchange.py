@@ -100,7 +100,11 @@ class Exchange:
         waiting.append(asked)
         if len(waiting) == SENT_AT_ONCE:
             self._flush()
-        elif not self._is_called:
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_called:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -129,9 +133,8 @@ class Exchange:
         each = [answers] * len(asked) if isinstance(answers, Exception) else answers
         for one, answer in zip(asked, each, strict=True):
             self._tell(one, answer)
-        if together in self._waiting and not self._is_called:
-            self._is_called = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if together in self._waiting:
+            self._flush_soon()
 
     def _tell(self, asked: Asked, answer: Any) -> None:
         try:

@@ -37,10 +37,7 @@ class News:
             seconds: while one is told.
             else_after: while nobody tells: a look is due then.
         """
-        if not self._is_live:
-            self._told.wait(else_after)
-        else:
-            self._told.wait(seconds)
+        self._told.wait(seconds if self._is_live else else_after)
         self._told.clear()
 
     def _listen(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from broker.audit import Act, AuditTrail
 from broker.connection import Broker
@@ -14,8 +15,8 @@ from profiles.questions import Engine
 from protocol.audit import AuditOutcome
 from workers.tending import Tended, Tender
 
-ACTION = "profile.expire"
-ACTOR = "retention"
+ACTION: Final = "profile.expire"
+ACTOR: Final = "retention"
 """Nobody calls: the settings say it."""
 
 

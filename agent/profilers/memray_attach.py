@@ -11,7 +11,9 @@ memray's lock: it then waits for itself for good.
 import sys
 from typing import Final
 
-NEEDED: Final = ("def deactivate_last_tracker():", "memray._last_tracker", "import threading", "import time")
+NEEDED: Final = (
+    "def deactivate_last_tracker():", "memray._last_tracker", "import threading", "import time", "import suppress",
+)  # fmt: skip
 """What the thread below takes from memray's payload."""
 ENDING: Final = """
 
@@ -21,7 +23,8 @@ def end_when_the_file_is_there(file, tracked):
     while id(getattr(memray, "_last_tracker", None)) == tracked:
         if os.path.exists(file):
             deactivate_last_tracker()
-            os.unlink(file)
+            with suppress(OSError):  # whoever waits for that has given up, and removed it
+                os.unlink(file)
         time.sleep(0.1)
 
 

@@ -161,7 +161,7 @@ class Run:
 async def sampling(run: Run) -> AsyncIterator[Run]:
     """A run that has begun to sample; cancelled on the way out if it still goes on."""
     try:
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(20):
             await run.started.wait()
         yield run
     finally:

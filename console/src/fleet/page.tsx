@@ -7,7 +7,7 @@ import { ago, count } from "../words";
 import { useFleet } from "./data";
 import { counts, FACETS, type Filters, matching, type Row, read, write } from "./rules";
 import { type Column, LongTable } from "./table";
-import { Views } from "./views";
+import { Facet, shownOf, Views } from "./views";
 import "./fleet.css";
 
 const NAMES: Record<string, string> = {
@@ -66,16 +66,13 @@ export function Fleet() {
               <fieldset key={facet}>
                 <legend>{NAMES[facet]}</legend>
                 {found.slice(0, 12).map(([value, number]) => (
-                  <button
-                    type="button"
+                  <Facet
                     key={value}
-                    className="facet"
-                    aria-pressed={filters[facet] === value}
-                    onClick={() => set({ [facet]: filters[facet] === value ? "" : value })}
-                  >
-                    <span>{value}</span>
-                    <span className="number">{number.toLocaleString("en")}</span>
-                  </button>
+                    name={value}
+                    number={number}
+                    isChosen={filters[facet] === value}
+                    choose={() => set({ [facet]: filters[facet] === value ? "" : value })}
+                  />
                 ))}
                 {found.length > 12 && <p className="dim">and {found.length - 12} more: search for them</p>}
               </fieldset>
@@ -84,11 +81,7 @@ export function Fleet() {
         </aside>
         <section aria-label="Hosts">
           <div className="bar">
-            <h1>
-              {shown.length === rows.length
-                ? count(rows.length, "host")
-                : `${shown.length.toLocaleString("en")} of ${count(rows.length, "host")}`}
-            </h1>
+            <h1>{shownOf(shown.length, rows.length, "host")}</h1>
             <span className="grow" />
             {mayAct && (
               <>

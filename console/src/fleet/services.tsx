@@ -7,7 +7,7 @@ import { ago, count } from "../words";
 import { useFleet } from "./data";
 import { matchingServices, type Service, STANDS, type Stand, services, standOf } from "./rules";
 import { type Column, LongTable } from "./table";
-import { Views } from "./views";
+import { Facet, shownOf, Views } from "./views";
 import "./fleet.css";
 
 export function Services() {
@@ -40,28 +40,19 @@ export function Services() {
           <fieldset>
             <legend>Hosts</legend>
             {(Object.keys(STANDS) as Stand[]).map((stand) => (
-              <button
-                type="button"
+              <Facet
                 key={stand}
-                className="facet"
-                aria-pressed={stands === stand}
-                onClick={() => set("stands", stands === stand ? "" : stand)}
-              >
-                <span>{STANDS[stand]}</span>
-                <span className="number">
-                  {named.filter((each) => standOf(each) === stand).length.toLocaleString("en")}
-                </span>
-              </button>
+                name={STANDS[stand]}
+                number={named.filter((each) => standOf(each) === stand).length}
+                isChosen={stands === stand}
+                choose={() => set("stands", stands === stand ? "" : stand)}
+              />
             ))}
           </fieldset>
         </aside>
         <section aria-label="Services">
           <div className="bar">
-            <h1>
-              {shown.length === all.length
-                ? count(all.length, "service")
-                : `${shown.length.toLocaleString("en")} of ${count(all.length, "service")}`}
-            </h1>
+            <h1>{shownOf(shown.length, all.length, "service")}</h1>
           </div>
           {error && <Notice error={error} />}
           {isLoading && !error && <p>Loading…</p>}

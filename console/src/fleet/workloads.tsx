@@ -5,7 +5,7 @@ import { Badge, Empty, Notice } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count } from "../words";
 import { type Column, LongTable } from "./table";
-import { Views } from "./views";
+import { Facet, Views } from "./views";
 import { useSettled, useWorkloads } from "./workload-data";
 import {
   type Asked,
@@ -82,16 +82,13 @@ export function Workloads() {
           <fieldset>
             <legend>What</legend>
             {WORKLOAD_SCOPES.map((each) => (
-              <button
-                type="button"
+              <Facet
                 key={each}
-                className="facet"
-                aria-pressed={scope === each}
-                onClick={() => turn(each)}
-              >
-                <span>{NAMES[each]}</span>
-                <span className="number">{first?.tabCounts[each]?.toLocaleString("en") ?? ""}</span>
-              </button>
+                name={NAMES[each]}
+                number={first?.tabCounts[each]}
+                isChosen={scope === each}
+                choose={() => turn(each)}
+              />
             ))}
           </fieldset>
           {FIELDS.map((name) => (
