@@ -13,6 +13,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
+from api.certificates import PEER, common_name
 from api.reading import AT_ONCE, MOST_WAITING, InTurn, in_pieces
 
 MOST_HEAD_BYTES: Final = 128 * 1024
@@ -23,8 +24,6 @@ TAKEN_WITHIN: Final = timedelta(minutes=2)
 """An answer that waits for its client must have become smaller by then, by `LEAST_TAKEN` or to its end."""
 LEAST_TAKEN: Final = 64 * 1024
 """Half a KiB/s. The system takes what fits into its own buffer, so that even a steady client shows in steps."""
-PEER: Final = "studio.peer"
-"""The extension of a call's scope that says whose certificate its connection has: `{"common_name": …}`."""
 DISCONNECT: Final = "studio.disconnect"
 """An extension of the scope: a function that takes what to call once when the client goes away, or None again.
 
@@ -392,16 +391,3 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._patience = None
         self._close()
-
-
-def common_name(certificate: Mapping[str, Any] | None) -> str | None:
-    """The common name of a certificate's subject, as `ssl.SSLSocket.getpeercert` tells it; None: none or several."""
-    subject = (certificate or {}).get("subject", ())
-    names = [value for part in subject for name, value in part if name == "commonName"]
-    return names[0] if len(names) == 1 else None
-
-
-def peer_of(scope: Mapping[str, Any]) -> str | None:
-    """The common name of the certificate that a call's client has shown; None: it has shown none."""
-    peer = (scope.get("extensions") or {}).get(PEER)
-    return peer["common_name"] if peer is not None else None
