@@ -18,7 +18,7 @@ class _NobodyWaits:
 NOBODY_WAITS: Final = _NobodyWaits()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AtTheDoor:
     """A call whose headers have come.
 
@@ -31,31 +31,33 @@ class AtTheDoor:
     scope: Any
     came_at: float
     call_id: str
-    response_complete: bool = False
-    keep_alive: bool = True
-    disconnected: bool = False
-    message_event: _NobodyWaits = NOBODY_WAITS
+    response_complete: bool = field(default=False, init=False)
+    keep_alive: bool = field(default=True, init=False)
+    disconnected: bool = field(default=False, init=False)
+    message_event: _NobodyWaits = field(default=NOBODY_WAITS, init=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class TurnedAway(AtTheDoor):
     """A call that is refused.
 
     Attributes:
+        code: why it was refused.
+        address: for which it is counted.
         status: of the answer.
         lines: its headers as they stand on the wire, each with its end of line; the body's length and the call's id
             among them.
         answer: its body.
-        code: why it was refused.
     """
 
+    code: str
+    address: str
     status: int
     lines: bytes
     answer: bytes
-    code: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Admitted(AtTheDoor):
     """A call that the door may answer itself when its body has come, or let in.
 
@@ -71,7 +73,7 @@ class Admitted(AtTheDoor):
     path: str
     caller: Token
     is_zipped: bool
-    body: bytearray = field(default_factory=bytearray)
+    body: bytearray = field(default_factory=bytearray, init=False)
 
 
 Leave = Callable[[TurnedAway], None]

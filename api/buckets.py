@@ -43,6 +43,11 @@ class Buckets:
         self._set(name, full_at, now)
         return True
 
+    def lacks(self, name: str, *, now: float) -> float | None:
+        """For how many seconds `take` would take nothing; None: it would."""
+        over = max(now, self._full_at.get(name, now)) + self._each - now - self.quota.seconds
+        return over if over > LEAST else None
+
     def look(self, name: str, *, now: float, cost: int = 1) -> Taken:
         """What `take` would give."""
         full_at = max(now, self._full_at.get(name, now))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
+from api.certificates import PEER, common_name
 from api.reading import AT_ONCE, MOST_WAITING, InTurn, in_pieces
 
 MOST_HEAD_BYTES: Final = 128 * 1024
@@ -23,8 +24,6 @@ TAKEN_WITHIN: Final = timedelta(minutes=2)
 """An answer that waits for its client must have become smaller by then, by `LEAST_TAKEN` or to its end."""
 LEAST_TAKEN: Final = 64 * 1024
 """Half a KiB/s. The system takes what fits into its own buffer, so that even a steady client shows in steps."""
-PEER: Final = "studio.peer"
-"""The extension of a call's scope that says whose certificate its connection has: `{"common_name": …}`."""
 DISCONNECT: Final = "studio.disconnect"
 """An extension of the scope: a function that takes what to call once when the client goes away, or None again.
 
@@ -68,6 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._untaken = 0
         self._is_taking: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
         self._extensions: dict[str, Any] = {DISCONNECT: self._watch, WHOLE: self.answer_whole}
@@ -90,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived()
         self._taken()
         self._unread = b""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
         self._is_gone = True
         self._extensions.clear()  # it refers to this connection, which would wait for the garbage collector
@@ -155,10 +157,11 @@ class BoundedProtocol(HttpToolsProtocol):
         Raises:
             Unclear: it asks for another protocol, in a way that two readers could read in two ways.
         """
-        if self.parser.should_upgrade():
+        is_another = self.parser.should_upgrade()
+        if is_another:
             self._check_upgrade()
         self._is_whole = False
-        met = self._at_the_door() if self._door is not None else None
+        met = None if is_another or self._door is None else self._at_the_door(self._door)
         if met is None:
             super().on_headers_complete()
         else:
@@ -196,13 +199,35 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Where this was the last answer, its rest must be taken too."""
-        super().on_response_complete()
+        """Go on with the next call, or wait for one. Where this was the last answer, its rest must be taken too."""
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._see_it_taken()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._look_for_calls_in(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """A call comes, or the end: uvicorn's timer for each call, made and cancelled, takes longer than looking."""
+        self._idle_since = None
+
+    def _look_for_calls_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection on which nothing happens, once the rest of its answers is taken."""
+        """Close a connection on which nothing has happened for long, once the rest of its answers is taken."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return
+        rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._look_for_calls_in(rest)
+            return
         super().timeout_keep_alive_handler()
         self._see_it_taken()
 
@@ -288,16 +313,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 
-    def _at_the_door(self) -> TurnedAway | Admitted | None:
+    def _at_the_door(self, door: Door) -> TurnedAway | Admitted | None:
         """What becomes of a call that comes by itself and whose connection is to go on."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
         if self.expect_100_continue or self.flow.write_paused or self.parser.get_http_version() != "1.1":
             return None
-        if self.parser.should_upgrade() or not self.parser.should_keep_alive():
+        if not self.parser.should_keep_alive():
             return None
-        assert self._door is not None
-        return self._door.meet(self.parser.get_method(), self.url, self.scope)
+        return door.meet(self.parser.get_method(), self.url, self.scope)
 
     def _leave(self, call: TurnedAway) -> None:
         """Answer a call that was turned away."""
@@ -367,16 +391,3 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._patience = None
         self._close()
-
-
-def common_name(certificate: Mapping[str, Any] | None) -> str | None:
-    """The common name of a certificate's subject, as `ssl.SSLSocket.getpeercert` tells it; None: none or several."""
-    subject = (certificate or {}).get("subject", ())
-    names = [value for part in subject for name, value in part if name == "commonName"]
-    return names[0] if len(names) == 1 else None
-
-
-def peer_of(scope: Mapping[str, Any]) -> str | None:
-    """The common name of the certificate that a call's client has shown; None: it has shown none."""
-    peer = (scope.get("extensions") or {}).get(PEER)
-    return peer["common_name"] if peer is not None else None

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from api.audit import Refusals
 from api.auth import Authenticator
-from api.connections import peer_of
+from api.certificates import peer_of
 from api.held import HeldHeartbeats
 from api.limits import Limits, lane_of
 from api.listeners import Listeners

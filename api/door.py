@@ -57,43 +57,49 @@ class Door:
         self._app = app
         self._refusals = refusals
         self._idle_answers = idle_answers
+        self._parts: Studio | None = None
         self._leaving: list[tuple[Leave, TurnedAway]] = []
 
     def meet(self, method: bytes, path: bytes, scope: Scope) -> TurnedAway | Admitted | None:
         """What becomes of a call whose headers have come; None: let it in."""
         if path != _PATH or method != _METHOD:
             return None
-        parts: Studio | None = getattr(self._app.state, "studio", None)
+        parts = self._parts or self._look_for_parts()
         head = read_head(scope["headers"])
         if parts is None or not head.authorization or not head.is_short:
             return None
         met = parts.authenticator.meet(head.authorization)
         told = head.call_id.decode() or new_id()
-        if not isinstance(met, Known):
-            over = None if met is None else parts.lookups.over(met, scope["client"])
+        if not isinstance(met, Known) or met.token is None:
+            return None if met is None else self._turned_away(met, scope, told, parts)
+        scope[MET] = met
+        if head.preferences or not head.is_usual:
+            return None
+        return Admitted(scope, time.perf_counter(), told, METHOD, HEARTBEAT, met.token, head.is_zipped)
+
+    def _turned_away(self, met: Known | str, scope: Scope, told: str, parts: "Studio") -> TurnedAway | None:
+        """A call whose caller nobody knows, or that would have to be looked up once too often; None: look it up."""
+        address = address_of(scope["client"])
+        if isinstance(met, Known):
+            code, made = UNAUTHENTICATED, self._refusals.to_unknown
+        else:
+            over = parts.lookups.over(met, address)
             if over is None:
                 return None
             code, made = RATE_LIMITED, self._refusals.told_to_wait(Lane.STRANGERS, over, parts.limits)
-        elif met.token is not None:
-            scope[MET] = met
-            if head.preferences or not head.is_usual:
-                return None
-            return Admitted(
-                scope=scope, came_at=time.perf_counter(), call_id=told, method=METHOD, path=HEARTBEAT,
-                caller=met.token, is_zipped=head.is_zipped,
-            )  # fmt: skip
-        else:
-            code, made = UNAUTHENTICATED, self._refusals.to_unknown
-        return TurnedAway(
-            scope=scope, came_at=time.perf_counter(), call_id=told, code=code, status=made.status,
-            lines=_with_id(made.lines, told), answer=made.body,
-        )  # fmt: skip
+        lines = _with_id(made.lines, told)
+        return TurnedAway(scope, time.perf_counter(), told, code, address, made.status, lines, made.body)
+
+    def _look_for_parts(self) -> "Studio | None":
+        self._parts = getattr(self._app.state, "studio", None)
+        return self._parts
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
     def take(self, call: Admitted, connection: Connection) -> None:
         """Answer an admitted call that has come to its end once the broker has told, or have it let in."""
-        parts: Studio = self._app.state.studio
+        parts = self._parts
+        assert parts is not None  # by which it was admitted
         if time.perf_counter() - call.came_at > KNOWN_FOR_SECONDS:
             del call.scope[MET]  # the token may have been revoked while the body came
             connection.let_in(call)
@@ -103,16 +109,22 @@ class Door:
         except Unusual:
             connection.let_in(call)
             return
-        parts.command_store.send(heard, now=time.time(), answered=partial(self._answered, call, connection, heard))
+        answered = partial(self._answered, call, connection, heard, parts.settings.heartbeat_interval)
+        parts.command_store.send(heard, now=time.time(), answered=answered)
 
     def _answered(
-        self, call: Admitted, connection: Connection, heard: Beat, outcome: Idle | Delivered | Contested | Exception
+        self,
+        call: Admitted,
+        connection: Connection,
+        heard: Beat,
+        interval: int,
+        outcome: Idle | Delivered | Contested | Exception,
     ) -> None:
         if not isinstance(outcome, Idle):
             call.scope[TOLD] = Told(heard, outcome)
             connection.let_in(call)
             return
-        made = self._idle_answers.of(outcome, self._app.state.studio.settings.heartbeat_interval)
+        made = self._idle_answers.of(outcome, interval)
         connection.answer(call, made.status, _with_id(made.lines, call.call_id), made.body)
         note_call(METHOD, HEARTBEAT, made.status, time.perf_counter() - call.came_at)
 
@@ -128,7 +140,7 @@ class Door:
         leaving, self._leaving = self._leaving, []
         alike: dict[tuple[str, str], list[TurnedAway]] = {}
         for leave, call in leaving:
-            alike.setdefault((call.code, address_of(call.scope["client"])), []).append(call)
+            alike.setdefault((call.code, call.address), []).append(call)
             leave(call)
         for calls in alike.values():
             self._tell(calls)

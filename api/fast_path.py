@@ -21,7 +21,7 @@ from api.fast_heads import MOST_BYTES, read_head
 from api.fast_refusals import UNAUTHENTICATED, FastRefusals
 from api.held import hold
 from api.limit_settings import IN_MEMORY, Lane
-from api.limits import lane_of
+from api.limits import address_of, lane_of
 from api.preferences import preferred_wait
 from api.problems import Refusal, answer, turned_down
 from api.remembered import Known
@@ -152,7 +152,7 @@ class FastPath:
         """
         if digest is None:
             return await parts.authenticator.identify(Request(scope).headers)
-        if (over := parts.lookups.over(digest, scope.get("client"))) is not None:
+        if (over := parts.lookups.over(digest, address_of(scope.get("client")))) is not None:
             return self._refusals.limited(scope, parts, Lane.STRANGERS, over)
         try:
             return await parts.authenticator.identify(Request(scope).headers)

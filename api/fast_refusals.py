@@ -18,7 +18,6 @@ from api.fast_answers import Made, made_of
 from api.limit_settings import Lane
 from api.limits import Limits, count_refused
 from api.problems import TABLE, Refusal
-from broker.quotas import Taken
 from broker.token_store import Token
 
 _ROUTE: Final = f"POST {HEARTBEAT}"
@@ -42,23 +41,23 @@ class FastRefusals:
         _note(scope, parts, None, UNAUTHENTICATED)
         return self.to_unknown
 
-    def limited(self, scope: Scope, parts: Any, lane: Lane, over: Taken, caller: Token | None = None) -> Made:
+    def limited(self, scope: Scope, parts: Any, lane: Lane, over: float, caller: Token | None = None) -> Made:
         """Refuse one call too many.
 
         Args:
             scope: of the call.
             parts: of this process.
             lane: in which it was too many.
-            over: what was found there.
+            over: for how many seconds it is.
             caller: whose it was, where that is known.
         """
         count_refused(lane)
         _note(scope, parts, caller, RATE_LIMITED)
         return self.told_to_wait(lane, over, parts.limits)
 
-    def told_to_wait(self, lane: Lane, over: Taken, limits: Limits) -> Made:
-        """The answer to one call too many."""
-        seconds = math.ceil(over.seconds)  # all that the answer says of it
+    def told_to_wait(self, lane: Lane, over: float, limits: Limits) -> Made:
+        """The answer to one call too many, as it is for so many seconds."""
+        seconds = math.ceil(over)  # all that the answer says of it
         made = self._limited.get((lane, seconds))
         if made is None:
             made = _made(limits.refusal(lane, over))

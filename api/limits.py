@@ -47,7 +47,7 @@ class Limits:
         self._windows = windows
         self._quotas = quotas
         self._buckets = {lane: Buckets(quota) for lane, quota in quotas.items() if lane in IN_MEMORY}
-        self._shut: dict[tuple[Lane, str], tuple[float, Taken]] = {}
+        self._shut: dict[tuple[Lane, str], float] = {}
 
     async def check(self, scope: Any, lane: Lane, token_id: str, *, cost: int = 1) -> None:
         """Count a call, and let its answer say what is left.
@@ -68,8 +68,8 @@ class Limits:
             # Nothing fits before that: whoever calls on costs no round trip.
             while len(self._shut) >= MOST_SHUT:
                 del self._shut[next(iter(self._shut))]
-            self._shut[lane, token_id] = (time.monotonic() + taken.seconds, taken)
-            raise refused(lane, quota, taken)
+            self._shut[lane, token_id] = time.monotonic() + taken.seconds
+            raise self.refused(lane, taken.seconds)
         told = tuple((name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items())
         scope.setdefault(ANSWER_HEADERS, {})[lane] = told  # of several in one call the last counts
 
@@ -82,27 +82,35 @@ class Limits:
         if (over := self.over_here(lane, name, cost=cost)) is not None:
             raise self.refused(lane, over)
 
-    def over_here(self, lane: Lane, name: str, *, cost: int = 1) -> Taken | None:
-        """Count a call in a lane that is counted in memory; or what was found there where it is one too many."""
+    def over_here(self, lane: Lane, name: str, *, cost: int = 1) -> float | None:
+        """Count a call in a lane that is counted in memory; or tell in how many seconds it would not be too many."""
         buckets = self._buckets.get(lane)
         now = time.monotonic()
         if buckets is None or buckets.passes(name, now=now, cost=cost):
             return None
-        return buckets.look(name, now=now, cost=cost)
+        return buckets.look(name, now=now, cost=cost).seconds
 
-    def look_here(self, lane: Lane, name: str, *, now: float) -> Taken | None:
-        """What was found in a lane that is counted in memory where one more would be too many; nothing is counted."""
+    def look_here(self, lane: Lane, name: str, *, now: float) -> float | None:
+        """In how many seconds one more would not be too many in a lane that is counted in memory; None: it is not now.
+
+        Nothing is counted.
+        """
         buckets = self._buckets.get(lane)
-        found = buckets.look(name, now=now) if buckets is not None else None
-        return None if found is None or found.passed else found
+        return buckets.lacks(name, now=now) if buckets is not None else None
 
-    def refused(self, lane: Lane, taken: Taken) -> Refusal:
-        """One call too many by what was found in a lane, and counted as such."""
-        return refused(lane, self._quotas[lane], taken)
+    def refused(self, lane: Lane, seconds: float) -> Refusal:
+        """One call too many for so long, and counted as such."""
+        count_refused(lane)
+        return self.refusal(lane, seconds)
 
-    def refusal(self, lane: Lane, taken: Taken) -> Refusal:
-        """One call too many by what was found in a lane."""
-        return refusal(lane, self._quotas[lane], taken)
+    def refusal(self, lane: Lane, seconds: float) -> Refusal:
+        """One call too many for so long."""
+        quota, wait = self._quotas[lane], max(1, math.ceil(seconds))
+        whose = "look-ups of unknown tokens from this address" if lane is Lane.STRANGERS else f"{lane} of this token"
+        said = f"At most {quota.amount} {whose} in {quota.seconds} s; come again in {wait} s."
+        fault = FieldFault(field="Authorization", message=said, code="rate_limited")
+        told = {"Retry-After": str(wait), **headers(lane, quota, Taken(passed=False, left=0, seconds=seconds))}
+        return Refusal("rate_limited", said, errors=[fault], headers=told)
 
     def charge(self, lane: Lane, name: str, *, now: float) -> None:
         """Count what passed `look_here`, once it is known to count."""
@@ -111,8 +119,7 @@ class Limits:
 
     def is_shut(self, lane: Lane, token_id: str) -> bool:
         """Whether it is known already that nothing more fits."""
-        known = self._shut.get((lane, token_id))
-        return known is not None and known[0] > time.monotonic()
+        return self._shut.get((lane, token_id), 0.0) > time.monotonic()
 
     def refuse_if_shut(self, lane: Lane, token_id: str) -> None:
         """Refuse what is known not to fit, without a round trip.
@@ -120,12 +127,12 @@ class Limits:
         Raises:
             Refusal: so it is.
         """
-        known = self._shut.get((lane, token_id))
-        if known is None:
+        until = self._shut.get((lane, token_id))
+        if until is None:
             return
-        seconds = known[0] - time.monotonic()
+        seconds = until - time.monotonic()
         if seconds > 0:
-            raise refused(lane, self._quotas[lane], known[1]._replace(seconds=seconds))
+            raise self.refused(lane, seconds)
         del self._shut[lane, token_id]
 
 
@@ -137,12 +144,6 @@ def headers(lane: Lane, quota: Quota, taken: Taken) -> dict[str, str]:
     }
 
 
-def refused(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
-    """One call too many, and counted as such."""
-    count_refused(lane)
-    return refusal(lane, quota, taken)
-
-
 @cache
 def _counter(lane: str) -> Callable[[float], None]:
     return LIMITED.labels(lane).inc
@@ -151,16 +152,6 @@ def _counter(lane: str) -> Callable[[float], None]:
 def count_refused(lane: str, count: int = 1) -> None:
     """Calls too many, by their lane or what else they were too many of."""
     _counter(lane)(count)
-
-
-def refusal(lane: Lane, quota: Quota, taken: Taken) -> Refusal:
-    """One call too many."""
-    wait = max(1, math.ceil(taken.seconds))
-    whose = "look-ups of unknown tokens from this address" if lane is Lane.STRANGERS else f"{lane} of this token"
-    said = f"At most {quota.amount} {whose} in {quota.seconds} s; come again in {wait} s."
-    fault = FieldFault(field="Authorization", message=said, code="rate_limited")
-    told = {"Retry-After": str(wait), **headers(lane, quota, taken._replace(left=0))}
-    return Refusal("rate_limited", said, errors=[fault], headers=told)
 
 
 def address_of(client: tuple[str, int] | None) -> str:

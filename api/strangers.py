@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 from api.limit_settings import Lane
 from api.limits import Limits, address_of
 from broker.connection import Broker
-from broker.quotas import Taken
 from broker.token_store import Token, TokenStore, digest_of
 
 T = TypeVar("T")
@@ -37,11 +36,11 @@ class BoundedLookups(TokenStore):
         self._limits = limits
         self._good: OrderedDict[int, None] = OrderedDict()
 
-    def over(self, digest: str, whose: tuple[str, int] | None) -> Taken | None:
-        """What was found of an address that may not ask for a secret of this digest; None: it may."""
+    def over(self, digest: str, address: str) -> float | None:
+        """For how many seconds an address may not ask for a secret of this digest; None: it may."""
         if _name_of(digest) in self._good:
             return None
-        return self._limits.look_here(Lane.STRANGERS, address_of(whose), now=time.monotonic())
+        return self._limits.look_here(Lane.STRANGERS, address, now=time.monotonic())
 
     async def find(self, secret: str) -> Token | None:
         """The token with this secret, valid or not; None where there is none.
@@ -60,7 +59,7 @@ class BoundedLookups(TokenStore):
             Refusal: too many that nobody knows came from this address; nothing was asked.
             BrokerUnavailable: the server cannot be reached.
         """
-        if (over := self.over(digest, client.get())) is not None:
+        if (over := self.over(digest, address_of(client.get()))) is not None:
             raise self._limits.refused(Lane.STRANGERS, over)
         name = _name_of(digest)
         found = await ask()

@@ -21,10 +21,21 @@ class _WithDoor:
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp, *, door: Door | None = None, trusted_proxies: str = "") -> AsyncIterator[int]:
-    """A server with our settings, until the end of the block; gives its port. `door`: who may refuse calls before."""
+async def served(
+    app: ASGIApp, *, door: Door | None = None, trusted_proxies: str = "", idle_seconds: float | None = None
+) -> AsyncIterator[int]:
+    """A server with our settings, until the end of the block; gives its port.
+
+    Args:
+        app: that answers.
+        door: who may refuse calls before.
+        trusted_proxies: as in the settings.
+        idle_seconds: for how long a connection may stay without a call; None: as in the settings.
+    """
     config = config_of(_WithDoor(app, door), host="127.0.0.1", port=0, trusted_proxies=trusted_proxies)
     config.lifespan = "off"
+    if idle_seconds is not None:
+        config.timeout_keep_alive = idle_seconds  # type: ignore[assignment]  # it is for the event loop's timer alone
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
     async with asyncio.timeout(10):

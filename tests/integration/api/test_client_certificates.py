@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from api.connections import common_name
+from api.certificates import common_name
 from tests.support.agents import GPROFILER
 from tests.support.api import COMPLETION, HEARTBEAT, Api, PlayedAgent, bearer
 from tests.support.certificates import Authority, Pair

@@ -208,6 +208,17 @@ def test_a_flood_from_one_address_shuts_out_neither_known_tokens_nor_other_addre
     assert send(limited.api, read, newcomer, **{"X-Forwarded-For": quiet}).status_code == 200
 
 
+def test_an_address_that_a_caller_puts_before_its_proxys_is_not_believed(limited: Limited, unlimited: Api) -> None:
+    flooding = f"198.51.100.{next(_addresses)}"
+    answers = [
+        send(limited.api, CALLS[8], f"pcs_forged{number:026}", **{"X-Forwarded-For": f"203.0.113.{number}, {flooding}"})
+        for number in range(2 * STRANGERS)
+    ]
+    assert [answer.status_code for answer in answers] == [401] * STRANGERS + [429] * STRANGERS
+    newcomer, _ = unlimited.make_token("viewer", "*")
+    assert send(limited.api, CALLS[8], newcomer, **{"X-Forwarded-For": "203.0.113.0"}).status_code == 200
+
+
 def test_a_broker_that_is_away_is_told_as_such_in_every_lane(limited: Limited, token: str) -> None:
     assert send(limited.api, CALLS[8], token).status_code == 200
     limited.broker.kill()

@@ -117,6 +117,36 @@ async def test_call_after_call_arrives_on_one_connection(port: int) -> None:
             assert await reader.readexactly(len(f"{len(body)} bytes")) == f"{len(body)} bytes".encode()
 
 
+async def answered_after(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
+    await asyncio.sleep(pause)
+    writer.write(HEAD + b"Content-Length: 0\r\n\r\n")
+    assert b"200" in await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len("0 bytes")) == b"0 bytes"
+
+
+async def test_a_connection_is_closed_when_nothing_came_for_long_after_its_last_answer() -> None:
+    loop = asyncio.get_running_loop()
+    async with served(tell_size, idle_seconds=1) as port, connected(port) as (reader, writer), asyncio.timeout(20):
+        for pause in (0, 0.6, 0.6):  # the timer of the first answer ends before the last call comes
+            await answered_after(reader, writer, pause)
+        answered = loop.time()
+        assert await reader.read() == b""
+        assert loop.time() - answered > 0.9  # not with what was left of an earlier wait
+
+
+async def test_a_connection_is_not_idle_while_a_call_is_answered() -> None:
+    async def think(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            await asyncio.sleep(1.5)
+        await tell_size(scope, receive, send)
+
+    async with served(think, idle_seconds=0.5) as port, connected(port) as (reader, writer), asyncio.timeout(20):
+        await answered_after(reader, writer, 0)
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: studio\r\n\r\n")
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        assert await reader.read() == b"0 bytes"
+
+
 @pytest.fixture
 def soon_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "taken_within", timedelta(seconds=0.5))
