@@ -19,8 +19,7 @@ from protocol.schedules import SchedulePlan, ScheduleStored, ScheduleView
 
 ID: Final = click.argument("schedule_id", metavar="ID")
 COLUMNS: Final = (
-    ("ID", "id"), ("NAME", "name"), ("SERVICE", "service_name"), ("CRON", "cron"), ("ZONE", "timezone"),
-    ("STATE", "state"), ("NEXT", "next_fire_at"),
+    ("ID", "id"), ("NAME", "name"), ("SERVICE", "service_name"), ("CRON", "cron"), ("NEXT", "next"),
 )  # fmt: skip
 
 
@@ -58,7 +57,10 @@ def command() -> None:
 def list_(server: Server, output: Output) -> None:
     """List the schedules, oldest first."""
     with server.client() as client:
-        rows([row.model_dump(mode="json") for row in client.schedules()], COLUMNS, output, empty="no schedules")
+        found = [row.model_dump(mode="json") for row in client.schedules()]
+    if output == "table":
+        found = [{**row, "next": row["next_fire_at"] if row["state"] == "active" else row["state"]} for row in found]
+    rows(found, COLUMNS, output, empty="no schedules")
 
 
 @command.command(cls=options.StudioCommand)
