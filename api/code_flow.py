@@ -41,6 +41,8 @@ STATUSES: Final[Mapping[str, HTTPStatus]] = {
     "stale": HTTPStatus.FORBIDDEN,
     "unfit": HTTPStatus.FORBIDDEN,
     "nobody": HTTPStatus.FORBIDDEN,
+    "not offered": HTTPStatus.NOT_FOUND,
+    "too many": HTTPStatus.TOO_MANY_REQUESTS,
     "misconfigured": HTTPStatus.BAD_GATEWAY,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "not ready": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -53,12 +55,16 @@ ERRORS: Final = frozenset({"invalid_request", "invalid_client", "unauthorized_cl
 
 
 class NotSignedIn(Exception):
-    """Somebody is not signed in. `code` is of `STATUSES`; `reason` is for the log, and has no secret."""
+    """Somebody is not signed in. `code` is of `STATUSES`; `reason` is for the log, and has no secret.
 
-    def __init__(self, code: str, reason: str) -> None:
+    `wait`: so many seconds until it is worth another try; 0 where time alone does not help.
+    """
+
+    def __init__(self, code: str, reason: str, *, wait: int = 0) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True, repr=False)

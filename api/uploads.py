@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, Final, Literal, TypeVar, cast
@@ -27,8 +27,7 @@ log = structlog.get_logger(__name__)
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of an upload as it is sent."""
 AT_ONCE: Final = 2
-"""Uploads that one process reads at a time: each may take a hundred MB. Of pprof's, which are read whole and may take
-several hundred, one. The others wait, on the disk."""
+"""Uploads that one process reads at a time: each may take a hundred MB. The others wait, on the disk."""
 MOST_SPOOLED: Final = 1024**3
 """Bytes of all uploads of one process that are coming or wait to be read: they shall not fill the disk. Who comes then
 is told to come again."""
@@ -67,7 +66,6 @@ class Intake:
         self._spooled = 0
         """Bytes, of `MOST_SPOOLED`."""
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._room_of_pprof = asyncio.Semaphore(1)
 
     @asynccontextmanager
     async def received(self, parts: AsyncIterable[bytes]) -> AsyncIterator[BinaryIO]:
@@ -108,7 +106,7 @@ class Intake:
             BrokerUnavailable: nobody could be told of it, or asked.
         """
         now = datetime.now(UTC)
-        async with self._room_of_pprof if sent.form == "pprof" else nullcontext(), self._room:
+        async with self._room:
             upload = await asyncio.to_thread(_read, sent, now)
             await may_speak(upload.facts.host)
             requests = await self._commands.requests_of(upload.facts.host, upload.facts.command_id)

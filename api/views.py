@@ -97,6 +97,13 @@ class RequestPage(BaseModel):
     next_cursor: str | None = None
 
 
+class RequestHosts(BaseModel):
+    """A page of a request's hosts, by name; `next_cursor` asks for the next one, null on the last."""
+
+    items: list[RequestOnHost]
+    next_cursor: str | None = None
+
+
 class RequestCancelled(BaseModel):
     """A cancel that was taken up; the request's status tells when each host has ended it."""
 
@@ -214,11 +221,12 @@ def request_status(
     rollout: Progress | None = None,
 ) -> RequestStatus:
     """A request's status in total, and in full on some of its hosts."""
+    hosts = record.hosts  # made anew whenever it is asked for
     return RequestStatus(
         **request_summary(record, tally).model_dump(),
         rollout=None if rollout is None else _rollout_report(rollout, len(record.targets)),
         asked=record.asked.model_dump(mode="json", exclude=set(NOT_ASKED), exclude_none=True),
-        hosts=[_on_host(name, record.hosts[name], statuses.get(name)) for name in names],
+        hosts=[on_host(name, hosts[name], statuses.get(name)) for name in names],
     )
 
 
@@ -256,7 +264,8 @@ def _in_total(states: Counter[State]) -> str:
     return outcomes[0] if len(outcomes) == 1 else "mixed"
 
 
-def _on_host(hostname: str, pids: Sequence[int] | None, status: Mapping[str, Any] | None) -> RequestOnHost:
+def on_host(hostname: str, pids: Sequence[int] | None, status: Mapping[str, Any] | None) -> RequestOnHost:
+    """A request's status on one host; None: it has not been heard of in its matter."""
     asked = None if pids is None else list(pids)
     if status is None:
         return RequestOnHost(hostname=hostname, pids=asked, status=State.SUBMITTED)

@@ -120,6 +120,13 @@ class RequestProgress(RequestRow):
     hosts: list[HostProgress] = Field(default_factory=list)
 
 
+class HostsOfRequest(BaseModel):
+    """`GET /api/v1/requests/{request_id}/hosts`."""
+
+    items: list[HostProgress]
+    next_cursor: str | None = None
+
+
 class EffectiveCommand(BaseModel):
     """What a host is to do, or what that was last."""
 

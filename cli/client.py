@@ -1,6 +1,6 @@
 """The public REST API, typed: a method for each call that a command makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -12,8 +12,10 @@ from cli.answers import (
     DeadLetter,
     DeadLetterPage,
     HostPage,
+    HostProgress,
     HostRow,
     HostShown,
+    HostsOfRequest,
     Readiness,
     Replayed,
     RequestPage,
@@ -45,6 +47,7 @@ SCHEDULES: Final = "/api/v1/schedules"
 TOKENS: Final = "/api/v1/tokens"
 NOTHING: Final[Query] = {}
 MOST_HOSTS_TOLD: Final = 1_000
+MOST_HOSTS_AT_ONCE: Final = 10_000
 
 
 class StudioClient(Calls):
@@ -91,6 +94,14 @@ class StudioClient(Calls):
     def request(self, request_id: UUID | str, *, hosts: int = MOST_HOSTS_TOLD) -> RequestProgress:
         """How far a request has come, on so many of its hosts one by one."""
         return self._get(f"{REQUESTS}/{quote(str(request_id), safe='')}", RequestProgress, {"limit": str(hosts)})
+
+    def hosts_of(self, request_id: str, *, states: Sequence[str] = ()) -> Iterator[HostProgress]:
+        """Every host of a request, or each that stands so, page after page as they are asked for."""
+        query: dict[str, str | list[str]] = {"limit": str(MOST_HOSTS_AT_ONCE)}
+        if states:
+            query["status"] = list(states)
+        for page in self._pages(f"{REQUESTS}/{quote(request_id, safe='')}/hosts", HostsOfRequest, query):
+            yield from page.items
 
     def requests(self, query: Query = NOTHING) -> Iterator[RequestRow]:
         """Requests, the newest first, page after page as they are asked for."""

@@ -53,8 +53,9 @@ def conclude(client: StudioClient, seen: RequestProgress | WaitedTooLong, wishes
     """
     if isinstance(seen, WaitedTooLong):
         if seen.progress is not None:
-            _answer(seen.progress, wishes, None, seen.exit_code, ())
+            _answer(whole(client, seen.progress), wishes, None, seen.exit_code, ())
         raise seen
+    seen = whole(client, seen)
     code = exit_code(seen)
     graph = flame_graphs.find(client, seen) if wishes.draws else None
     if graph is None and (wishes.files or wishes.open_):
@@ -67,6 +68,13 @@ def conclude(client: StudioClient, seen: RequestProgress | WaitedTooLong, wishes
         page, opened = flame_graphs.show(client, graph)
         click.echo(f"studio: {'opened' if opened else 'no browser here; it is'} {page}", err=True)
     return code
+
+
+def whole(client: StudioClient, progress: RequestProgress) -> RequestProgress:
+    """A request with each of its hosts: it is told with the first thousand of them."""
+    if progress.hosts_total <= len(progress.hosts):
+        return progress
+    return progress.model_copy(update={"hosts": list(client.hosts_of(progress.request_id))})
 
 
 def follow_request(client: StudioClient, request_id: str, wishes: Wishes) -> int:

@@ -10,10 +10,11 @@ import click
 from cli import flame_graphs, options
 from cli.durations import DURATION
 from cli.flame_graphs import NoFlameGraph, ending_of
-from cli.outcomes import Wishes, follow_request
+from cli.outcomes import Wishes, follow_request, whole
 from cli.output import Output, age, answering, rows
 from cli.reaching import Server, server
 from cli.verdicts import sentence
+from protocol.lifecycle import State
 
 ID: Final = click.argument("request_id", metavar="ID")
 COLUMNS: Final = (
@@ -48,19 +49,27 @@ def list_(server: Server, output: Output, limit: int, **query: str | None) -> No
 
 @command.command(cls=options.StudioCommand)
 @ID
+@click.option(
+    "--status", "states", multiple=True, type=click.Choice([state.value for state in State]), metavar="STATE",
+    help="Only hosts that stand so, as failed; may be repeated.",
+)  # fmt: skip
 @answering
 @server
-def show(request_id: str, server: Server, output: Output) -> None:
+def show(request_id: str, server: Server, output: Output, states: tuple[str, ...]) -> None:
     """Show a request as it stands, host by host."""
     with server.client() as client:
-        progress = client.request(request_id)
+        if states:
+            told = client.request(request_id, hosts=0)
+            progress = told.model_copy(update={"hosts": list(client.hosts_of(request_id, states=states))})
+        else:
+            progress = whole(client, client.request(request_id))
     if output == "json":
         click.echo(progress.model_dump_json())
         return
-    told = [host.model_dump(mode="json") | {"what": sentence(host)} for host in progress.hosts]
+    found = [host.model_dump(mode="json") | {"what": sentence(host)} for host in progress.hosts]
     if output == "table":
         click.echo(f"{progress.command_type} for {progress.service_name}: {progress.status}")
-    rows(told, OF_HOSTS, output)
+    rows(found, OF_HOSTS, output, empty="no host of it stands so")
 
 
 @command.command(cls=options.StudioCommand)

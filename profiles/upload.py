@@ -1,12 +1,13 @@
 """An upload, read: the JSON that agents of the field send, a plain collapsed file, or pprof's. Pure.
 
-It comes in portions, and is never in memory as a whole, but for pprof's: what a sample names may stand anywhere in it.
+It comes in portions, and is never in memory as a whole.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -142,34 +143,43 @@ def read_collapsed(content: Content, beside: Beside, *, now: datetime, keeps: bo
     )  # fmt: skip
 
 
-def read_pprof(content: Content, beside: Beside, *, now: datetime, keeps: bool = True) -> Upload:  # noqa: ARG001 - its stacks are made anyway
+def read_pprof(content: Content, beside: Beside, *, now: datetime, keeps: bool = True) -> Upload:
     """Read a profile of pprof's, unzipped. What the query says of its times goes before what it says itself.
+
+    `keeps`: as for `read_json`.
 
     Raises:
         BadUpload: it is none, or nothing of it is a profile.
         BadZip, TooLong: as its portions say.
     """
-    whole = b"".join(_portions(content))
     try:
-        found = pprof_reading.read(whole, value_type=beside.sample_type, most_stacks=MOST_STACKS)
+        found = pprof_reading.read(
+            _portions(content), value_type=beside.sample_type, most_stacks=MOST_STACKS, keeps=keeps
+        )
     except pprof_reading.BadPprof as error:
+        deque(_portions(content), maxlen=0)  # that it is too long, or no whole gzip, is told before what is in it
         raise BadUpload([FieldFault(field="profile", message=str(error)[:300], code="bad_profile")]) from None
     started_at, ended_at = _times_of(found, beside)
     _check_times(started_at, ended_at, now=now)
-    each = found.period if _is_divided(found) else 1
-    stacks = {stack: min(-(-count // each), MOST_COUNT) for stack, count in found.stacks.items()}
-    collapsed = Collapsed(
-        stacks=stacks, distinct=len(stacks), samples=sum(stacks.values()), bad_lines=found.bad_samples,
-        cut_stacks=found.cut_stacks,
-    )  # fmt: skip
-    if not stacks:
+    if not found.counts:
         raise BadUpload([FieldFault(field="profile", message="there is no sample in it", code="empty_profile")])
-    if collapsed.samples > MOST_SAMPLES:
+    each = found.period if _is_divided(found) else 1
+    samples = sum(_divided(count, each) for count in found.counts)
+    if samples > MOST_SAMPLES:
         why = f"its values add up to more than {MOST_SAMPLES}"
         raise BadUpload([FieldFault(field="profile", message=why, code="bad_profile")])
-    facts = {"format": "collapsed", **_facts_of(found), **beside.facts}
-    profile_id = beside.profile_id or profile_id_of(beside.host, started_at, [whole])
-    return Upload(_facts(facts, beside.host, started_at, ended_at, profile_id), replace(collapsed, header=facts))
+    header = {"format": "collapsed", **_facts_of(found), **beside.facts}
+    collapsed = Collapsed(
+        header=header, stacks={stack: _divided(count, each) for stack, count in found.stacks.items()},
+        distinct=len(found.counts), samples=samples, bad_lines=found.bad_samples, cut_stacks=found.cut_stacks,
+    )  # fmt: skip
+    profile_id = beside.profile_id or profile_id_of(beside.host, started_at, _portions(content))
+    return Upload(_facts(header, beside.host, started_at, ended_at, profile_id), collapsed)
+
+
+def _divided(count: int, each: int) -> int:
+    """How many samples a count is, of which one stands for so much."""
+    return min(-(-count // each), MOST_COUNT)
 
 
 FILES: Final[Mapping[str, Callable[..., Upload]]] = {"collapsed": read_collapsed, "pprof": read_pprof}

@@ -30,6 +30,7 @@ CALLS: Final = (
     ("get", "/api/metrics/profiling/workload_status"),
     ("get", "/api/v1/requests"),
     ("get", "/api/v1/requests/{request_id}"),
+    ("get", "/api/v1/requests/{request_id}/hosts"),
     ("delete", "/api/v1/requests/{request_id}"),
     ("get", "/api/v1/flamegraph.json"),
     ("get", "/api/v1/flamegraph.speedscope.json"),

@@ -1,6 +1,8 @@
 """`/api/v1/requests`: following requests, and withdrawing them."""
 
 import time
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -13,10 +15,20 @@ from api.documented import problems
 from api.paging import NameFilter, Paging, in_order, paged
 from api.problems import not_found
 from api.rights import require, require_service
-from api.views import RequestCancelled, RequestPage, RequestStatus, request_status, request_summary
+from api.views import (
+    RequestCancelled,
+    RequestHosts,
+    RequestOnHost,
+    RequestPage,
+    RequestStatus,
+    on_host,
+    request_status,
+    request_summary,
+)
 from broker.request_record import RequestRecord
 from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
+from protocol.lifecycle import State
 from protocol.requests import CommandType
 
 log = structlog.get_logger(__name__)
@@ -24,6 +36,9 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/api/v1/requests", tags=["requests"])
 
 SORTS: Final = {"-accepted_at": (int, str), "accepted_at": (int, str)}
+HOST_SORTS: Final = {"hostname": (str,), "-hostname": (str,)}
+READ_AT_ONCE: Final = 1_000
+"""Hosts of a request: what is done with so many holds up nobody else."""
 
 
 @router.get(
@@ -43,6 +58,28 @@ async def show(
     (tally,) = await parts.request_store.tallies([request_id])
     rollout = await parts.rollouts.look(request_id) if record.is_rollout else None
     return request_status(record, tally, names, statuses, rollout)
+
+
+@router.get(
+    "/{request_id}/hosts",
+    responses=problems(401, 403, 404, 422, 503),
+    summary="The hosts of a request, a page at a time; all, or those that stand so",
+)
+async def hosts(
+    request_id: Annotated[str, Path(min_length=1, max_length=128)],
+    caller: CallerDep,
+    parts: StudioDep,
+    paging: Annotated[Paging, Depends(paged(HOST_SORTS, limit=1_000, most=10_000))],
+    status: Annotated[list[State] | None, Query(max_length=len(State), description="Only those that stand so")] = None,
+) -> RequestHosts:
+    """Where the request stands on each host, by name. Of a large one, this finds those where it went wrong."""
+    require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
+    record = await _known(request_id, caller, parts)
+    page = await in_order(
+        _hosts_of(record, paging, parts), paging, lambda host: (host.hostname,),
+        lambda host: status is None or host.status in status,
+    )  # fmt: skip
+    return RequestHosts(items=page.items, next_cursor=page.next_cursor)
 
 
 @router.get("", responses=problems(401, 403, 422, 503), summary="The requests that the caller may see, newest first")
@@ -104,6 +141,22 @@ async def cancel(
         request_id=request_id,
         hosts_open=hosts_open,
     )
+
+
+async def _hosts_of(record: RequestRecord, paging: Paging, parts: Studio) -> AsyncIterator[RequestOnHost]:
+    """The hosts behind a cursor, in its order."""
+    hosts_of_it = record.hosts  # made anew whenever it is asked for
+    names = sorted(hosts_of_it)
+    if paging.after is not None:
+        last = str(paging.after[0])
+        names = names[: bisect_left(names, last)] if paging.descending else names[bisect_right(names, last) :]
+    if paging.descending:
+        names.reverse()
+    for at in range(0, len(names), READ_AT_ONCE):
+        some = names[at : at + READ_AT_ONCE]
+        statuses = await parts.request_store.statuses(record.request_id, [record.key_of(name).path for name in some])
+        for name in some:
+            yield on_host(name, hosts_of_it[name], statuses.get(name))
 
 
 async def _known(request_id: str, caller: Token, parts: Studio) -> RequestRecord:

@@ -1,5 +1,6 @@
 """`/sign-in/oidc`: where a browser goes to sign in at the issuer, and where that sends it back to."""
 
+import html
 import time
 from datetime import timedelta
 from http import HTTPStatus
@@ -15,14 +16,14 @@ from api.console import HEADERS, NOT_BUILT
 from api.dependencies import Studio, StudioDep
 from api.limit_settings import Lane
 from api.limits import address_of
-from api.problems import not_found
+from api.problems import may_be_logged
 from api.routes.console import built_page
 from api.sign_ins import set_cookie
 from api.strangers import client
 from broker.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from api.code_flow import CodeFlow, NotSignedIn
+    from api.code_flow import Begun, CodeFlow, NotSignedIn
     from broker.sessions import Person
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ router = APIRouter()
 NEVER_STORED: Final = {**HEADERS, "Cache-Control": "no-store"}
 ON_ITS_WAY: Final = "studio_signing_in"
 TAKES_AT_MOST: Final = timedelta(minutes=10)
-RETRY: Final = {"Retry-After": "5"}
+RETRY_SECONDS: Final = 5
 
 
 class Ways(BaseModel):
@@ -55,7 +56,7 @@ async def begin(request: Request, parts: StudioDep, to: Annotated[str, Query()] 
     try:
         address = await _flow(parts).address(begun)
     except NotSignedIn as error:
-        return _told(request, error)
+        return _told(request, error, begun)
     answer = _redirect(address)
     answer.set_cookie(
         _cookie(request), begun.cookie, max_age=int(TAKES_AT_MOST.total_seconds()), path="/",
@@ -66,35 +67,53 @@ async def begin(request: Request, parts: StudioDep, to: Annotated[str, Query()] 
 
 @router.get("/sign-in/oidc/done", include_in_schema=False)
 async def finish(request: Request, parts: StudioDep) -> Response:
-    """Whom the issuer sends back has a session then. Where that fails, the page says why.
-
-    Raises:
-        Refusal: too many who failed came from this address.
-    """
+    """Whom the issuer sends back has a session then. Where that fails, the page says why."""
     from api.code_flow import Begun, NotSignedIn  # noqa: PLC0415 - as above
 
-    flow, whose = _flow(parts), address_of(client.get())
-    if (over := parts.limits.look_here(Lane.STRANGERS, whose, now=time.monotonic())) is not None:
-        raise parts.limits.refused(Lane.STRANGERS, over)
     begun = Begun.read(request.cookies.get(_cookie(request)))
+    whose, is_counted = address_of(client.get()), False
     try:
+        _refuse_if_too_many(parts, whose)
+        flow, is_counted = _flow(parts), True
         person = await flow.finish(begun, request.query_params)
         answer = _redirect(begun.to if begun else "/")
         await _let_in(request, answer, person, parts)
     except NotSignedIn as error:
-        parts.limits.charge(Lane.STRANGERS, whose, now=time.monotonic())
-        answer = _told(request, error)
+        if is_counted:
+            parts.limits.charge(Lane.STRANGERS, whose, now=time.monotonic())
+        answer = _told(request, error, begun)
     except BrokerUnavailable as error:
-        answer = _told(request, NotSignedIn("not ready", error.reason))
+        answer = _told(request, NotSignedIn("not ready", error.reason), begun)
     answer.delete_cookie(
         _cookie(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
     )
     return answer
 
 
+def _refuse_if_too_many(parts: Studio, whose: str) -> None:
+    """Nothing is looked up for an address from which too many have failed.
+
+    Raises:
+        NotSignedIn: so it is.
+    """
+    from api.code_flow import NotSignedIn  # noqa: PLC0415 - as above
+
+    over = parts.limits.look_here(Lane.STRANGERS, whose, now=time.monotonic())
+    if over is not None:
+        refusal = parts.limits.refused(Lane.STRANGERS, over)
+        raise NotSignedIn("too many", refusal.detail, wait=int(refusal.headers["Retry-After"]))
+
+
 def _flow(parts: Studio) -> "CodeFlow":
+    """How people sign in at the issuer.
+
+    Raises:
+        NotSignedIn: nobody does.
+    """
+    from api.code_flow import NotSignedIn  # noqa: PLC0415 - as above
+
     if parts.code_flow is None:
-        raise not_found("sign-in", "Nobody signs in by OpenID Connect here: PCS_OIDC_CLIENT_ID is not set.")
+        raise NotSignedIn("not offered", "PCS_OIDC_CLIENT_ID is not set")
     return parts.code_flow
 
 
@@ -124,17 +143,23 @@ async def _let_in(request: Request, answer: Response, person: "Person", parts: S
     log.info("signed in", token_id=holder.token_id, ends_at=session.ends_at.isoformat())
 
 
-def _told(request: Request, error: "NotSignedIn") -> Response:
-    """The page, which says why nobody is signed in. Nothing of that stands in an address that somebody could make."""
+def _told(request: Request, error: "NotSignedIn", begun: "Begun | None") -> Response:
+    """The page, which says why nobody is signed in. Nothing of that stands in an address that somebody could make.
+
+    It is told, too, which page was asked for: there the next try leads to.
+    """
     from api.code_flow import STATUSES  # noqa: PLC0415 - as above
 
     status = STATUSES[error.code]
-    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    (log.warning if is_ours else log.info)("sign-in refused", code=error.code, reason=error.reason)
+    if status is not HTTPStatus.TOO_MANY_REQUESTS or may_be_logged("rate_limited"):
+        is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        (log.warning if is_ours else log.info)("sign-in refused", code=error.code, reason=error.reason)
     audit.note_refusal(request, f"sign_in_{error.code.replace(' ', '_')}", status)
-    headers = {**NEVER_STORED, **(RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else {})}
+    wait = error.wait or (RETRY_SECONDS if status is HTTPStatus.SERVICE_UNAVAILABLE else 0)
+    headers = {**NEVER_STORED, **({"Retry-After": str(wait)} if wait else {})}
     index = built_page(request).index
     if index is None:
         return HTMLResponse(NOT_BUILT, status, headers)
-    meta = f'<head><meta name="studio-not-signed-in" content="{error.code}">'.encode()
-    return Response(index.plain.replace(b"<head>", meta, 1), status, headers, media_type=index.media_type)
+    to = html.escape(begun.to if begun else "/")
+    meta = f'<head><meta name="studio-not-signed-in" content="{error.code}" data-to="{to}" data-wait="{wait}">'
+    return Response(index.plain.replace(b"<head>", meta.encode(), 1), status, headers, media_type=index.media_type)

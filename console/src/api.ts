@@ -78,9 +78,18 @@ export const commands = () =>
     good(client.GET("/api/v1/commands", { params: { query: { limit: 1_000, cursor } } })),
   );
 export const requests = () => good(client.GET("/api/v1/requests", { params: { query: { limit: 100 } } }));
-/** A request, with so many of its hosts, by name; its counts are of all. */
-export const request = (request_id: string, limit = 1_000) =>
-  good(client.GET("/api/v1/requests/{request_id}", { params: { path: { request_id }, query: { limit } } }));
+/** A request, with the first thousand of its hosts, by name; its counts are of all. */
+export const request = (request_id: string) =>
+  good(client.GET("/api/v1/requests/{request_id}", { params: { path: { request_id } } }));
+/** Every host of a request that stands in one of these states, however many hosts it has. */
+export const hostsOf = (request_id: string, status: OnHost["status"][]) =>
+  everything<OnHost>((cursor) =>
+    good(
+      client.GET("/api/v1/requests/{request_id}/hosts", {
+        params: { path: { request_id }, query: { status, limit: 10_000, cursor } },
+      }),
+    ),
+  );
 export const cancel = (request_id: string) =>
   good(client.DELETE("/api/v1/requests/{request_id}", { params: { path: { request_id } } }));
 

@@ -76,8 +76,10 @@ export function useLive(): boolean {
         setOpen(true);
         patience = LOOKS_AT_MOST;
         mark(...FOLLOWED); // what came between loading what is shown and this moment was missed
-      } else if (told.kind === "lost") setOpen(false);
-      else if (told.kind === "snapshot") mark("*");
+      } else if (told.kind === "lost") {
+        setOpen(false);
+        mark("me"); // a sign-in that has ended ends the stream too
+      } else if (told.kind === "snapshot") mark("*");
       else if (told.kind === "host") mark("hosts");
       else mark("commands", "requests", ...(told.data.request_ids ?? []).map((id) => `request ${id}`));
     });

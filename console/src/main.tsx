@@ -2,7 +2,7 @@ import "./base.css";
 import "./parts.css";
 import "./sheet.css";
 import "./shell.css";
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Route, Switch } from "wouter";
@@ -18,12 +18,20 @@ import { Health } from "./health/page";
 import { Requests } from "./request/list";
 import { RequestPage } from "./request/page";
 import { Schedules } from "./schedules/page";
-import { SignedIn } from "./session";
+import { ME, SignedIn } from "./session";
 import { Shell } from "./shell";
 import { show, theme } from "./theme";
 import { Tokens } from "./tokens/page";
 
+/** Whatever is refused for want of a sign-in: it may have ended, so who is signed in is asked anew. */
+function look(error: Error): void {
+  if (error instanceof Refused && error.status === 401 && queries.getQueryState(ME)?.status === "success")
+    void queries.invalidateQueries({ queryKey: ME });
+}
+
 const queries = new QueryClient({
+  queryCache: new QueryCache({ onError: look }),
+  mutationCache: new MutationCache({ onError: look }),
   defaultOptions: {
     queries: {
       // What is refused stays refused; what cannot be reached comes back, as after a restart of the server.

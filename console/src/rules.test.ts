@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost } from "./api";
 import { counts, matching, read, rows, write } from "./fleet/rules";
-import { byUrgency, groups, openIn, pieces, span, toRetry, wrongIn } from "./request/rules";
+import { byUrgency, groups, isPart, openIn, pieces, span, together, wentWrong, wrongIn } from "./request/rules";
 import { ago, count, duration } from "./words";
 
 const host = (hostname: string, facts: Partial<Host> = {}): Host => ({
@@ -80,8 +80,26 @@ describe("a request", () => {
     expect(byUrgency(hosts).map((host) => host.hostname)).toEqual(["b", "c", "a", "d"]);
   });
 
+  test("has each host once, also one that was asked for beside those that are told", () => {
+    expect(isPart({ hosts, hosts_total: 4 })).toBe(false);
+    expect(isPart({ hosts, hosts_total: 5 })).toBe(true);
+    const all = together(hosts, [on("z", "lost", "silent"), on("b", "running", null)]);
+    expect(all.map((host) => [host.hostname, host.status]).sort()).toEqual([
+      ["a", "completed"],
+      ["b", "failed"],
+      ["c", "failed"],
+      ["d", "cancelled"],
+      ["z", "lost"],
+    ]);
+  });
+
+  test("spans however many hosts there are", () => {
+    const many = Array.from({ length: 200_000 }, (_, number) => on(`h${number}`, "lost", null, { lost: at(5) }));
+    expect(span({ accepted_at: at(0), hosts: many }, 0)).toEqual([Date.parse(at(0)), Date.parse(at(5))]);
+  });
+
   test("is tried again where it went wrong, and nowhere else", () => {
-    expect(toRetry(hosts)).toEqual(["b", "c"]);
+    expect(hosts.filter(wentWrong).map((host) => host.hostname)).toEqual(["b", "c"]);
   });
 
   test("is a bar whose pieces follow each other, over the span that all share", () => {

@@ -3,6 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { signIn, ways } from "./api";
 import { Notice } from "./parts";
+import { duration } from "./words";
 
 /** Why the issuer's way did not lead in, by what the server says within the document. */
 const WHY: Record<string, string> = {
@@ -12,22 +13,27 @@ const WHY: Record<string, string> = {
   unfit:
     "What the issuer answered does not belong to this sign-in. Begin again; if that does not help, tell who runs this server.",
   nobody: "The issuer knows you, but nothing is granted to you here. Ask who runs this server for a grant.",
+  "not offered": "Nobody signs in by OpenID Connect here. Sign in with a token.",
+  "too many":
+    "Too many sign-ins from your network have failed just now, so this one was not looked at. Nothing is wrong with yours.",
   misconfigured:
     "The issuer does not take this server for its client. Tell who runs this server: its log says what is wrong.",
   unavailable: "The issuer cannot be reached just now. Try again soon, or sign in with a token.",
   "not ready": "The server has no broker just now. Try again soon.",
 };
 
-/** What the server has written into the document. The address has a code that is spent: it goes. */
+/** What the server has written into the document. The address has a code that is spent: what was asked for takes its place. */
 function whyNot(): string | undefined {
-  const code = document.querySelector<HTMLMetaElement>('meta[name="studio-not-signed-in"]')?.content;
-  if (code === undefined) return undefined;
-  window.history.replaceState(null, "", "/");
-  return WHY[code] ?? "You could not be signed in.";
+  const meta = document.querySelector<HTMLMetaElement>('meta[name="studio-not-signed-in"]');
+  if (meta === null) return undefined;
+  window.history.replaceState(null, "", meta.dataset.to);
+  const said = WHY[meta.content] ?? "You could not be signed in.";
+  return meta.content === "too many" ? `${said} Begin again in ${duration(Number(meta.dataset.wait))}.` : said;
 }
 let refused = whyNot();
 
-export function SignIn() {
+/** `hasEnded`: somebody was signed in here until now. */
+export function SignIn({ hasEnded }: { hasEnded: boolean }) {
   const queries = useQueryClient();
   const [token, setToken] = useState("");
   const offered = useQuery({ queryKey: ["ways"], queryFn: ways, staleTime: Number.POSITIVE_INFINITY });
@@ -44,6 +50,9 @@ export function SignIn() {
     <main className="narrow card">
       <h1>Performance Studio</h1>
       {refused && !entering.error && <Notice error={new Error(refused)} />}
+      {hasEnded && !entering.error && (
+        <Notice error={new Error("Your sign-in has ended. Sign in again: you come back to this page.")} />
+      )}
       {offered.data?.oidc && (
         <>
           <p>

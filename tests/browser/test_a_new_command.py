@@ -58,6 +58,26 @@ def test_the_same_is_asked_again_where_it_went_wrong_and_nowhere_else(page: Page
     assert again == again | {**KEPT, "max_concurrency": 2}
 
 
+def test_a_failure_beyond_the_first_thousand_hosts_is_told_found_and_tried_again(page: Page, system: System) -> None:
+    some = [f"absent-{number:04}" for number in range(1_000)]
+    former = given_up_on(system, "zz-deaf", target_hostnames=[*some, "zz-deaf"], duration=2)
+    page.goto(f"{system.url}/requests/{former}")
+    outcomes = page.get_by_role("list", name="Outcomes")
+    expect(outcomes.get_by_text("handed out 10 times without an ack")).to_be_visible()
+    bars = page.get_by_role("region", name="Hosts over time")
+    expect(bars.get_by_role("listitem").first).to_contain_text("zz-deaf")
+    expect(bars.get_by_role("listitem")).to_have_count(200)
+    bars.get_by_role("button", name="Show 200 more").click()
+    expect(bars.get_by_role("listitem")).to_have_count(400)
+    bars.get_by_label("Which hosts").select_option("undeliverable")
+    expect(bars.get_by_role("listitem")).to_have_count(1)
+    check_for_everybody(page, PICTURES, "request-large")
+    page.get_by_role("button", name="Retry 1 failed host").click()
+    page.get_by_role("button", name="Profile…").click()
+    assert asked(system, sent(page, "Yes, profile 1 host"))["hosts"] == ["zz-deaf"]
+    system.http.delete(f"{system.url}/api/v1/requests/{former}", headers=system.as_admin)
+
+
 def test_a_service_in_turns_and_a_stop_of_it(page: Page, system: System) -> None:
     page.goto(f"{system.url}/new?service={system.service}")
     expect(page.get_by_role("combobox", name="For", exact=True)).to_have_value("service")

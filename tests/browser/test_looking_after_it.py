@@ -1,11 +1,14 @@
 """The pages of those who look after the system, in a real browser: health tokens, schedules, the trail."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
 from playwright.sync_api import Browser, expect
 
@@ -184,9 +187,9 @@ def by_command_line(system: System, host: str) -> None:
     assert (everything.exit_code, everything.stdout, everything.stderr) == (0, "", "nothing was given up on\n")
 
 
-def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
-    browser: Browser, system: System, tmp_path: Path
-) -> None:
+@contextlib.contextmanager
+def an_issuers_page(browser: Browser, system: System, folder: Path, **more: str) -> Iterator[tuple[Issuer, Screen]]:
+    """The page of an API at which people sign in by OpenID Connect; and their issuer."""
     port = free_port()
     here = f"http://localhost:{port}"  # another site than the issuer's, as it would be
     grants = [{"claim": "groups", "value": "sre", "kind": "operator"}]
@@ -194,33 +197,82 @@ def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
         issuer.client = Client("the-page", f"{here}/sign-in/oidc/done")
         env = {
             "PCS_REDIS_URL": system.settings.url, "PCS_OIDC_ISSUER": issuer.url, "PCS_OIDC_AUDIENCE": "nobody",
-            "PCS_OIDC_GRANTS": json.dumps(grants), "PCS_OIDC_CLIENT_ID": "the-page", "PCS_PUBLIC_URL": here,
+            "PCS_OIDC_GRANTS": json.dumps(grants), "PCS_OIDC_CLIENT_ID": "the-page", "PCS_PUBLIC_URL": here, **more,
         }  # fmt: skip
-        with running_api(tmp_path, env=env, port=port):
+        with running_api(folder, env=env, port=port):
             screen = Screen(context, here)
-            page = screen.open("/requests")
-            way = page.get_by_role("link", name="Sign in with OpenID Connect")
-            way.click()
-            page.get_by_role("link", name="I am Ada").click()
-            page.get_by_role("button", name="Sign out").wait_for()
-            assert page.url == f"{here}/requests"
-            expect(page.get_by_text("ada@example.org")).to_be_visible()
-            page.goto(f"{here}/new")
-            when = page.get_by_role("combobox", name="When")
-            expect(when.get_by_role("option", name="at a moment")).to_be_attached()
-            assert when.get_by_role("option", name="again and again").count() == 0, "a schedule outlives a sign-in"
-            page.get_by_role("button", name="Sign out").click()
-
-            way.click()
-            page.get_by_role("link", name="No").click()
-            expect(page.get_by_role("alert")).to_contain_text("The issuer did not sign you in.")
-            assert page.url == f"{here}/", "the address keeps nothing of it"
-            way.click()
-            page.get_by_role("link", name="I am Ada").wait_for()
-            issuer.away = True
-            page.get_by_role("link", name="I am Ada").click()
-            expect(page.get_by_role("alert")).to_contain_text("The issuer cannot be reached just now.")
-            check_for_everybody(page, PICTURES, "sign-in-refused")
+            yield issuer, screen
             assert {urlsplit(url).netloc for url in screen.elsewhere} == {urlsplit(issuer.url).netloc}
-            broken = [each for each in screen.said if f"({here}" in each and "403" not in each and "503" not in each]
-            assert broken == []
+            refused = ("403", "429", "503")
+            assert [each for each in screen.said if f"({here}" in each and not any(x in each for x in refused)] == []
+
+
+def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
+    browser: Browser, system: System, tmp_path: Path
+) -> None:
+    with an_issuers_page(browser, system, tmp_path, PCS_LIMIT_STRANGERS="2/600") as (issuer, screen):
+        here = screen.url
+        page = screen.open("/requests")
+        way = page.get_by_role("link", name="Sign in with OpenID Connect")
+        way.click()
+        page.get_by_role("link", name="I am Ada").click()
+        page.get_by_role("button", name="Sign out").wait_for()
+        assert page.url == f"{here}/requests"
+        expect(page.get_by_text("ada@example.org")).to_be_visible()
+        page.goto(f"{here}/new?service={system.service}")
+        when = page.get_by_role("combobox", name="When")
+        expect(when.get_by_role("option", name="at a moment")).to_be_attached()
+        assert when.get_by_role("option", name="again and again").count() == 0, "a schedule outlives a sign-in"
+        page.get_by_role("button", name="Sign out").click()
+
+        way.click()
+        page.get_by_role("link", name="No").click()
+        expect(page.get_by_role("alert")).to_contain_text("The issuer did not sign you in.")
+        assert page.url == f"{here}/new?service={system.service}", "the address keeps nothing of it"
+        way.click()
+        page.get_by_role("link", name="I am Ada").wait_for()
+        issuer.away = True
+        page.get_by_role("link", name="I am Ada").click()
+        expect(page.get_by_role("alert")).to_contain_text("The issuer cannot be reached just now.")
+        check_for_everybody(page, PICTURES, "sign-in-refused")
+
+        issuer.away = False
+        way.click()
+        page.get_by_role("link", name="I am Ada").click()
+        expect(page.get_by_role("alert")).to_contain_text("Too many sign-ins from your network have failed")
+        expect(page.get_by_role("alert")).to_contain_text("Begin again in 5 min.")  # when there is room for one
+        assert page.url == f"{here}/new?service={system.service}"
+
+
+def test_a_sign_in_that_ends_says_so_and_leads_back_to_where_one_was(
+    browser: Browser, system: System, tmp_path: Path
+) -> None:
+    with an_issuers_page(browser, system, tmp_path) as (_, screen):
+        where = f"{screen.url}/requests?as=sent&to=me"  # it asks for nothing by itself
+        page = screen.open("/requests?as=sent&to=me")
+        page.get_by_role("link", name="Sign in with OpenID Connect").click()
+        page.get_by_role("link", name="I am Ada").click()
+        page.get_by_role("button", name="Sign out").wait_for()
+        for ways in ("by the issuer", "by a token"):
+            page.wait_for_timeout(1_000)  # what is asked for once the stream opens is over
+            end_of_all_sign_ins(system)
+            expect(page.get_by_role("alert")).to_contain_text("Your sign-in has ended.")  # nothing was pressed
+            check_for_everybody(page, PICTURES, "sign-in-ended")
+            if ways == "by a token":
+                page.get_by_label("Token").fill(token_of(system, "viewer"))
+                page.get_by_role("button", name="Sign in", exact=True).click()
+            else:
+                page.get_by_role("link", name="Sign in with OpenID Connect").click()
+                page.get_by_role("link", name="I am Ada").click()
+            page.get_by_role("button", name="Sign out").wait_for()
+            assert page.url == where
+            assert page.get_by_role("alert").count() == 0
+
+
+def end_of_all_sign_ins(system: System) -> None:
+    """What time brings about after so many hours: the broker has them no more."""
+    with redis.Redis.from_url(system.settings.url, decode_responses=True) as client:
+        found = list(client.scan_iter("pcs:*:session"))
+        assert found
+        for key in found:
+            client.pexpire(key, 1)

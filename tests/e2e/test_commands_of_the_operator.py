@@ -68,7 +68,7 @@ def test_a_profile_of_a_real_process_comes_with_its_flame_graph_in_every_format(
     assert "<html" in html.read_text()
     assert "crunch_numbers" in collapsed.read_text()
     assert json.loads(tree.read_text())["samples"] > 50
-    assert pprof_reading.read(gzip.decompress(pb.read_bytes()), most_stacks=100_000).stacks
+    assert pprof_reading.read([gzip.decompress(pb.read_bytes())], most_stacks=100_000).stacks
     request_id = done.stdout.split()[1].rstrip(":")
     again = quick("requests", "flame", request_id, "-o", str(tmp_path / "again.svg"), env=env)
     assert (again.exit_code, again.stdout) == (0, f"{tmp_path / 'again.svg'}\n")

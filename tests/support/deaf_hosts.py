@@ -29,5 +29,10 @@ def given_up_on(system: System, host: str, **asked: Any) -> str:
     eventually(lambda: beat(system, host), within=30, what=f"the command for {host}")
     for _ in range(MOST_ATTEMPTS):
         beat(system, host)
-    system.wait_for(request_id, "undeliverable")
+
+    def is_told() -> bool:
+        status = system.status(request_id)
+        return status is not None and status["counts"].get("undeliverable") == 1
+
+    eventually(is_told, within=30, what=f"the end of {request_id} on {host}")
     return request_id

@@ -71,6 +71,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
         ("enrolment",), status=201, body={"service_name": "web", "hostname": ANOTHER_EACH_TIME}
     ),
     ("GET", "/api/v1/requests/{request_id}"): Route(TELLING, to_others=HIDDEN),
+    ("GET", "/api/v1/requests/{request_id}/hosts"): Route(TELLING, to_others=HIDDEN),
     ("GET", "/api/v1/requests"): Route(TELLING, to_others=None),
     ("DELETE", "/api/v1/requests/{request_id}"): Route(("operator", "admin"), to_others=HIDDEN),
     ("POST", SCHEDULES): Route(

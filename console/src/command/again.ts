@@ -1,8 +1,7 @@
 // A form of what was asked for before: a request again, where it went wrong alone; a schedule, to be changed. Pure.
 import type { RequestStatus } from "../api";
-import { toRetry } from "../request/rules";
+import { wentWrong } from "../request/rules";
 import type { ScheduleView } from "../schedules/calls";
-import { count } from "../words";
 import { DEFAULTS, type Entity, type Form, type Scope } from "./rules";
 
 export interface Again {
@@ -81,8 +80,9 @@ function switches(args: Record<string, unknown>): Pick<Form, "switches" | "kept"
 /** Its workloads on these hosts: each that names no host is meant on every one of them. */
 function entitiesOn(asked: Asked, hosts: readonly string[]): Entity[] {
   const meant = (asked.target_entities ?? []) as Record<string, unknown>[];
+  const named = new Set(hosts);
   const found = meant.flatMap((each) => {
-    if (each.hostname !== undefined) return hosts.includes(String(each.hostname)) ? [said(each)] : [];
+    if (each.hostname !== undefined) return named.has(String(each.hostname)) ? [said(each)] : [];
     return hosts.map((hostname) => ({ ...said(each), hostname }));
   });
   return found.slice(0, MOST_ENTITIES);
@@ -91,10 +91,10 @@ function entitiesOn(asked: Asked, hosts: readonly string[]): Entity[] {
 /** The form of a request that asks the same of the hosts where it went wrong. */
 export function again(status: RequestStatus): Again {
   const asked = status.asked;
-  const hosts = toRetry(status.hosts);
+  const failed = status.hosts.filter(wentWrong);
+  const hosts = failed.map((host) => host.hostname);
   const scope = (asked.target_scope ?? "host") as Scope;
   const isResolved = scope !== "host" && scope !== "service";
-  const failed = status.hosts.filter((host) => hosts.includes(host.hostname));
   const pids = new Set(failed.map((host) => (host.pids ?? []).join(", ")));
   const isShared = pids.size <= 1;
   const form: Form = {
@@ -109,8 +109,6 @@ export function again(status: RequestStatus): Again {
     sample: "",
   };
   const dropped: string[] = [];
-  if (status.hosts_total > status.hosts.length)
-    dropped.push(`of its ${count(status.hosts_total, "host")} the first ${status.hosts.length} by name are looked at`);
   if (asked.sample !== undefined)
     dropped.push("it was for a sample: this time every host where it went wrong is meant");
   if (asked.start_at !== undefined) dropped.push("its moment to start has passed: this time it starts at once");

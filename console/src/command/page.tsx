@@ -2,12 +2,13 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { Link, useLocation, useSearch } from "wouter";
-import { request } from "../api";
+import { hostsOf, type RequestStatus, request } from "../api";
 import { useFleet } from "../fleet/data";
 import type { Row } from "../fleet/rules";
 import { type Chosen, kept } from "../fleet/workload-rules";
 import { newKey } from "../keys";
 import { Empty, Notice } from "../parts";
+import { isPart, WENT_WRONG } from "../request/rules";
 import { schedule } from "../schedules/calls";
 import { inZone } from "../schedules/rules";
 import { useRights } from "../session";
@@ -26,7 +27,11 @@ function chosen(): string[] {
   }
 }
 
-const MOST_HOSTS = 10_000; // that the API tells of a request
+/** A request with the hosts where it went wrong, however many it has. */
+async function failures(id: string): Promise<RequestStatus> {
+  const status = await request(id);
+  return isPart(status) ? { ...status, hosts: await hostsOf(id, WENT_WRONG) } : status;
+}
 
 export function NewCommand() {
   const { rows, error, isLoading } = useFleet();
@@ -35,7 +40,7 @@ export function NewCommand() {
   const former = said.get("again") ?? "";
   const asked = useQuery({
     queryKey: ["request", former, "whole"],
-    queryFn: () => request(former, MOST_HOSTS),
+    queryFn: () => failures(former),
     staleTime: Number.POSITIVE_INFINITY, // what is written here is not thrown away
     enabled: mayAct && former !== "",
   });

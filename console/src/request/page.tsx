@@ -2,13 +2,13 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
-import { cancel, type RequestStatus, request } from "../api";
+import { cancel, hostsOf, type OnHost, type RequestStatus, request } from "../api";
 import { FlameGraph } from "../flame/graph";
 import { ofRequest, query } from "../flame/selection";
 import { Badge, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
-import { ago, count, meaning } from "../words";
-import { byUrgency, groups, openIn, pieces, span, wrongIn } from "./rules";
+import { ago, count, duration, meaning } from "../words";
+import { byUrgency, groups, isPart, openIn, pieces, span, together, WENT_WRONG, wrongIn } from "./rules";
 import "./request.css";
 
 export function RequestPage({ id }: { id: string }) {
@@ -17,7 +17,24 @@ export function RequestPage({ id }: { id: string }) {
     const error = found.error ?? found.failureReason;
     return error ? <Notice error={error} /> : <p>Loading…</p>;
   }
-  return <Shown status={found.data} error={found.failureReason} />;
+  return <Whole told={found.data} error={found.failureReason} />;
+}
+
+const LOOKS_MS = 5_000;
+
+/** With each host where it went wrong, also where the request has more hosts than are told with it. */
+function Whole({ told, error }: { told: RequestStatus; error: Error | null }) {
+  const wrong = wrongIn(told.counts);
+  const found = useQuery({
+    queryKey: ["wrong", told.request_id],
+    queryFn: () => hostsOf(told.request_id, WENT_WRONG),
+    enabled: isPart(told) && wrong > 0,
+    staleTime: Number.POSITIVE_INFINITY,
+    refetchInterval: (query) => (query.state.data?.length === wrong ? false : LOOKS_MS),
+  });
+  const others = found.data;
+  const status = useMemo(() => (others ? { ...told, hosts: together(told.hosts, others) } : told), [told, others]);
+  return <Shown status={status} error={error ?? found.failureReason} />;
 }
 
 function Shown({ status, error }: { status: RequestStatus; error: Error | null }) {
@@ -70,16 +87,8 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
       <ul className="groups" aria-label="Outcomes">
         {groups(status).map((group) => (
           <li key={group.state}>
-            <Badge state={group.state} /> <strong>{count(group.hosts, "host")}</strong> {meaning(group.state)}
-            {group.reasons.length > 0 && (
-              <ul>
-                {group.reasons.slice(0, 5).map(([reason, hosts]) => (
-                  <li key={reason} title={reason}>
-                    {reason} <span className="dim">({count(hosts, "host")})</span>
-                  </li>
-                ))}
-              </ul>
-            )}
+            <Badge state={group.state} /> <strong>{count(group.hosts, "host")}</strong>: {meaning(group.state)}
+            <Reasons of={group.reasons} />
           </li>
         ))}
       </ul>
@@ -101,45 +110,110 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   );
 }
 
+const MOST_REASONS = 5;
+
+function Reasons({ of }: { of: readonly [string, number][] }) {
+  const [isWhole, setWhole] = useState(false);
+  if (of.length === 0) return null;
+  const shown = isWhole ? of : of.slice(0, MOST_REASONS);
+  return (
+    <ul>
+      {shown.map(([reason, hosts]) => (
+        <li key={reason} title={reason}>
+          {reason} <span className="dim">({count(hosts, "host")})</span>
+        </li>
+      ))}
+      {of.length > shown.length && (
+        <li>
+          <button type="button" className="link" onClick={() => setWhole(true)}>
+            {count(of.length - shown.length, "more reason")}
+          </button>
+        </li>
+      )}
+    </ul>
+  );
+}
+
+const AT_A_TIME = 200;
+
 function Bars({ status, now }: { status: RequestStatus; now: number }) {
+  const [state, setState] = useState("");
+  const [most, setMost] = useState(AT_A_TIME);
   const whole = span(status, now);
-  const shown = useMemo(() => byUrgency(status.hosts).slice(0, 200), [status.hosts]);
+  const meant = useMemo(
+    () => byUrgency(state ? status.hosts.filter((host) => host.status === state) : status.hosts),
+    [status.hosts, state],
+  );
+  const shown = meant.slice(0, most);
+  const total = state ? (status.counts[state] ?? 0) : status.hosts_total;
+  const more = Math.min(meant.length - shown.length, AT_A_TIME);
+  const states = Object.keys(status.counts).sort();
   return (
     <section aria-label="Hosts over time">
       <div className="bar">
         <h2>Hosts over time</h2>
-        <span className="dim">{Math.round((whole[1] - whole[0]) / 1_000)} s</span>
+        <span className="dim">{duration((whole[1] - whole[0]) / 1_000)}</span>
+        {(states.length > 1 || state !== "") && (
+          <select
+            aria-label="Which hosts"
+            value={state}
+            onChange={(event) => {
+              setState(event.target.value);
+              setMost(AT_A_TIME);
+            }}
+          >
+            <option value="">all {status.hosts_total.toLocaleString("en")}</option>
+            {[...new Set([...states, ...(state ? [state] : [])])].map((each) => (
+              <option key={each} value={each}>
+                {each.replace("_", " ")} {(status.counts[each] ?? 0).toLocaleString("en")}
+              </option>
+            ))}
+          </select>
+        )}
       </div>
       <ul className="bars">
         {shown.map((host) => (
-          <li key={host.hostname}>
-            <span className="name" title={host.hostname}>
-              {host.hostname}
-            </span>
-            <span
-              className="track"
-              role="img"
-              aria-label={`${host.hostname}: ${Object.keys(host.timeline ?? {}).join(", then ")}`}
-            >
-              {pieces(host, whole).map((piece) => (
-                <span
-                  key={piece.state}
-                  className={`piece ${piece.state}`}
-                  title={piece.state}
-                  style={{ left: `${piece.left}%`, width: `${piece.width}%` }}
-                />
-              ))}
-            </span>
-            <Badge state={host.status} />
-            <span className="dim why" title={host.reason ?? ""}>
-              {host.reason ?? (host.samples ? `${host.samples.toLocaleString("en")} samples` : meaning(host.status))}
-            </span>
-          </li>
+          <Bar key={host.hostname} host={host} whole={whole} />
         ))}
       </ul>
-      {status.hosts_total > shown.length && (
-        <p className="dim">and {(status.hosts_total - shown.length).toLocaleString("en")} more, counted above</p>
+      {total > shown.length && (
+        <p className="dim">
+          and {(total - shown.length).toLocaleString("en")} more, counted above{" "}
+          {more > 0 && (
+            <button type="button" onClick={() => setMost(most + AT_A_TIME)}>
+              Show {more.toLocaleString("en")} more
+            </button>
+          )}
+        </p>
       )}
     </section>
+  );
+}
+
+function Bar({ host, whole }: { host: OnHost; whole: [number, number] }) {
+  return (
+    <li>
+      <span className="name" title={host.hostname}>
+        {host.hostname}
+      </span>
+      <span
+        className="track"
+        role="img"
+        aria-label={`${host.hostname}: ${Object.keys(host.timeline ?? {}).join(", then ")}`}
+      >
+        {pieces(host, whole).map((piece) => (
+          <span
+            key={piece.state}
+            className={`piece ${piece.state}`}
+            title={piece.state}
+            style={{ left: `${piece.left}%`, width: `${piece.width}%` }}
+          />
+        ))}
+      </span>
+      <Badge state={host.status} />
+      <span className="dim why" title={host.reason ?? ""}>
+        {host.reason ?? (host.samples ? `${host.samples.toLocaleString("en")} samples` : meaning(host.status))}
+      </span>
+    </li>
   );
 }

@@ -2,13 +2,13 @@
 import type { OnHost, RequestStatus } from "../api";
 
 const OPEN = new Set(["submitted", "queued", "pending", "delivered", "received", "running"]);
-export const WRONG = new Set(["failed", "expired", "timed_out", "lost", "undeliverable"]);
+export const WENT_WRONG: OnHost["status"][] = ["failed", "expired", "timed_out", "lost", "undeliverable"];
+const WRONG: ReadonlySet<string> = new Set(WENT_WRONG);
 
 export const isOpen = (state: string): boolean => OPEN.has(state);
 
 /** Hosts to try again: those where it went wrong, and no others. */
-export const toRetry = (hosts: readonly OnHost[]): string[] =>
-  hosts.filter((host) => WRONG.has(host.status)).map((host) => host.hostname);
+export const wentWrong = (host: OnHost): boolean => WRONG.has(host.status);
 
 type Counts = RequestStatus["counts"];
 
@@ -24,6 +24,17 @@ const rank = (state: string) => (WRONG.has(state) ? 0 : OPEN.has(state) ? 1 : 2)
 
 export const byUrgency = (hosts: readonly OnHost[]): OnHost[] =>
   [...hosts].sort((a, b) => rank(a.status) - rank(b.status));
+
+/** Whether a request has more hosts than are told with it. */
+export const isPart = (status: Pick<RequestStatus, "hosts" | "hosts_total">): boolean =>
+  status.hosts_total > status.hosts.length;
+
+/** Hosts that are told with a request, and others that were asked for; each once, as it was told last. */
+export function together(told: readonly OnHost[], others: readonly OnHost[]): OnHost[] {
+  const all = new Map(others.map((host) => [host.hostname, host]));
+  for (const host of told) all.set(host.hostname, host);
+  return [...all.values()];
+}
 
 export interface Group {
   state: string;
@@ -51,12 +62,16 @@ export interface Piece {
 }
 
 /** The span that all bars share: from when it was accepted to now, or to the last that happened. */
-export function span(status: RequestStatus, now: number): [number, number] {
-  const moments = status.hosts.flatMap((host) => Object.values(host.timeline ?? {}).map((at) => Date.parse(at)));
-  const first = Math.min(Date.parse(status.accepted_at), ...moments);
-  const last = status.hosts.some((host) => OPEN.has(host.status))
-    ? Math.max(now, ...moments)
-    : Math.max(first, ...moments);
+export function span(status: Pick<RequestStatus, "accepted_at" | "hosts">, now: number): [number, number] {
+  let first = Date.parse(status.accepted_at);
+  let last = status.hosts.some((host) => OPEN.has(host.status)) ? now : first;
+  for (const host of status.hosts) {
+    for (const at of Object.values(host.timeline ?? {})) {
+      const moment = Date.parse(at);
+      if (moment < first) first = moment;
+      if (moment > last) last = moment;
+    }
+  }
   return [first, Math.max(last, first + 1_000)];
 }
 

@@ -78,6 +78,11 @@ def bad_filters() -> Iterator[Bad]:
     yield row("/api/v1/schedules", "state", state="asleep")
     yield row("/api/v1/dead_letters", "kind", kind="x")
     yield row("/api/v1/requests", "submitted_by", submitted_by="")
+    of_a_request = "/api/v1/requests/r-1/hosts"
+    yield Bad("asleep", of_a_request, ["status.0"], method="GET", params={"status": "asleep"})
+    yield row(of_a_request, "cursor", said="of another order", cursor=a_cursor("-hostname", "a"))
+    yield row(of_a_request, "limit", limit="10001")
+    yield row(of_a_request, "request_id", status=404, code="not_found")
     yield row("/api/v1/hosts", "cursor", said="of another order", cursor=a_cursor("-hostname", "a", "b"))
 
 

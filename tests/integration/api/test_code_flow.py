@@ -5,19 +5,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
-from api.code_flow import Begun, ours
+from api.code_flow import STATUSES, Begun, ours
 from api.people import People
 from api.settings import OidcSettings
 from broker.sessions import Person
 from tests.support.api import Api, running_api
 from tests.support.issuer import AUDIENCE, Client, Issuer
-from tests.support.refusals import check_problem
+from tests.support.processes import ROOT
 
 BEGIN: Final = "/sign-in/oidc"
 DONE: Final = "/sign-in/oidc/done"
@@ -52,7 +53,8 @@ class Browser:
 
 def why(answer: httpx.Response) -> tuple[int, str]:
     """Status and reason of a page that says why nobody is signed in."""
-    found = re.search(r'<head><meta name="studio-not-signed-in" content="([^"]+)">', answer.text)
+    assert answer.headers["content-type"].startswith("text/html"), "it is a person who reads it"
+    found = re.search(r'<head><meta name="studio-not-signed-in" content="([^"]+)" data-to="/', answer.text)
     assert found is not None, answer.text[:300]
     assert answer.headers["cache-control"] == "no-store"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -67,13 +69,17 @@ def issuer() -> Iterator[Issuer]:
         yield issuer
 
 
-@pytest.fixture(scope="module")
-def api(bare_api: Api, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    env = {
+def env_of(bare_api: Api, issuer: Issuer, **more: str) -> dict[str, str]:
+    return {
         "PCS_REDIS_URL": bare_api.settings.url, "PCS_OIDC_ISSUER": issuer.url, "PCS_OIDC_AUDIENCE": AUDIENCE,
         "PCS_OIDC_GRANTS": json.dumps(GRANTS), "PCS_OIDC_CLIENT_ID": "the-page", "PCS_OIDC_CLIENT_SECRET": SECRET,
-        "PCS_PUBLIC_URL": PUBLIC, "PCS_LIMIT_STRANGERS": "1000/10",
+        "PCS_PUBLIC_URL": PUBLIC, **more,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def api(bare_api: Api, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    env = env_of(bare_api, issuer, PCS_LIMIT_STRANGERS="1000/10")
     with running_api(tmp_path_factory.mktemp("oidc"), env=env) as api:
         yield api
         assert SECRET not in api.log
@@ -188,6 +194,31 @@ def test_an_issuer_that_is_away_is_told_as_such(browser: Browser, api: Api) -> N
     assert api.call("GET", SELF, token=api.admin).status_code == 200
 
 
+def test_one_who_comes_after_too_many_that_failed_is_told_so_by_the_page(
+    bare_api: Api, issuer: Issuer, tmp_path: Path
+) -> None:
+    env = env_of(bare_api, issuer, PCS_LIMIT_STRANGERS="2/30")
+    with running_api(tmp_path, env=env) as api, httpx.Client(base_url=api.url, trust_env=False) as http:
+        browser = Browser(issuer, http)
+        for _ in range(2):
+            browser.begin()
+            assert why(browser.back(error="access_denied", code=None)) == (403, "denied")
+        browser.begin("/requests?a=<b>&c=d")
+        answer = browser.back()
+        assert why(answer) == (429, "too many")
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+        assert f'data-to="/requests?a=&lt;b&gt;&amp;c=d" data-wait="{answer.headers["retry-after"]}"' in answer.text
+        assert browser.http.get(SELF).status_code == 401
+    asked = {"outcome": "refused", "limit": 10}
+    told = bare_api.ok("GET", "/api/v1/audit", token=bare_api.admin, params=asked)  # noted by now, as the process ended
+    assert "sign_in_too_many" in json.dumps(told["items"])
+
+
+def test_the_page_has_words_for_all_that_may_go_wrong() -> None:
+    words = (ROOT / "console" / "src" / "sign-in.tsx").read_text()
+    assert {code for code in STATUSES if not re.search(rf'^  "?{code}"?:', words, re.MULTILINE)} == set()
+
+
 @pytest.mark.parametrize(
     "to",
     [
@@ -239,4 +270,5 @@ def test_a_session_ends_with_the_grant_that_let_somebody_in() -> None:
 
 def test_without_a_client_the_way_is_not_there(bare_api: Api) -> None:
     assert bare_api.call("GET", "/api/v1/session/ways", token=None).json() == {"oidc": False}
-    check_problem(bare_api.call("GET", BEGIN, token=None), code="not_found", fields=["sign-in"])
+    for way in (BEGIN, DONE):
+        assert why(bare_api.call("GET", way, token=None)) == (404, "not offered")

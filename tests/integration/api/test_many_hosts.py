@@ -5,9 +5,11 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from click.testing import CliRunner, Result
 from redis import Redis
 
 from broker import keys
+from cli.main import main
 from tests.support.api import REQUEST, Api, PlayedAgent
 from tests.support.processes import eventually
 
@@ -176,3 +178,51 @@ def test_a_stop_of_the_service_closes_what_would_start_later_before_it_is_append
         for request_id, expected in ((standing, reason), (rollout, reason), (later, None)):
             texts = {client.get(keys.withdrawn(partition, request_id)) for partition in range(16)}
             assert texts == {expected}
+
+
+def test_where_it_went_wrong_is_found_beyond_the_first_thousand_hosts(served: Api) -> None:
+    service = f"large-{time.time_ns()}"
+    names = [f"h{number:04}" for number in range(1_000)]
+    asked = served.submit(*names, "late-1", "late-2", "late-3", service_name=service, expires_in=3_600)
+    of_it = f"/api/v1/requests/{asked['request_id']}/hosts"
+
+    def page(**query: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = served.ok("GET", of_it, token=served.admin, params=query)
+        return shown
+
+    for host in ("late-1", "late-3"):
+        agent = PlayedAgent(served, host, service=service)
+        taken = agent.take()
+        agent.complete(taken["command_id"], status="failed", error_message=f"no perf on {host}")
+    eventually(lambda: served.status(asked["request_id"], limit=0)["counts"].get("failed") == 2, what="two failures")
+    assert "late-1" not in chosen(served, asked["request_id"]), "the status tells of the first thousand"
+    failed = page(status=["failed", "lost"])
+    assert [(host["hostname"], host["reason"]) for host in failed["items"]] == [
+        ("late-1", "no perf on late-1"), ("late-3", "no perf on late-3"),
+    ]  # fmt: skip
+    assert failed["next_cursor"] is None
+    assert page(status="completed")["items"] == []
+
+    everybody = [*names, "late-1", "late-2", "late-3"]
+    for sort, wanted in (("hostname", everybody), ("-hostname", everybody[::-1])):
+        told, cursor = list[str](), dict[str, str]()
+        while len(told) < len(wanted):
+            shown = page(limit=334, sort=sort, **cursor)
+            told += [host["hostname"] for host in shown["items"]]
+            cursor = {"cursor": shown["next_cursor"]}
+        assert (told, shown["next_cursor"]) == (wanted, None)
+    one = page(limit=1, status="failed")
+    assert [host["hostname"] for host in one["items"]] == ["late-1"]
+    assert [host["hostname"] for host in page(status="failed", cursor=one["next_cursor"])["items"]] == ["late-3"]
+
+    def by_command(*words: str) -> Result:
+        env = {"STUDIO_URL": served.url, "STUDIO_TOKEN": served.admin}
+        return CliRunner().invoke(main, ["requests", *words], env=env)
+
+    listed = by_command("show", asked["request_id"], "--status", "failed", "--status", "lost").stdout
+    assert [line.split()[0] for line in listed.splitlines()[2:]] == ["late-1", "late-3"]
+    assert by_command("show", asked["request_id"]).stdout.count("\nh") == len(names)
+    served.ok("DELETE", f"/api/v1/requests/{asked['request_id']}", token=served.admin)
+    done = by_command("follow", asked["request_id"], "-q")
+    assert done.exit_code == 1, done.output
+    assert "failed on 1: no perf on late-1 (late-1)" in done.stdout

@@ -48,6 +48,7 @@ METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
     "host": lambda client: client.host("s", "h"),
     "ask": lambda client: client.ask(dict(A_REQUEST), "a-key"),
     "request": lambda client: client.request(REQUEST_ID),
+    "hosts_of": lambda client: list(client.hosts_of("r-1", states=["failed", "lost"])),
     "requests": lambda client: list(client.requests({"service_name": "s"})),
     "cancel": lambda client: client.cancel("r-1"),
     "commands": lambda client: list(client.commands({"hostname": "h"})),

@@ -1,5 +1,8 @@
 """Profiles that others wrote in pprof's format: read as they are meant, refused where they mean nothing."""
 
+import random
+import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formats import pprof, pprof_reading
-from formats.pprof_reading import BadPprof, read
+from formats.pprof_reading import BadPprof, Pprof
+from formats.protobuf_reading import Reading
 
 BEGAN = datetime(2026, 1, 8, 11, 0, 0, 250_000, tzinfo=UTC)
 FRAME = st.text(st.characters(categories=["L", "N"], include_characters=".<>:"), min_size=1, max_size=12)
@@ -50,8 +54,36 @@ def sample(*locations: int, values: tuple[int, ...] = (3, 30)) -> bytes:
     return field(1, b"".join(map(varint, locations))) + field(2, b"".join(map(varint, values)))
 
 
+def read(content: bytes, **asked: Any) -> Pprof:
+    """Read a profile, which is the same wherever it is cut, and whether its stacks are wanted or only counted.
+
+    Raises:
+        BadPprof: it is none, in whatever way it is read.
+    """
+    cut = [content[at : at + 7] for at in range(0, len(content), 7)] if len(content) < 10_000 else [content]
+    ways = [(portions, keeps) for portions in ([content], cut) for keeps in (True, False)]
+    found = [attempted(portions, keeps=keeps, **asked) for portions, keeps in ways]
+    told = {repr(each) if isinstance(each, BadPprof) else repr(replace(each, stacks={}, counts=())) for each in found}
+    assert len(told) == 1, told
+    first = found[0]
+    if isinstance(first, BadPprof):
+        raise first
+    for each in found[1:]:
+        assert isinstance(each, Pprof)
+        assert each.stacks in (first.stacks, {})
+        assert [*each.counts] == [*first.stacks.values()]
+    return first
+
+
+def attempted(portions: list[bytes], **asked: Any) -> Pprof | BadPprof:
+    try:
+        return pprof_reading.read(portions, **asked)
+    except BadPprof as error:
+        return error
+
+
 def stacks(content: bytes, **asked: Any) -> dict[str, int]:
-    return read(content, most_stacks=100, **asked).stacks
+    return {**read(content, most_stacks=100, **asked).stacks}
 
 
 @given(STACKS)
@@ -117,7 +149,7 @@ def test_a_few_bytes_do_not_become_very_many(monkeypatch: pytest.MonkeyPatch) ->
     assert (len(frames), frames[-1]) == (pprof_reading.DEEPEST + 1, pprof_reading.CUT)
     assert len(frames[0]) == pprof_reading.LONGEST_FRAME
     assert found.cut_stacks == 1
-    for name, most in (("MOST_TEXT", 1_000_000), ("MOST_SAMPLES", 0), ("MOST_ENTRIES", 5)):
+    for name, most in (("MOST_TEXT", 1_000_000), ("MOST_SAMPLES", 0), ("MOST_STRINGS", 5), ("MOST_ENTRIES", 0)):
         with monkeypatch.context() as bounded:
             bounded.setattr(pprof_reading, name, most)
             with pytest.raises(BadPprof, match="more than"):
@@ -138,11 +170,41 @@ def test_what_is_small_and_would_keep_a_process_busy_for_minutes_is_refused(monk
             read(many, most_stacks=100)
 
 
-def test_frames_of_inlined_functions_have_no_more_text_than_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_location_of_many_inlined_functions_is_not_named_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = field(4, field(1, 30) + field(4, field(1, 1)) * 1_000)
+    (deep,) = stacks(profile(sample(30), before=field(4, field(1, 30) + field(4, field(1, 1)) * 5_000)))
+    assert deep == ";".join(["main"] * pprof_reading.DEEPEST + [pprof_reading.CUT])
+    often = profile(*(sample(30, 10) for _ in range(40)), before=wide)
+    assert [*stacks(often).values()] == [120]
+    monkeypatch.setattr(pprof_reading, "MOST_FRAMES", 40_000)
+    with pytest.raises(BadPprof, match="more than 40,000 frames"):
+        read(often, most_stacks=100)
+
+
+def test_functions_have_no_more_text_than_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pprof_reading, "MOST_TEXT", 100_000)
-    locations = b"".join(field(4, field(1, n) + field(4, field(1, 1)) * 1_000) for n in range(30, 70))
-    with pytest.raises(BadPprof, match="its frames"):
-        read(profile(sample(10)) + locations, most_stacks=100)
+    functions = b"".join(field(5, field(1, n) + field(2, 9)) for n in range(30, 140))
+    with pytest.raises(BadPprof, match="its functions"):
+        read(profile(sample(10)) + functions + field(6, "x" * 1_000), most_stacks=100)
+
+
+def test_an_entry_that_is_longer_than_any_is_refused() -> None:
+    with pytest.raises(BadPprof, match=r"byte \d+: one of field 2 has more than"):
+        read(profile(field(3, b"\0" * 5_000_000) + sample(10)), most_stacks=100)
+
+
+def test_a_long_row_of_bytes_that_is_no_number_is_refused_at_once() -> None:
+    """As one number of a million digits it would take minutes."""
+    with pytest.raises(BadPprof, match="no number"):
+        read(profile(field(1, b"\xff" * 4_000_000) + field(2, varint(3))), most_stacks=100)
+    with pytest.raises(BadPprof, match="no number"):
+        read(profile(field(1, varint(10) + b"\xff" * 10 + b"\x01") + field(2, varint(3))), most_stacks=100)
+    assert stacks(profile(sample(10, values=(2**63 - 1, 0)))) == {"main": 2**63 - 1}
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)))
+def test_numbers_in_a_list_are_read_as_they_were_written(numbers: list[int]) -> None:
+    assert [*Reading(1_000).varints(b"".join(map(varint, numbers)))] == numbers
 
 
 def test_of_a_long_string_that_many_functions_name_no_more_than_a_frame_is_looked_at() -> None:
@@ -150,3 +212,21 @@ def test_of_a_long_string_that_many_functions_name_no_more_than_a_frame_is_looke
     functions = b"".join(field(5, field(1, number) + field(2, len(STRINGS))) for number in range(4, 2_004))
     location = field(4, field(1, 30) + field(4, field(1, 4)))
     assert stacks(profile(sample(30)) + location + functions + name) == {"n" * 1_000: 3}
+
+
+def test_where_stacks_are_only_counted_little_of_a_profile_is_in_memory() -> None:
+    names = [f"module.of_some_length.function_{number}" for number in range(300)]
+    dice = random.Random(1)
+    lines = {";".join(dice.choices(names, k=30)): dice.randint(1, 99) for _ in range(3_000)}
+    content = pprof.encode(lines, pprof.cpu(11), started_at=BEGAN, duration=timedelta(seconds=5))
+    content += field(2, field(2, b"\0\0") + field(3, field(1, 1) + field(2, 2)) * 200) * 1_000
+    portions = [content[at : at + 65_536] for at in range(0, len(content), 65_536)]
+    most: dict[bool, int] = {}
+    for keeps in (True, False):
+        tracemalloc.start()
+        found = pprof_reading.read(portions, most_stacks=len(lines), keeps=keeps)
+        most[keeps] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (len(found.counts), sum(found.counts), found.bad_samples) == (len(lines), sum(lines.values()), 1_000)
+    assert most[False] < 0.5 * len(content)
+    assert most[False] < 0.2 * most[True]

@@ -55,7 +55,7 @@ def test_files_for_other_programs_are_cut_later_and_say_so() -> None:
     assert speedscope["profiles"][0]["endValue"] == sum(WIDE.values())
     assert "lightest frames are left out" in speedscope["name"]
     assert len(speedscope["profiles"][0]["samples"]) == most * MORE_IN_FILES - 1, "leaves, and what is main;work's own"
-    assert sum(read(gzip.decompress(pprof), most_stacks=1_000).stacks.values()) == sum(WIDE.values())
+    assert sum(read([gzip.decompress(pprof)], most_stacks=1_000).stacks.values()) == sum(WIDE.values())
     whole = json.loads(written("speedscope", 11))
     assert whole["name"] == "shop"
 
@@ -73,7 +73,7 @@ def test_counts_beyond_64_bits_are_told_whole_where_that_can_be() -> None:
     merged = Merged({"main;a": huge, "main;b": 1}, "s", "cpu", 0, STARTED, timedelta(0), {})
     assert json.loads(written("json", 10, merged))["samples"] == huge + 1
     assert written("collapsed", 10, merged) == f"main;a {huge}\nmain;b 1\n".encode()
-    assert read(gzip.decompress(written("pprof", 10, merged)), most_stacks=9).stacks == {
+    assert read([gzip.decompress(written("pprof", 10, merged))], most_stacks=9).stacks == {
         "main;a": 2**63 - 1,
         "main;b": 1,
     }
