@@ -108,5 +108,8 @@ async def insisted(
     log.warning(
         "credential conflict", host=host.path, token_id=credential.token_id, owner=answer.owner, reason=answer.reason
     )  # fmt: skip
-    fault = FieldFault(field="hostname", message="this token may not speak for this host", code="credential_conflict")
-    raise Refusal("forbidden", "The host belongs to another token, or this one to another host.", errors=[fault])
+    # Of others it says no more than that there is one; what is wrong with its own credential a caller may know.
+    why = f"This token may not speak for this host: {credential.fault or 'the host belongs to another token'}."
+    raise Refusal(
+        "forbidden", why, errors=[FieldFault(field="hostname", message=why, code="credential_conflict")]
+    )  # fmt: skip

@@ -24,6 +24,10 @@ from bench.stage import machine
 from broker.settings import BrokerSettings
 
 TARGET: Final = 0.8
+HEADINGS: Final = {
+    "": 24, "good beats/s": 14, "p50 ms": 9, "p99 ms": 9, "API µs each": 13, "commands each": 15, "bad calls/s": 13,
+}  # fmt: skip
+"""Each with the width of its column."""
 
 
 def commands(settings: BrokerSettings) -> int:
@@ -55,6 +59,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "load": {name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share")},
         **found,
         "kept": ratio(rounds["flooded"], rounds["good"]),
+        "kept_by_cpu": ratio(rounds["good"], rounds["flooded"], of="cpu_us"),
     }
 
 
@@ -65,6 +70,7 @@ def told_of(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         bad.update(one["bad_answers"])
     return {
         "per_second": statistics.median(one["per_second"] for one in rounds),
+        "cpu_us": statistics.median(one["cpu_us"] for one in rounds),
         "ms": {name: statistics.median(one["ms"][name] for one in rounds) for name in rounds[0]["ms"]},
         "commands_per_good_beat": statistics.median(one["commands"] for one in rounds),
         "bad_per_second": sum(bad.values()) / sum(one["seconds"] for one in rounds),
@@ -80,17 +86,18 @@ def told(measured: dict[str, Any]) -> str:
         *stage.told(measured["machine"]),
         f"{load['connections']} connections, {load['hosts']:,} hosts, {rounds}",
         "",
-        f"{'':24}{'good beats/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'commands each':>15}{'bad calls/s':>13}",
+        "".join(f"{name:>{width}}" for name, width in HEADINGS.items()),
     ]
     for name, title in (("good", "good tokens alone"), ("flooded", f"{load['share']:.0%} bad tokens")):
         one = measured[name]
         lines.append(
             f"{title:24}{one['per_second']:>14,.0f}{one['ms']['p50']:>9.2f}{one['ms']['p99']:>9.2f}"
-            f"{one['commands_per_good_beat']:>15.3f}{one['bad_per_second']:>13,.0f}"
+            f"{one['cpu_us']:>13.0f}{one['commands_per_good_beat']:>15.3f}{one['bad_per_second']:>13,.0f}"
         )
     answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(measured["flooded"]["bad_answers"].items()))
     lines += ["", f"bad tokens were answered {answers}"]
     lines.append(f"good heartbeats keep {share(measured['kept'])} of their rate (target: at least {TARGET:.0%})")
+    lines.append(f"by the API's processor time for each, bad calls and all: {share(measured['kept_by_cpu'])}")
     return "\n".join(lines)
 
 

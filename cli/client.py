@@ -137,13 +137,12 @@ class StudioClient(Calls):
     def make_schedule(self, body: dict[str, Any]) -> ScheduleStored | SchedulePlan:
         """Have a request submitted by the clock; the API judges the body."""
         answer = self._send("POST", SCHEDULES, json=body)
-        kind: type[ScheduleStored | SchedulePlan] = SchedulePlan if body.get("dry_run") else ScheduleStored
-        return self._read(answer, kind) if answer.is_success else self._fail(answer)
+        return self._read(answer, _plan_or_schedule(body)) if answer.is_success else self._fail(answer)
 
-    def change_schedule(self, schedule_id: str, body: dict[str, Any]) -> ScheduleStored:
+    def change_schedule(self, schedule_id: str, body: dict[str, Any]) -> ScheduleStored | SchedulePlan:
         """Change the fields that are given."""
         answer = self._send("PATCH", f"{SCHEDULES}/{quote(schedule_id, safe='')}", json=body)
-        return self._read(answer, ScheduleStored) if answer.is_success else self._fail(answer)
+        return self._read(answer, _plan_or_schedule(body)) if answer.is_success else self._fail(answer)
 
     def delete_schedule(self, schedule_id: str) -> ScheduleView:
         """Delete a schedule; gives what it was."""
@@ -234,6 +233,10 @@ class StudioClient(Calls):
     def audit_chain(self, cursor: str | None) -> ChainPage:
         """A part of the chain of audit records, the oldest first."""
         return self._get("/api/v1/audit/chain", ChainPage, {"cursor": cursor} if cursor else {})
+
+
+def _plan_or_schedule(body: dict[str, Any]) -> type[ScheduleStored | SchedulePlan]:
+    return SchedulePlan if body.get("dry_run") else ScheduleStored
 
 
 def _said(**given: str | int | None) -> dict[str, str | list[str]]:

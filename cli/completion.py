@@ -15,13 +15,13 @@ VARIABLE: Final = "_STUDIO_COMPLETE"
 @click.command("completion", cls=options.StudioCommand)
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    r"""Print what makes a shell complete commands, services and hosts.
+    """Print what makes a shell complete commands, services and hosts.
 
     \b
     bash: eval "$(studio completion bash)"      in ~/.bashrc
-    zsh:  eval "$(studio completion zsh)"       in ~/.zshrc
+    zsh:  eval "$(studio completion zsh)"       in ~/.zshrc, behind compinit
     fish: studio completion fish | source       in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - click's sign for lines that stay as they are, as the character that it is
     from cli.main import main  # noqa: PLC0415 - it reads this module
 
     kind = get_completion_class(shell)

@@ -1,6 +1,7 @@
 """What a command answers: a table for people, JSON for programs. No colour, no bar, where it is not a terminal."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,8 +11,8 @@ import click
 
 Output = Literal["table", "json", "ndjson"]
 FORMATS: Final = ("table", "json", "ndjson")
-WIDE: Final = 10_000
-"""Columns of what is no terminal: a row is a line there, however long."""
+BETWEEN: Final = "  "
+MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -67,23 +68,35 @@ def value(found: dict[str, Any], output: Output) -> bool:
 
 
 def table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Columns that fit the terminal: long cells go on below. Elsewhere each row is one line."""
+    """Columns that fit the terminal: moments are told shorter there, and what is still too long goes on below.
+
+    Elsewhere each row is one line, and whole.
+    """
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
         for line in (head, *cells):
             padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            click.echo("  ".join(padded).rstrip())
+            click.echo(BETWEEN.join(padded).rstrip())
         return
     from rich.console import Console  # noqa: PLC0415 - a tenth of the start time, for the terminal only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    console = Console(highlight=False)
     drawn = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     for name in head:
-        drawn.add_column(name, overflow="fold", no_wrap=name == "ID")
+        drawn.add_column(name, overflow="fold", no_wrap=name == "ID", min_width=len(name))
+    natural = sum(max(map(len, column)) + len(BETWEEN) for column in zip(head, *cells, strict=True)) - len(BETWEEN)
+    year = f"{datetime.now(UTC).year}-"
     for line in cells:
-        drawn.add_row(*(Text(cell) for cell in line))  # not markup: a name may hold brackets
-    Console(highlight=False).print(drawn)
+        shown = line if natural <= console.width else [_shorter(cell, year) for cell in line]
+        drawn.add_row(*(Text(cell) for cell in shown))  # not markup: a name may hold brackets
+    console.print(drawn)
+
+
+def _shorter(cell: str, year: str) -> str:
+    """A moment without its seconds, and without the year where it is this one."""
+    return f"{cell[:-4]}Z".removeprefix(year) if MOMENT.fullmatch(cell) else cell
 
 
 def told(value: Any) -> str:

@@ -32,6 +32,8 @@ OPTIONS: Final = (
     click.option("--process", metavar="NAME", help="Processes of this name."),
 )
 NAMES: Final = ("hosts", "all_", "pids", *NARROWEST_FIRST)
+WHOM: Final = frozenset({"target_scope", "target_entities", "target_hostnames", "target_hosts", "pids", "sample"})
+"""The fields of a request that say whom it is for."""
 
 
 def targets(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,6 +41,11 @@ def targets(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(OPTIONS):
         function = option(function)
     return function
+
+
+def are_meant(given: Mapping[str, Any]) -> bool:
+    """Whether any of the options, or a sample, says whom something is for."""
+    return given["sample"] is not None or any(given[name] for name in NAMES)
 
 
 def body_of_targets(given: Mapping[str, Any], *, sample: str | None = None) -> dict[str, Any]:

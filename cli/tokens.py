@@ -9,15 +9,14 @@ from cli import options
 from cli.client import StudioClient
 from cli.durations import DURATION
 from cli.errors import BadTokens, Refused
-from cli.output import Output, answering, rows
+from cli.output import Output, age, answering, rows
 from cli.reaching import Server, server
 from cli.state import StateDir
 from protocol.tokens import NewToken, TokenView
 
 ID: Final = click.argument("token_id", metavar="ID")
 COLUMNS: Final = (
-    ("ID", "id"), ("KIND", "kind"), ("NAME", "name"), ("SERVICES", "services"), ("STATE", "state"),
-    ("EXPIRES", "expires_at"), ("LAST USED", "last_used_at"),
+    ("ID", "id"), ("KIND", "kind"), ("NAME", "name"), ("SERVICES", "services"), ("ENDS", "ends"), ("USED", "used"),
 )  # fmt: skip
 
 
@@ -57,7 +56,10 @@ def list_(server: Server, output: Output, all_: bool) -> None:
         found = [row for row in client.tokens() if all_ or state_of(row, now=now) == "valid"]
     told = [row.model_dump(mode="json") for row in found]
     if output == "table":
-        told = [fields | {"state": state_of(row, now=now)} for fields, row in zip(told, found, strict=True)]
+        for fields, row in zip(told, found, strict=True):
+            state = state_of(row, now=now)
+            fields |= {"ends": row.expires_at or "never" if state == "valid" else state}
+            fields |= {"used": f"{age(row.last_used_at, now)} ago" if row.last_used_at else "never"}
     rows(told, COLUMNS, output)
 
 

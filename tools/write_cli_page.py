@@ -121,7 +121,7 @@ def capture_the_rest(pages: Captures) -> None:
     pages.run("context", "remove", "prod")
     pages.section("What is kept")
     pages.run("profiles", "list", "--service", "local", "--since", since)
-    made = ("schedules", "create", "--name", "nightly", "--service", "local", "--whole-service", "--cron")
+    made = ("schedules", "create", "--name", "nightly", "--service", "local", "--all", "--cron")
     pages.run(*made, "30 2 * * *", shown=(*made, "'30 2 * * *'"))
     pages.run("schedules", "list")
     pages.run("tokens", "list")

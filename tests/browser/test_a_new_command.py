@@ -50,6 +50,7 @@ def test_the_same_is_asked_again_where_it_went_wrong_and_nowhere_else(page: Page
     expect(page.get_by_text("with all that it asked")).to_be_visible()
     expect(page.get_by_label("Frequency, Hz")).to_have_value("11")
     expect(page.get_by_role("checkbox", name="perf")).not_to_be_checked()
+    expect(page.get_by_label("Other arguments of the agent")).to_have_value('{"team":"checkout"}')
     check_for_everybody(page, PICTURES, "again")
     page.get_by_role("button", name="Profile…").click()
     expect(page.get_by_text("2 s at 11 Hz: some 22 samples a busy core")).to_be_visible()
@@ -155,6 +156,8 @@ def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None
     page.get_by_role("combobox", name="For", exact=True).select_option("service")
     page.get_by_label("Name", exact=True).fill("nightly")
     page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_label("Catch up within, seconds").fill("900")
+    page.get_by_label("Pause after failures").fill("0")
     page.get_by_role("button", name="Schedule…").click()
     expect(page.get_by_text("It would fire")).to_contain_text("03:00")
     check_for_everybody(page, PICTURES, "new-schedule")
@@ -163,3 +166,4 @@ def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None
     expect(page.get_by_role("row").filter(has_text="nightly")).to_contain_text("Europe/Berlin")
     (made,) = system.get("/api/v1/schedules", {})["items"]
     assert (made["cron"], made["service_name"], made["state"]) == ("0 3 * * *", system.service, "active")
+    assert (made["catch_up"], made["pause_after"]) == (900, 0)

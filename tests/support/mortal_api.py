@@ -54,8 +54,8 @@ def arm(moment: str) -> None:
         if moment == BEFORE_THE_ANSWER:
             die()
 
-    os.link = deadly_link
-    Uploads.announce = deadly_announce  # type: ignore[method-assign]  # in this process alone
+    os.link = deadly_link  # type: ignore[assignment]  # in this process alone
+    Uploads.announce = deadly_announce  # type: ignore[assignment, method-assign]  # likewise
 
 
 if __name__ == "__main__":

@@ -55,14 +55,16 @@ export function ofSchedule(schedule: ScheduleView): Form {
     cron: schedule.cron,
     timezone: schedule.timezone,
     overlap: schedule.overlap,
+    catchUp: schedule.catch_up,
+    pauseAfter: schedule.pause_after,
   };
 }
 
 const said = (entity: Record<string, unknown>): Entity =>
   Object.fromEntries(Object.entries(entity).map(([name, value]) => [name, String(value)]));
 
-/** Switches that the form has, and the configuration of profilers that it has not. */
-function switches(args: Record<string, unknown>): Pick<Form, "switches" | "kept" | "maxProcesses"> {
+/** Arguments that the form has fields for, and the others as they are. */
+function switches(args: Record<string, unknown>): Pick<Form, "switches" | "args" | "maxProcesses"> {
   const { profiler_configs: configs, max_processes: most, ...kept } = args;
   const known: Record<string, boolean> = {};
   const others: Record<string, unknown> = {};
@@ -70,10 +72,11 @@ function switches(args: Record<string, unknown>): Pick<Form, "switches" | "kept"
     if (value === "enabled" || value === "disabled") known[name] = value === "enabled";
     else others[name] = value;
   }
+  const rest = { ...kept, ...(Object.keys(others).length > 0 ? { profiler_configs: others } : {}) };
   return {
     switches: known,
     maxProcesses: most === undefined ? "" : String(most),
-    kept: { ...kept, ...(Object.keys(others).length > 0 ? { profiler_configs: others } : {}) },
+    args: Object.keys(rest).length > 0 ? JSON.stringify(rest) : "",
   };
 }
 

@@ -269,10 +269,11 @@ export function More({ form, change }: Part) {
     form.maxProcesses,
     form.priority !== "normal",
     form.expiresIn !== 900,
+    form.args,
   ];
   return (
     <details open={touched.some(Boolean) || undefined}>
-      <summary>How many at a time, priority, and how long it may wait</summary>
+      <summary>How many at a time, priority, how long it may wait, and other arguments</summary>
       <div className="fields">
         {isStart && text("maxConcurrency", "Hosts at a time", "all; or 5, or 10%")}
         {isStart && form.maxConcurrency.trim() !== "" && text("maxErrors", "Halt after failures", "never; or 2, or 5%")}
@@ -299,6 +300,18 @@ export function More({ form, change }: Part) {
             onChange={(event) => change({ expiresIn: event.target.valueAsNumber })}
           />
         </label>
+        {isStart && (
+          <label>
+            Other arguments of the agent
+            <input
+              type="text"
+              spellCheck={false}
+              placeholder='none; or {"name": "value"}'
+              value={form.args}
+              onChange={(event) => change({ args: event.target.value })}
+            />
+          </label>
+        )}
       </div>
     </details>
   );
@@ -313,6 +326,18 @@ const CRONS: [string, string][] = [
 
 export function Moment({ form, change, isFixed }: Part & { isFixed: boolean }) {
   const { schedule: mayMake } = useRights();
+  const whole = (name: "catchUp" | "pauseAfter", label: string, most: number) => (
+    <label>
+      {label}
+      <input
+        type="number"
+        min={0}
+        max={most}
+        value={Number.isNaN(form[name]) ? "" : form[name]}
+        onChange={(event) => change({ [name]: event.target.valueAsNumber })}
+      />
+    </label>
+  );
   return (
     <>
       {!isFixed && (
@@ -390,6 +415,8 @@ export function Moment({ form, change, isFixed }: Part & { isFixed: boolean }) {
               <option value="allow">fire all the same</option>
             </select>
           </label>
+          {whole("catchUp", "Catch up within, seconds", 604_800)}
+          {whole("pauseAfter", "Pause after failures (0: never)", 1_000)}
         </fieldset>
       )}
     </>

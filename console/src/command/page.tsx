@@ -193,11 +193,6 @@ function Filled({
       )}
       <More form={form} change={change} />
       <Moment form={form} change={change} isFixed={old !== ""} />
-      {Object.keys(form.kept).length > 0 && (
-        <p className="dim">
-          Beside that, as before: <code>{JSON.stringify(form.kept)}</code>
-        </p>
-      )}
       {old && (
         <p className="dim">What it has submitted so far goes on. From now on it fires with your token’s rights.</p>
       )}

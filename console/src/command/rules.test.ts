@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import document from "../../openapi.json";
 import type { CommandRow, Host, OnHost, RequestStatus } from "../api";
 import { rows } from "../fleet/rules";
 import type { ScheduleView } from "../schedules/calls";
@@ -89,6 +90,10 @@ describe("a command", () => {
     [{ scope: "pod" }, /which pod/],
     [{ scope: "process", entities: [{ pid: "7" }] }, /needs its host/],
     [{ maxProcesses: "x" }, /attaches/],
+    [{ args: "[1]" }, /JSON object/],
+    [{ args: "{" }, /JSON object/],
+    [{ when: "schedule", name: "x", catchUp: Number.NaN }, /made up/],
+    [{ when: "schedule", name: "x", pauseAfter: -1 }, /never/],
   ])("that cannot be is told why: %o", (part, why) => {
     expect(fault({ ...form, ...part }, NOW)).toMatch(why);
     expect(fault(form, NOW)).toBe("");
@@ -188,16 +193,35 @@ describe("a schedule that is changed", () => {
   ])(
     "asks for the same where nothing of it is touched: %j",
     ({ continuous: _, ...request }: Record<string, unknown>) => {
-      const plan = { name: "n", cron: "0 3 * * *", timezone: "Asia/Tokyo", overlap: "allow", service_name: "web" };
-      const form = ofSchedule({ ...plan, request } as unknown as ScheduleView);
-      expect(scheduleWish(form)).toEqual({
-        name: "n",
-        cron: "0 3 * * *",
-        timezone: "Asia/Tokyo",
-        overlap: "allow",
-        request,
-      });
+      const plan = { name: "n", cron: "0 3 * * *", timezone: "Asia/Tokyo", overlap: "allow" };
+      const rest = { catch_up: 60, pause_after: 0 };
+      const form = ofSchedule({ ...plan, ...rest, service_name: "web", request } as unknown as ScheduleView);
+      expect(scheduleWish(form)).toEqual({ ...plan, ...rest, request });
       expect(fault(form, NOW)).toBe("");
     },
   );
+});
+
+describe("every field of the API", () => {
+  const { ProfileRequest } = document.components.schemas;
+  const wishOfSchedules = document.paths["/api/v1/schedules"].post.requestBody.content["application/json"].schema;
+  const turns = { sample: "3", maxConcurrency: "1", maxErrors: "0", priority: "low", expiresIn: 60 } as const;
+  const forms: Partial<Form>[] = [
+    { ...turns, pids: "7", continuous: true, args: '{"team": "x"}' },
+    { when: "later", startAt: "2026-01-08T13:00:00Z" },
+    { scope: "pod", entities: [{ pod_name: "p" }] },
+    { pidsByHost: { a: [7] } },
+    { command: "stop", stopLevel: "host" },
+  ];
+  const fieldsOf = (bodies: Record<string, unknown>[]) => new Set(bodies.flatMap((body) => Object.keys(body)));
+  /** Fields that need nobody to fill them in. */
+  const ELSEWHERE = ["dry_run", "request_type", "enabled"]; // the button; command_type's other name; Pause and Resume
+
+  test.each([
+    ["a request", ProfileRequest, forms.map((part) => wish({ ...form, ...part }))],
+    ["a schedule", wishOfSchedules, [scheduleWish({ ...form, name: "n", when: "schedule" })]],
+  ])("of %s is sent by some form", (_, schema, bodies) => {
+    const known = Object.keys(schema.properties).filter((name) => !ELSEWHERE.includes(name));
+    expect([...fieldsOf(bodies)].sort()).toEqual(known.sort());
+  });
 });

@@ -56,8 +56,12 @@ export interface Form {
   cron: string;
   timezone: string;
   overlap: "skip" | "allow";
-  /** Arguments that the form has no field for: of a request that is asked for again. */
-  kept: Readonly<Record<string, unknown>>;
+  /** For so many seconds a firing that nobody was there for is made up for. */
+  catchUp: number;
+  /** After so many failures in a row it pauses; 0: never. */
+  pauseAfter: number;
+  /** Arguments of the agent that have no field of their own, as a JSON object; empty: none. */
+  args: string;
 }
 
 export const DEFAULTS: Form = {
@@ -86,7 +90,9 @@ export const DEFAULTS: Form = {
   cron: "0 3 * * *",
   timezone: "UTC",
   overlap: "skip",
-  kept: {},
+  catchUp: 300,
+  pauseAfter: 5,
+  args: "",
 };
 
 /** Profilers that run only where they are asked for: they stop what they look at, or change it. */
@@ -132,8 +138,21 @@ function targets(form: Form): Wish {
   return { target_hostnames: [...form.hosts], ...pids };
 }
 
+/** The object that a text is as JSON; undefined where it is none. */
+function objectOf(text: string): Record<string, unknown> | undefined {
+  if (text.trim() === "") return {};
+  try {
+    const said: unknown = JSON.parse(text);
+    return typeof said === "object" && said !== null && !Array.isArray(said)
+      ? (said as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function extras(form: Form): Wish {
-  const { profiler_configs: others, ...kept } = form.kept;
+  const { profiler_configs: others, ...kept } = objectOf(form.args) ?? {};
   const configs = {
     ...(others as Record<string, unknown> | undefined),
     ...Object.fromEntries(Object.entries(form.switches).map(([name, on]) => [name, on ? "enabled" : "disabled"])),
@@ -178,6 +197,8 @@ export const scheduleWish = (form: Form): Wish => ({
   cron: form.cron.trim(),
   timezone: form.timezone.trim(),
   overlap: form.overlap,
+  catch_up: form.catchUp,
+  pause_after: form.pauseAfter,
   request: wish(form),
 });
 
@@ -231,6 +252,10 @@ export function fault(form: Form, now: number): string {
   if (form.when === "schedule" && form.name.trim() === "") return "Give the schedule a name.";
   if (form.when === "schedule" && form.cron.trim().split(/\s+/).length !== 5)
     return "When is five fields: minute, hour, day of the month, month, day of the week.";
+  if (form.when === "schedule" && !between(form.catchUp, 0, 604_800))
+    return "A firing that was missed is made up for within 0 to 604,800 seconds.";
+  if (form.when === "schedule" && !between(form.pauseAfter, 0, 1_000))
+    return "It pauses after 1 to 1,000 failures in a row, or after 0: never.";
   if (form.command === "stop") return "";
   if (!between(form.duration, 1, 86_400)) return "The duration is 1 to 86,400 seconds.";
   if (!between(form.frequency, 1, 1_000)) return "The frequency is 1 to 1,000 Hz.";
@@ -244,6 +269,7 @@ export function fault(form: Form, now: number): string {
   }
   if (form.maxConcurrency.trim() && form.continuous) return "A run that goes on never makes room for the next host.";
   if (form.maxConcurrency.trim() && form.when === "later") return "Hosts start together or in turns, and not both.";
+  if (objectOf(form.args) === undefined) return 'Other arguments are a JSON object, as {"team": "checkout"}.';
   if (form.maxProcesses.trim() && !between(Number(form.maxProcesses), 1, 1_000))
     return "Each profiler attaches to 1 to 1,000 processes.";
   if (form.when === "later") {

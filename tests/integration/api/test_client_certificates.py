@@ -70,6 +70,7 @@ def test_a_host_speaks_with_its_certificate_and_for_itself_alone(bare_api: Api, 
         refused = site.beat(bare_api, hostname, pair)
         assert refused.status_code == 403
         check_problem(refused, code="forbidden", fields=["hostname"])
+        assert refused.json()["detail"].endswith("for this host: the client certificate is that of tls-01.")
     body = {"command_id": "c-1", "hostname": "tls-02", "service_name": "web", "status": "completed"}
     assert site.call("POST", COMPLETION, token=bare_api.agent, pair=pair, json=body).status_code == 403
     assert (
@@ -87,7 +88,9 @@ def test_an_agent_without_a_certificate_of_one_name_is_refused(
     pair = site.ours.vouch(*names) if names is not None else None
     refused = site.beat(bare_api, "tls-03", pair)
     assert refused.status_code == 403
-    assert refused.json()["errors"][0]["code"] == "credential_conflict"
+    [fault] = refused.json()["errors"]
+    assert fault["code"] == "credential_conflict"
+    assert "the connection has no client certificate of one common name" in fault["message"]
 
 
 def test_a_certificate_that_somebody_else_vouches_for_gets_no_connection(bare_api: Api, site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
@@ -33,6 +34,32 @@ def test_a_schedule_from_its_making_to_its_end(bare_api: Api) -> None:
     gone = studio(bare_api, "show", schedule_id)
     assert (gone.exit_code, gone.stdout) == (2, "")
     assert "404 not_found" in gone.stderr
+
+
+def test_a_change_keeps_what_is_not_said(bare_api: Api) -> None:
+    target = ("--service", "changed", "--host", "a", "--pid", "7", "--frequency", "49", "--arg", "team=shop")
+    made = json.loads(studio(bare_api, "create", "--name", "n", "--cron", "30 2 * * *", *target, "--json").stdout)
+    schedule_id, request = made["id"], made["request"]
+
+    def changed(*words: str) -> dict[str, Any]:
+        done = studio(bare_api, "change", schedule_id, *words, "--json")
+        assert done.exit_code == 0, done.output
+        body: dict[str, Any] = json.loads(done.stdout)
+        return body
+
+    assert changed("--duration", "2m", "--catch-up", "1h")["request"] == request | {"duration": 120}
+    planned = changed("--cron", "0 4 * * *", "--dry-run")
+    assert len(planned["next_firings"]) == 5
+    whole = changed("--all", "--pause-after", "0", "--paused")
+    facts = (whole["cron"], whole["catch_up"], whole["pause_after"], whole["state"])
+    assert facts == ("30 2 * * *", 3_600, 0, "paused")
+    kept = {name: request[name] for name in ("service_name", "command_type", "frequency", "additional_args")}
+    assert whole["request"] == {**kept, "duration": 120, "target_scope": "service"}
+    assert kept["additional_args"] == {"team": "shop"}
+    assert "pauses   never" in studio(bare_api, "show", schedule_id).stdout
+    unsaid = studio(bare_api, "change", schedule_id)
+    assert (unsaid.exit_code, "says nothing to change" in unsaid.stderr) == (2, True)
+    assert studio(bare_api, "delete", schedule_id).exit_code == 0
 
 
 def test_every_field_at_fault_is_shown(bare_api: Api) -> None:

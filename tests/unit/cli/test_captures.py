@@ -13,7 +13,7 @@ PAGE: Final = Path(__file__).parents[3] / "docs" / "cli-captures.md"
 LEFT_OUT: Final = {
     **dict.fromkeys(("tokens create", "tokens rotate", "tenants create", "tenants admin"), "a secret is all they say"),
     **dict.fromkeys(("tokens revoke", "schedules pause", "schedules resume", "schedules delete"), "one line on one id"),
-    "schedules show": "as `schedules create` answers",
+    **dict.fromkeys(("schedules show", "schedules change"), "as `schedules create` answers"),
     **dict.fromkeys(("profiles delete", "profiles reindex", "profiles compact"), "for those who look after the store"),
     "audit export": "JSON lines, as `audit tail -o ndjson`",
 }

@@ -7,6 +7,7 @@ document. A new method, a new route and a renamed field each fail here until som
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -58,7 +59,9 @@ METHODS: Final[Mapping[str, Callable[[StudioClient], object]]] = {
     "schedules": lambda client: client.schedules(),
     "schedule": lambda client: client.schedule("s-1"),
     "make_schedule": lambda client: [client.make_schedule({**A_SCHEDULE, "dry_run": dry}) for dry in (False, True)],
-    "change_schedule": lambda client: client.change_schedule("s-1", {"enabled": False}),
+    "change_schedule": lambda client: [
+        client.change_schedule("s-1", {"enabled": False, **more}) for more in ({}, {"dry_run": True})
+    ],
     "delete_schedule": lambda client: client.delete_schedule("s-1"),
     "tokens": lambda client: client.tokens(),
     "make_token": lambda client: client.make_token(dict(A_TOKEN)),
@@ -81,8 +84,13 @@ COMMANDS: Final = (
     ("tokens create enrolment --service * --name n --description d --expires-in 90d --max-uses 3", "make_token"),
     ("tokens rotate t-1 --overlap 1h --expires-in 90d", "rotate_token"),
     (("schedules create --name n --cron 0_2_*_*_* --timezone UTC --service s --host h --duration 5 --frequency 9"
-      " --overlap allow --catch-up 9 --pause-after 3"), "make_schedule"),
+      " --overlap allow --catch-up 9 --pause-after 3 --mode wall --continuous --pid 7 --arg a=1 --sample 1"),
+     "make_schedule"),
+    (("schedules create --name n --cron 0_2_*_*_* --service s --all --max-concurrency 10% --max-errors 1"
+      " --expires-in 60"), "make_schedule"),
     ("schedules create --name n --cron 0_2_*_*_* --service s --whole-service --dry-run", "make_schedule"),
+    ("schedules create --name n --cron 0_2_*_*_* --service s --pod p --stop --paused --priority low", "make_schedule"),
+    ("schedules change s-1 --cron 0_3_*_*_* --service s --frequency 9 --sample 3 --dry-run", "change_schedule"),
     ("schedules pause s-1", "change_schedule"),
     ("schedules resume s-1", "change_schedule"),
     (("profiles list --service s --since 2026-05-04 --until 2026-05-05 --host a --command c --request r --mode cpu"),
@@ -91,13 +99,16 @@ COMMANDS: Final = (
     (("audit tail -n 3 --actor a --action token.* --outcome refused --service s --object o"
       " --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z"), "audit"),
     (("profile s --host h --duration 5s --frequency 9 --mode wall --continuous --profilers perf=disabled"
-      " --priority urgent --expires-in 60s --start-at +5m --no-wait"), "ask"),
+      " --arg max_processes=3 --priority urgent --expires-in 60s --start-at +5m --no-wait"), "ask"),
+    ("profile s --pod p --duration 5s --no-wait", "ask"),
     ("profile s --sample 10% --duration 5s --max-concurrency 2 --max-errors 0 --no-wait", "ask"),
     ("profile s --host h --pid 7 --duration 5s --no-wait --dry-run", "ask"),
-    ("stop s --all --no-wait", "ask"),
+    ("stop s --all --priority urgent --expires-in 60s --no-wait", "ask"),
     ("audit export --out {out} --actor a --action token.* --outcome failed --service s --object o", "audit"),
 )  # fmt: skip
 """Commands that make up what they send, with all their options; and the method that sends it."""
+A_FORMER_ONE: Final = "/api/v1/schedules/s-1"
+"""What `schedules change` looks at before it changes a part of a request."""
 LOOKED_UP: Final = "/api/v1/hosts/s/h"
 """What `profile` looks at before it submits."""
 NOT_BY_THE_CLIENT: Final[Mapping[tuple[str, str], str]] = {
@@ -185,17 +196,57 @@ def test_a_method_asks_and_reads_what_the_document_has(method: str) -> None:
     assert faults(DOCUMENT, calls) == []
 
 
-@pytest.mark.parametrize(("line", "method"), COMMANDS, ids=[line.split(" --")[0] for line, _ in COMMANDS])
-def test_what_a_command_makes_up_is_in_the_document(
-    line: str, method: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def played(line: str, folder: Path, patch: pytest.MonkeyPatch) -> list[Call]:
+    """What a command says to the API."""
     calls: list[Call] = []
-    monkeypatch.setattr("cli.client.StudioClient", lambda *_, **__: Recorded(ApiDocument(DOCUMENT), calls))
-    words = [word.replace("_", " ") if "*" in word else word for word in line.format(out=tmp_path / "out").split()]
+    patch.setattr("cli.client.StudioClient", lambda *_, **__: Recorded(ApiDocument(DOCUMENT), calls))
+    words = [word.replace("_", " ") if "*" in word else word for word in line.format(out=folder / "out").split()]
     done = CliRunner().invoke(main, [*words, "--url", "http://127.0.0.1:1"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert {call.path for call in calls} - {LOOKED_UP} <= {call.path for call in calls_of(method)}
+    return calls
+
+
+@pytest.mark.parametrize(("line", "method"), COMMANDS, ids=[line.split(" --")[0] for line, _ in COMMANDS])
+def test_what_a_command_makes_up_is_in_the_document(
+    line: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = played(line, tmp_path, monkeypatch)
+    looked_at = {LOOKED_UP, A_FORMER_ONE}
+    assert {call.path for call in calls} - looked_at <= {call.path for call in calls_of(method)}
     assert faults(DOCUMENT, calls) == []
+
+
+BY_NO_OPTION: Final[Mapping[str, str]] = {
+    "request_type": "another name of command_type",
+    "target_hosts": "--host and --pid; where each host has pids of its own, each takes a request",
+    "stop_level": "process where --pid or --process says which, else host",
+}
+OF_A_REQUEST: Final = ("/api/metrics/profile_request", "post")
+OF_A_SCHEDULE: Final = ("/api/v1/schedules", "post")
+
+
+@pytest.mark.parametrize(
+    ("method", "inside", "known", "left_out"),
+    [
+        ("ask", None, OF_A_REQUEST, {*BY_NO_OPTION}),
+        ("make_schedule", None, OF_A_SCHEDULE, set()),
+        # A schedule says when, and has a dry run of its own.
+        ("make_schedule", "request", OF_A_REQUEST, {*BY_NO_OPTION, "start_at", "dry_run"}),
+    ],
+    ids=["a request", "a schedule", "the request of a schedule"],
+)
+def test_every_field_has_an_option(
+    method: str, inside: str | None, known: tuple[str, str], left_out: set[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    bodies = [
+        call.body for line, each in COMMANDS if each == method for call in played(line, tmp_path, monkeypatch)
+        if call.body is not None
+    ]  # fmt: skip
+    said = {name for body in bodies for name in (body if inside is None else body[inside])}
+    operation = DOCUMENT["paths"][known[0]][known[1]]
+    fields = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert said == set(fields) - left_out
 
 
 def test_every_method_that_is_told_what_to_send_is_played_by_a_command() -> None:

@@ -1,19 +1,29 @@
-"""What completes commands in a shell. Where a shell is not installed, its script is looked at, and not run."""
+"""What completes commands in a shell: in each shell itself."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from tests.support.tools import needs
 
 BASH = """\
 source <(cat "$1"); COMP_WORDS=(studio profile --mo); COMP_CWORD=2; _studio_completion studio; echo "${COMPREPLY[@]}"
 """
+ZSH = """\
+zmodload zsh/zpty
+zpty inner zsh -f -i
+zpty -w inner "autoload -Uz compinit; compinit -u -D; source $1; print rea''dy"
+zpty -r -m inner said '*ready*'
+zpty -w -n inner $'studio profile --mo\\t'
+zpty -r -m inner said '*--mode*'
+print -r -- "$said"
+"""
+"""Its completion works where somebody types alone: in a terminal of its own."""
+FISH = 'source $argv[1]; complete -C "studio profile --mo"'
 
 
 def script(shell: str) -> str:
@@ -22,21 +32,28 @@ def script(shell: str) -> str:
     return told.stdout
 
 
-def test_bash_completes_an_option(tmp_path: Path) -> None:
-    file = tmp_path / "completion"
-    file.write_text(script("bash"))
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", BASH, "bash", str(file)], env=env, capture_output=True, text=True, check=True)
-    assert (done.stdout.split(), done.stderr) == (["--mode"], "")
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_other_shells_understand_their_scripts(shell: str, tmp_path: Path) -> None:
-    file = tmp_path / "completion"
+def completed(command: list[str], shell: str, folder: Path) -> str:
+    """What a shell that has read its script says to a Tab behind `studio profile --mo`."""
+    file = folder / "completion"
     file.write_text(script(shell))
-    assert f"_STUDIO_COMPLETE={shell}_complete" in file.read_text()
-    if (program := shutil.which(shell)) is not None:
-        subprocess.run([program, "-n", str(file)], check=True)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder)}
+    done = subprocess.run([*command, str(file)], env=env, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_bash_completes_an_option(tmp_path: Path) -> None:
+    assert completed(["bash", "-c", BASH, "bash"], "bash", tmp_path) == "--mode\n"
+
+
+@needs("zsh")
+def test_zsh_completes_an_option(tmp_path: Path) -> None:
+    assert "studio profile --mode" in completed(["zsh", "-f", "-c", ZSH, "zsh"], "zsh", tmp_path)
+
+
+@needs("fish")
+def test_fish_completes_an_option(tmp_path: Path) -> None:
+    assert completed(["fish", "--no-config", "-c", FISH], "fish", tmp_path) == "--mode\t[default: cpu]\n"
 
 
 def test_fish_tells_all_that_is_said_of_a_command() -> None:
