@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNFINISHED: Final = ".unfinished-"
+"""How a file begins that is still written, right below the root: there it is found where its writer died."""
 FORGOTTEN_AFTER_S: Final = 3600.0
 OF_S3: Final[Mapping[str, Any]] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}}}
 """Tried twice, not five times: whoever uploads to a store that is away is told so, and comes again."""
@@ -85,7 +86,7 @@ class Objects:
         if rest is not None:
             rest.seek(0)
         if self.folder is not None:
-            self._write_durably(self.folder / path, data, rest)
+            self._write_durably(self.folder, path, data, rest)
         else:
             with self._told_as_ours():
                 whole = data if rest is None else data + rest.read()
@@ -102,9 +103,9 @@ class Objects:
         """
         if self.folder is not None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return tempfile.SpooledTemporaryFile(
-            SPOOLED_IN_MEMORY, dir=str(self.folder) if self.folder is not None else None
-        )
+        folder = str(self.folder) if self.folder is not None else None
+        # where the file system knows no file without a name, it has one for a moment
+        return tempfile.SpooledTemporaryFile(SPOOLED_IN_MEMORY, prefix=UNFINISHED, dir=folder)
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
@@ -228,31 +229,25 @@ class Objects:
                 raise
             raise OSError(f"the store does not answer: {type(error).__name__}") from None
 
-    def _write_durably(self, file: Path, data: bytes, rest: BinaryIO | None) -> None:
-        """Write beside, flush to the disk, then give it its name: a link is made only where there is no file yet."""
-        unfinished = file.with_name(f"{UNFINISHED}{uuid4().hex}")
+    def _write_durably(self, folder: Path, path: str, data: bytes, rest: BinaryIO | None) -> None:
+        """Write right below the root, flush to the disk, then give it its name: where there is no file of it yet."""
+        unfinished, file = folder / f"{UNFINISHED}{uuid4().hex}", folder / path
         try:
-            descriptor = self._opened(unfinished)
-            with os.fdopen(descriptor, "wb") as out:
+            with os.fdopen(_opened(unfinished), "wb") as out:
                 out.write(data)
                 if rest is not None:
                     shutil.copyfileobj(rest, out, PORTION)
                 out.flush()
                 os.fsync(out.fileno())
-            os.link(unfinished, file)
+            try:
+                os.link(unfinished, file)
+            except FileNotFoundError:
+                self._flushed.pop(file.parent, None)
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.link(unfinished, file)
             self._flush_folders(file.parent)
         finally:
             unfinished.unlink(missing_ok=True)
-
-    def _opened(self, unfinished: Path) -> int:
-        """A descriptor of a new file, its folder made where there is none."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            return os.open(unfinished, flags, 0o600)
-        except FileNotFoundError:
-            self._flushed.pop(unfinished.parent, None)
-            unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.open(unfinished, flags, 0o600)
 
     def _flush_folders(self, folder: Path) -> None:
         """Flush a folder's names to the disk, and those of the folders above it where this process has not yet.
@@ -272,20 +267,27 @@ class Objects:
             self._flushed.clear()
         self._flushed[folder] = which
 
-    def sweep(self, pattern: str) -> int:
-        """Remove what writers that died have left unfinished an hour ago and earlier. Gives how many files.
-
-        Args:
-            pattern: of the folders below the root to look into, as `*/*`.
-        """
+    def sweep(self) -> int:
+        """Remove what writers that died have left unfinished an hour ago and earlier. Gives how many files."""
         if self.folder is None:
             return 0
         gone = 0
-        for left in self.folder.glob(f"{pattern}/{UNFINISHED}*"):
-            if time.time() - left.stat().st_mtime > FORGOTTEN_AFTER_S:
-                left.unlink(missing_ok=True)
-                gone += 1
+        for left in self.folder.glob(f"{UNFINISHED}*"):
+            with suppress(FileNotFoundError):  # its writer lives, and has just come to its end
+                if time.time() - left.stat().st_mtime > FORGOTTEN_AFTER_S:
+                    left.unlink()
+                    gone += 1
         return gone
+
+
+def _opened(unfinished: Path) -> int:
+    """A descriptor of a new file, its folder made where there is none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(unfinished, flags, 0o600)
+    except FileNotFoundError:
+        unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(unfinished, flags, 0o600)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

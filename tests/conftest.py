@@ -66,6 +66,7 @@ LONGEST: Final = (
     "integration/agent/test_targets.py",
     "integration/agent/test_profilers_node.py",
     "chaos/test_uploads_under_kills.py",
+    "chaos/test_upload_bodies_under_kills.py",
     "integration/api/test_profiles_in_s3.py",
     "integration/agent/test_profilers_perf.py",
     "integration/agent/test_profilers_perf_modes.py",

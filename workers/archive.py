@@ -19,7 +19,3 @@ class Archive(Objects):
     def newest(self, family: str, *, since: str = "") -> dict[int, str]:
         """Stream -> its newest segment among those from a UTC day on."""
         return {stream: chain[-1] for (_, stream), chain in in_chains(self.paths(family, since=since))}
-
-    def sweep_days(self) -> int:
-        """Remove what writers that died have left unfinished. Gives how many files."""
-        return self.sweep("*/*")

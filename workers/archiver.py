@@ -77,7 +77,7 @@ class Archiver:
         log.info("archive taken up", segments=sum(head.number for head in heads.values()))
 
     def _ends(self, told: dict[Source, Head]) -> dict[Source, Head]:
-        self._archive.sweep_days()
+        self._archive.sweep()
         heads = {}
         newest: dict[str, dict[int, str]] = {}
         for source in self._streams.sources:

@@ -1,4 +1,7 @@
-"""Tending stored profiles: packed hour by hour, folded when old, gone when too old. Every step may be repeated."""
+"""Tending stored profiles: packed hour by hour, folded when old, gone when too old. Every step may be repeated.
+
+What writers that were killed have left unfinished goes, too.
+"""
 
 import random
 import time
@@ -88,6 +91,7 @@ class Tender:
         Raises:
             OSError: the store does not answer.
         """
+        self._objects.sweep()
         done = Tended()
         turn = _Turn(time.monotonic() + patience.total_seconds(), gives_way)
         try:
