@@ -77,7 +77,7 @@ export const commands = () =>
   everything<CommandRow>((cursor) =>
     good(client.GET("/api/v1/commands", { params: { query: { limit: 1_000, cursor } } })),
   );
-export const requests = () => good(client.GET("/api/v1/requests", { params: { query: { limit: 100 } } }));
+export const requests = (limit: number) => good(client.GET("/api/v1/requests", { params: { query: { limit } } }));
 /** A request, with the first thousand of its hosts, by name; its counts are of all. */
 export const request = (request_id: string) =>
   good(client.GET("/api/v1/requests/{request_id}", { params: { path: { request_id } } }));

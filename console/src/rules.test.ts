@@ -1,7 +1,20 @@
 import { describe, expect, test } from "vitest";
 import type { CommandRow, Host, OnHost } from "./api";
 import { counts, matching, read, rows, write } from "./fleet/rules";
-import { byUrgency, groups, isPart, openIn, pieces, span, together, wentWrong, wrongIn } from "./request/rules";
+import {
+  byUrgency,
+  groups,
+  hasProfile,
+  isElsewhere,
+  isPart,
+  leftOf,
+  openIn,
+  pieces,
+  span,
+  together,
+  wentWrong,
+  wrongIn,
+} from "./request/rules";
 import { ago, count, duration } from "./words";
 
 const host = (hostname: string, facts: Partial<Host> = {}): Host => ({
@@ -77,7 +90,24 @@ describe("a request", () => {
   test("is counted as a whole, also where not every host is told, and its trouble comes first", () => {
     const counts = { completed: 4_000, failed: 700, lost: 1, running: 299 };
     expect([openIn(counts), wrongIn(counts)]).toEqual([299, 701]);
-    expect(byUrgency(hosts).map((host) => host.hostname)).toEqual(["b", "c", "a", "d"]);
+    const others = Array.from({ length: 9 }, (_, number) => on(`e${number}`, "completed", null));
+    const many = byUrgency([...hosts, ...others]).map((host) => host.hostname);
+    expect(many.slice(0, 4)).toEqual(["b", "c", "a", "d"]);
+    expect(byUrgency(hosts)).toBe(hosts); // a few stay where they are
+  });
+
+  test("knows whose profile the server has, and whose is elsewhere", () => {
+    const done = (results_path: string | null) => ({ ...on("a", "completed", null), samples: 7, results_path });
+    expect([done("/api/v1/profiles/p-1"), done("/var/lib/a.html"), done(null)].map(hasProfile)).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    expect([done("/api/v1/profiles/p-1"), done("s3://b/a.html"), done(null)].map(isElsewhere)).toEqual([
+      false,
+      true,
+      false,
+    ]);
   });
 
   test("has each host once, also one that was asked for beside those that are told", () => {
@@ -110,6 +140,15 @@ describe("a request", () => {
       { state: "running", left: 20, width: 80 },
       { state: "completed", left: 100, width: 0 },
     ]);
+  });
+
+  test("says how long the first of its runs still takes", () => {
+    const asked = { duration: 30 };
+    const running = [on("a", "running", null, { running: at(2) }), on("b", "running", null, { running: at(9) })];
+    expect(leftOf({ asked, hosts: running }, Date.parse(at(12)))).toBe(20);
+    expect(leftOf({ asked, hosts: running }, Date.parse(at(50)))).toBe(0);
+    expect(leftOf({ asked: { ...asked, continuous: true }, hosts: running }, Date.parse(at(12)))).toBeUndefined();
+    expect(leftOf({ asked, hosts }, Date.parse(at(12)))).toBeUndefined();
   });
 
   test("goes on until now while a host is open", () => {

@@ -22,7 +22,7 @@ const WORDS: Record<string, string> = {
   submitted: "taken up; not compacted yet",
   queued: "waits: something else runs on the host first",
   pending: "waits for the host's next heartbeat",
-  delivered: "handed out; the agent has not said yet that it has it",
+  delivered: "handed out; not acknowledged yet",
   received: "the agent has it",
   running: "is being profiled",
   completed: "done",

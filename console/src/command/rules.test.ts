@@ -25,7 +25,7 @@ describe("a command", () => {
       service_name: "web",
       command_type: "start",
       target_hostnames: ["a", "b"],
-      duration: 60,
+      duration: 30,
       frequency: 99,
       profiling_mode: "cpu",
     });
@@ -100,8 +100,8 @@ describe("a command", () => {
   });
 
   test("says what it will cost, in turns too", () => {
-    expect(cost(form, 2)).toBe("2 hosts × 60 s at 99 Hz: some 11,880 samples a busy core.");
-    expect(cost({ ...form, maxConcurrency: "10%" }, 25)).toContain("13 turns, so at least 13 min");
+    expect(cost(form, 2)).toBe("2 hosts × 30 s at 99 Hz: some 5,940 samples a busy core.");
+    expect(cost({ ...form, maxConcurrency: "10%" }, 25)).toContain("13 turns, so at least 7 min");
     expect(cost({ ...form, continuous: true }, 1)).toContain("until it is cancelled");
     expect(cost({ ...form, command: "stop" }, 1)).toBe("Stops what is profiled on 1 host.");
   });

@@ -70,7 +70,7 @@ export const DEFAULTS: Form = {
   scope: "host",
   hosts: [],
   entities: [{}],
-  duration: 60,
+  duration: 30,
   frequency: 99,
   mode: "cpu",
   switches: {},

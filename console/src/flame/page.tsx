@@ -77,7 +77,8 @@ function Meant({ name, selection }: { name: string; selection: Selection }) {
       <dd>
         {[
           selection.service,
-          stretch(Date.parse(selection.start), Date.parse(selection.end)),
+          // A request is of its own time; what is looked through for it is wider than that.
+          ...(selection.where.request_id ? [] : [stretch(Date.parse(selection.start), Date.parse(selection.end))]),
           ...narrowed(selection),
         ].join(" · ")}
       </dd>
@@ -85,16 +86,21 @@ function Meant({ name, selection }: { name: string; selection: Selection }) {
   );
 }
 
+/** The clipboard is there over TLS and on this machine alone; elsewhere the address bar has the same. */
 function CopyLink() {
-  const [isCopied, setCopied] = useState(false);
-  const copy = () =>
-    void navigator.clipboard.writeText(location.href).then(() => {
-      setCopied(true);
-      setTimeout(() => setCopied(false), 2_000);
-    });
+  const [said, setSaid] = useState("Copy link");
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      setSaid("Copied");
+    } catch {
+      setSaid("Copy it from the address bar");
+    }
+    setTimeout(() => setSaid("Copy link"), 4_000);
+  };
   return (
     <button type="button" onClick={copy}>
-      {isCopied ? "Copied" : "Copy link"}
+      {said}
     </button>
   );
 }

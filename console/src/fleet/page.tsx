@@ -89,7 +89,7 @@ export function Fleet() {
                   {hasAll ? "Choose none" : `Choose all ${shown.length.toLocaleString("en")} that match`}
                 </button>
                 <button type="button" className="main" disabled={chosen.size === 0} onClick={start}>
-                  Profile {count(chosen.size, "host")}
+                  {chosen.size === 0 ? "Profile chosen hosts" : `Profile ${count(chosen.size, "host")}`}
                 </button>
               </>
             )}

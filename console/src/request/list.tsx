@@ -1,12 +1,27 @@
 // The requests of the last seven days, the newest first.
-import { useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link } from "wouter";
-import { requests } from "../api";
+import { type RequestSummary, requests } from "../api";
 import { Badge, Empty, Heads, Notice, useNow } from "../parts";
 import { ago, count } from "../words";
 
+const FIRST = 100;
+const MOST = 1_000; // that the API tells at once
+
+/** `2 completed, 1 failed`. */
+const counted = (counts: RequestSummary["counts"]): string =>
+  Object.entries(counts)
+    .map(([state, hosts]) => `${hosts.toLocaleString("en")} ${state.replace("_", " ")}`)
+    .join(", ");
+
 export function Requests() {
-  const found = useQuery({ queryKey: ["requests"], queryFn: requests });
+  const [most, setMost] = useState(FIRST);
+  const found = useQuery({
+    queryKey: ["requests", most],
+    queryFn: () => requests(most),
+    placeholderData: keepPreviousData,
+  });
   const now = useNow(5_000);
   return (
     <section aria-label="Requests">
@@ -32,16 +47,27 @@ export function Requests() {
                   </Link>
                 </td>
                 <td>{each.service_name}</td>
-                <td>{each.command_type}</td>
+                <td>{each.command_type === "start" ? "profile" : "stop"}</td>
                 <td>{count(each.hosts_total, "host")}</td>
                 <td>
-                  <Badge state={each.status} />
+                  <Badge state={each.status} />{" "}
+                  {Object.keys(each.counts).length > 1 && <span className="dim">{counted(each.counts)}</span>}
                 </td>
               </tr>
             ))}
           </tbody>
         </table>
       )}
+      {found.data?.next_cursor &&
+        (most < MOST ? (
+          <button type="button" disabled={found.isFetching} onClick={() => setMost(MOST)}>
+            Show more
+          </button>
+        ) : (
+          <p className="dim">
+            These are the last {MOST.toLocaleString("en")}; <code>studio requests list</code> lists them all.
+          </p>
+        ))}
     </section>
   );
 }

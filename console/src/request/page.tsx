@@ -8,7 +8,20 @@ import { ofRequest, query } from "../flame/selection";
 import { Badge, Notice, useNow } from "../parts";
 import { useMayAct } from "../session";
 import { ago, count, duration, meaning } from "../words";
-import { byUrgency, groups, isPart, openIn, pieces, span, together, WENT_WRONG, wrongIn } from "./rules";
+import {
+  byUrgency,
+  groups,
+  hasProfile,
+  isElsewhere,
+  isPart,
+  leftOf,
+  openIn,
+  pieces,
+  span,
+  together,
+  WENT_WRONG,
+  wrongIn,
+} from "./rules";
 import "./request.css";
 
 export function RequestPage({ id }: { id: string }) {
@@ -45,12 +58,14 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   const withdrawing = useMutation({ mutationFn: () => cancel(status.request_id), onSuccess: () => setSure(false) });
   const open = openIn(status.counts);
   const wrong = wrongIn(status.counts);
-  const hasProfiles = status.hosts.some((host) => (host.samples ?? 0) > 0);
+  const profiles = status.hosts.filter(hasProfile).length;
+  const elsewhere = status.hosts.filter(isElsewhere);
   const done = status.hosts_total - open;
   useEffect(() => {
     document.title = `${status.service_name}: ${done} of ${count(status.hosts_total, "host")} done · Performance Studio`;
   });
   const selection = ofRequest(status, now);
+  const left = leftOf(status, now);
   return (
     <>
       <div className="bar">
@@ -93,7 +108,13 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
         ))}
       </ul>
       <Bars status={status} now={now} />
-      {hasProfiles ? (
+      {elsewhere[0] && (
+        <p className="told">
+          {elsewhere.length === 1 ? "1 profile is" : `${elsewhere.length.toLocaleString("en")} profiles are`} not on
+          this server: {elsewhere[0].hostname} has its own at <code>{elsewhere[0].results_path}</code>.
+        </p>
+      )}
+      {profiles > 0 ? (
         <section aria-label="Flame graph">
           <div className="bar">
             <h2>Flame graph</h2>
@@ -101,10 +122,15 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
             <span className="grow" />
             <Link href={`/flamegraph?${query(selection)}`}>Open by itself</Link>
           </div>
-          <FlameGraph selection={selection} awaited={status.hosts.filter((host) => (host.samples ?? 0) > 0).length} />
+          <FlameGraph selection={selection} awaited={profiles} />
         </section>
       ) : (
-        open > 0 && <p className="dim">The flame graph appears with the first profile.</p>
+        open > 0 && (
+          <p className="dim">
+            The flame graph appears with the first profile
+            {left !== undefined && (left > 0 ? `, in some ${duration(Math.ceil(left))}` : ", which is on its way")}.
+          </p>
+        )
       )}
     </>
   );
@@ -191,6 +217,7 @@ function Bars({ status, now }: { status: RequestStatus; now: number }) {
 }
 
 function Bar({ host, whole }: { host: OnHost; whole: [number, number] }) {
+  const told = host.reason ?? (host.samples ? `${host.samples.toLocaleString("en")} samples` : meaning(host.status));
   return (
     <li>
       <span className="name" title={host.hostname}>
@@ -211,8 +238,8 @@ function Bar({ host, whole }: { host: OnHost; whole: [number, number] }) {
         ))}
       </span>
       <Badge state={host.status} />
-      <span className="dim why" title={host.reason ?? ""}>
-        {host.reason ?? (host.samples ? `${host.samples.toLocaleString("en")} samples` : meaning(host.status))}
+      <span className="dim why" title={told}>
+        {told}
       </span>
     </li>
   );

@@ -22,8 +22,35 @@ export const wrongIn = (counts: Counts): number => counted(counts, (state) => WR
 /** What one came to see first: where it went wrong, then what is under way. */
 const rank = (state: string) => (WRONG.has(state) ? 0 : OPEN.has(state) ? 1 : 2);
 
-export const byUrgency = (hosts: readonly OnHost[]): OnHost[] =>
-  [...hosts].sort((a, b) => rank(a.status) - rank(b.status));
+/** So many are seen at a glance, and stay where they are. */
+const FEW = 10;
+
+export const byUrgency = (hosts: readonly OnHost[]): readonly OnHost[] =>
+  hosts.length <= FEW ? hosts : [...hosts].sort((a, b) => rank(a.status) - rank(b.status));
+
+/** In how many seconds the first of the runs that are under way will be over; undefined: none is, or it goes on. */
+export function leftOf(status: Pick<RequestStatus, "asked" | "hosts">, now: number): number | undefined {
+  const { continuous, duration } = status.asked as { continuous?: boolean; duration?: number };
+  if (continuous || duration === undefined) return undefined;
+  let first: number | undefined;
+  for (const host of status.hosts) {
+    const began = host.timeline?.running;
+    if (host.status !== "running" || began === undefined) continue;
+    const ends = Date.parse(began) + duration * 1_000;
+    if (first === undefined || ends < first) first = ends;
+  }
+  return first === undefined ? undefined : Math.max(0, (first - now) / 1_000);
+}
+
+/** What a result's path begins with once the server has the profile. */
+const STORED = "/api/v1/profiles/";
+
+/** Whether a host's profile is somewhere else than on the server: its agent does not upload, or could not. */
+export const isElsewhere = (host: OnHost): boolean =>
+  (host.results_path ?? "") !== "" && !host.results_path?.startsWith(STORED);
+
+/** Whether the server has a profile of a host, or is about to. */
+export const hasProfile = (host: OnHost): boolean => (host.samples ?? 0) > 0 && !isElsewhere(host);
 
 /** Whether a request has more hosts than are told with it. */
 export const isPart = (status: Pick<RequestStatus, "hosts" | "hosts_total">): boolean =>
