@@ -1,16 +1,17 @@
 """Old hours are folded: whoever asks for counts is told the same as before, and who is to know of it is told first."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiles.embedded import Embedded
 from profiles.folding import FOLDED
-from profiles.gathering import gathered
+from profiles.gathering import Gathering
 from profiles.keeping import Keeping, Loss, NotTold, Thinning
 from profiles.objects import Objects
 from profiles.questions import Bucket, Selection, StoredProfile
@@ -43,21 +44,24 @@ class Site:
         self.told: list[Loss] = []
 
     def upload(
-        self, host: str, stacks: Mapping[str, int], *, at: datetime = START, mode: str = "cpu", tenant: str = "t"
+        self, hosts: str, stacks: Mapping[str, int], *, at: datetime = START, mode: str = "cpu", tenant: str = "t"
     ) -> None:
+        """Uploads of several hosts, indexed together: of four and more they are a pack."""
         lines = "\n".join(f"{stack} {number}" for stack, number in stacks.items())
-        when = at.isoformat()
+        when, gathering = at.isoformat(), Gathering()
         profile = f"# {json.dumps({'profiling_mode': mode})}\n{lines}"
-        body = json.dumps({"hostname": host, "start_time": when, "end_time": when, "profile": profile}).encode()
-        upload = read_json(body, tenant=tenant, service="s", now=at)
-        RawUploads(self.objects).keep(
-            upload.facts.profile_id, Envelope(tenant, "s", host, "agent", False, when, when, when), body
-        )
-        self.engine.add(gathered(upload))
+        for host in hosts:
+            told = {"hostname": host, "start_time": when, "end_time": when, "profile": profile}
+            body = json.dumps(told).encode()
+            upload = read_json(body, tenant=tenant, service="s", now=at)
+            envelope = Envelope(tenant, "s", host, "agent", False, when, when, when)
+            RawUploads(self.objects).keep(upload.facts.profile_id, envelope, body)
+            gathering.add(upload)
+        self.engine.add(gathering)
 
-    def tend(self, *, gives_way: bool = False) -> tuple[int, list[str]]:
+    def tend(self, gives_way: Callable[[], bool] = lambda: False) -> tuple[int, list[str]]:
         tender = Tender(self.objects, self.engine, FOLDING, self.told.extend)
-        done = tender.tend(now=NOW, patience=HOUR, since=START - HOUR, gives_way=lambda: gives_way)
+        done = tender.tend(now=NOW, patience=HOUR, since=START - HOUR, gives_way=gives_way)
         return done.folded, done.failed
 
     def uploads(self, *, at: datetime = START, tenant: str = "t") -> int:
@@ -100,8 +104,7 @@ def whole(site: Site) -> list[dict[str, int]]:
 
 def test_nothing_is_folded_and_no_upload_goes_while_nobody_can_be_told() -> None:
     site = Site()
-    for host in "ab":
-        site.upload(host, {"web;main": 99, "web;rare": 1})
+    site.upload("ab", {"web;main": 99, "web;rare": 1})
 
     def refuses(_losses: Sequence[Loss]) -> None:
         raise NotTold("nobody answers")
@@ -115,9 +118,8 @@ def test_it_is_told_once_a_service_and_before_any_of_it_goes() -> None:
     site = Site()
     for tenant in ("t", "a/b"):
         for at in (START, START + HOUR):
-            for host in "ab":
-                site.upload(host, {"web;main": 99, "web;rare": 1}, at=at, tenant=tenant)
-    site.upload("alone", {"web;main": 9}, at=START + 2 * HOUR)
+            site.upload("ab", {"web;main": 99, "web;rare": 1}, at=at, tenant=tenant)
+    site.upload("z", {"web;main": 9}, at=START + 2 * HOUR)
 
     def looks(losses: Sequence[Loss]) -> None:
         (loss,) = losses
@@ -140,12 +142,18 @@ def test_it_is_told_once_a_service_and_before_any_of_it_goes() -> None:
     assert len(site.told) == 2
 
 
-def test_a_pass_that_gives_way_tells_of_the_hour_that_it_folds_and_of_no_other() -> None:
+def after(many: int) -> Callable[[], bool]:
+    """Whether somebody waits: not the first times that it is asked."""
+    asked = count(1)
+    return lambda: next(asked) > many
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2])
+def test_a_pass_that_gives_way_tells_of_the_hour_that_it_folds_and_of_no_other(looks: int) -> None:
     site = Site()
     for hour in range(3):
-        for host in "ab":
-            site.upload(host, {"web;main": 99, "web;rare": 1}, at=START + hour * HOUR)
-    folded = [site.tend(gives_way=True)[0] for _ in range(9)]
+        site.upload("ab", {"web;main": 99, "web;rare": 1}, at=START + hour * HOUR)
+    folded = [site.tend(after(looks))[0] for _ in range(9)]
     assert sum(folded) == 3
     assert max(folded) == 1
     hours = [[*loss.uploads] for loss in site.told if isinstance(loss, Thinning)]
@@ -155,14 +163,12 @@ def test_a_pass_that_gives_way_tells_of_the_hour_that_it_folds_and_of_no_other()
 
 def test_an_upload_that_came_after_it_was_told_of_stays_until_it_is_told_of() -> None:
     site = Site()
-    for host in "ab":
-        site.upload(host, {"web;main": 99, "web;rare": 1})
+    site.upload("ab", {"web;main": 99, "web;rare": 1})
 
     def late(losses: Sequence[Loss]) -> None:
         site.told.extend(losses)
         if len(site.told) == 1:
-            for host in "cdef":  # as many as become a pack at once
-                site.upload(host, {"web;main": 99, "web;rare": 1})
+            site.upload("cdef", {"web;main": 99, "web;rare": 1})
 
     tender = Tender(site.objects, site.engine, FOLDING, late)
     for left in (4, 0):
