@@ -1,15 +1,22 @@
 """The form of a new command in a browser: workloads, turns, schedules, stops, and the same again where it failed."""
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.api import COMPLETION, HEARTBEAT, Api
 from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
-from tests.support.deaf_hosts import given_up_on
+from tests.support.deaf_hosts import beat, given_up_on
+from tests.support.processes import eventually
 from tests.support.system import System
+from tests.support.uploads import agent_body, send
 
+SLOW_MS: Final = 60_000
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 KEPT = {
     "duration": 2, "frequency": 11, "profiling_mode": "wall", "priority": "urgent", "expires_in": 600,
@@ -167,3 +174,34 @@ def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None
     (made,) = system.get("/api/v1/schedules", {})["items"]
     assert (made["cron"], made["service_name"], made["state"]) == ("0 3 * * *", system.service, "active")
     assert (made["catch_up"], made["pause_after"]) == (900, 0)
+
+
+def test_the_flame_graph_grows_with_each_host_also_when_a_profile_comes_after_the_word_of_it(
+    page: Page, system: System
+) -> None:
+    as_agent = {"Authorization": f"Bearer {system.tokens['agent']}"}
+    beat(system, "late")
+    accepted = system.submit(target_hostnames=[system.host, "late"], duration=1)
+    page.goto(f"{system.url}/requests/{accepted['request_id']}")
+    graph = page.get_by_test_id("graph")
+    expect(graph.locator("g.frame").first).to_be_visible(timeout=SLOW_MS)
+    told = {"ip_address": "127.0.0.1", "hostname": "late", "service_name": system.service, "status": "active"}
+    taken: dict[str, Any] = {}
+
+    def has_come() -> bool:
+        answer = system.http.post(f"{system.url}{HEARTBEAT}", json=told, headers=as_agent)
+        taken.update(answer.json())
+        return taken["profiling_command"] is not None
+
+    eventually(has_come, within=30, what="the command of the other host")
+    done = {"command_id": taken["command_id"], "hostname": "late", "status": "completed", "samples": 45}
+    answer = system.http.post(f"{system.url}{COMPLETION}", json=done | {"execution_time": 1}, headers=as_agent)
+    assert answer.status_code == 200, answer.text
+    expect(page.get_by_role("status").filter(has_text="2 of 2 hosts done")).to_be_visible()
+    page.wait_for_timeout(1_500)  # it has looked by then, and found nothing new
+    stacks = {"python;late_function": 45}
+    body = agent_body("late", stacks=stacks, start=datetime.now(UTC), command_id=taken["command_id"])
+    with httpx.Client(base_url=system.url, trust_env=False) as http:
+        api = SimpleNamespace(http=http, agent=system.tokens["agent"])
+        assert send(cast("Api", api), system.service, body).status_code == 200
+    expect(graph.locator("g.frame", has_text="late_function")).to_be_visible(timeout=SLOW_MS)

@@ -16,7 +16,14 @@ import { ChangeTable, FunctionTable } from "./tables";
 import { PLAIN, pathOf, SHOWN, type Shown, type View } from "./view";
 import "./flame.css";
 
-function useTree(of: Selection, base: Selection, awaited: number) {
+/** For so long one waits for a profile whose host says that it is done: it is uploaded and indexed, or never will be. */
+const COMES_WITHIN_MS = 60_000;
+const SOON_MS = 10_000;
+
+/** How often to look for what is not there yet, so long after it was told of; false: no more. */
+const again = (since: number): number | false => (since < SOON_MS ? 1_000 : since < COMES_WITHIN_MS ? 5_000 : false);
+
+function useTree(of: Selection, base: Selection, awaited: number, told: number) {
   return useQuery({
     queryKey: ["flamegraph", query(of, base), awaited],
     queryFn: async () => {
@@ -29,7 +36,7 @@ function useTree(of: Selection, base: Selection, awaited: number) {
     },
     placeholderData: (before, asked) => (asked?.queryKey[1] === query(of, base) ? before : undefined),
     // A profile is among those that can be asked for a moment after its host is done; nothing is pushed of that.
-    refetchInterval: (asked) => (awaited > 0 && asked.state.data?.samples === 0 ? 1_000 : false),
+    refetchInterval: (asked) => ((asked.state.data?.samples ?? 0) < awaited ? again(Date.now() - told) : false),
   });
 }
 
@@ -50,6 +57,7 @@ function useLines(of: Selection, root: Frame | undefined, isCut: boolean) {
 interface Props {
   selection: Selection;
   base?: Selection;
+  /** So many samples are to come, by what the hosts say that are done. */
   awaited?: number;
   /** How it is looked at, where the address says so. */
   view?: View;
@@ -57,7 +65,9 @@ interface Props {
 }
 
 export function FlameGraph({ selection, base = NOTHING, awaited = 0, ...props }: Props) {
-  const found = useTree(selection, base, awaited);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: since when one waits for so many
+  const told = useMemo(() => Date.now(), [awaited]);
+  const found = useTree(selection, base, awaited, told);
   const [own, setOwn] = useState(PLAIN);
   const view = props.view ?? own;
   const change = (part: Partial<View>) => (props.onView ?? setOwn)({ ...view, ...part });
@@ -141,9 +151,11 @@ export function FlameGraph({ selection, base = NOTHING, awaited = 0, ...props }:
       {found.data === undefined && <p className="dim">Loading…</p>}
       {found.data && total === 0 && (
         <p className="told" role="status">
-          {awaited > 0
-            ? "The profile is stored, and is being indexed: it appears here by itself."
-            : "No profile of this selection is stored. Choose a longer time or fewer filters."}
+          {awaited === 0
+            ? "No profile of this selection is stored. Choose a longer time or fewer filters."
+            : Date.now() - told < COMES_WITHIN_MS
+              ? "The profile is on its way, or being indexed: it appears here by itself."
+              : "No profile has come to this server: the agent may not upload what it samples. On its host it keeps its newest."}
         </p>
       )}
       {found.data && isOfTwo && <Legend now={found.data.samples} base={found.data.base_samples ?? 0} />}

@@ -58,7 +58,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
   const withdrawing = useMutation({ mutationFn: () => cancel(status.request_id), onSuccess: () => setSure(false) });
   const open = openIn(status.counts);
   const wrong = wrongIn(status.counts);
-  const profiles = status.hosts.filter(hasProfile).length;
+  const samples = status.hosts.reduce((sum, host) => sum + (hasProfile(host) ? (host.samples ?? 0) : 0), 0);
   const elsewhere = status.hosts.filter(isElsewhere);
   const done = status.hosts_total - open;
   useEffect(() => {
@@ -114,7 +114,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
           this server: {elsewhere[0].hostname} has its own at <code>{elsewhere[0].results_path}</code>.
         </p>
       )}
-      {profiles > 0 ? (
+      {samples > 0 ? (
         <section aria-label="Flame graph">
           <div className="bar">
             <h2>Flame graph</h2>
@@ -122,7 +122,7 @@ function Shown({ status, error }: { status: RequestStatus; error: Error | null }
             <span className="grow" />
             <Link href={`/flamegraph?${query(selection)}`}>Open by itself</Link>
           </div>
-          <FlameGraph selection={selection} awaited={profiles} />
+          <FlameGraph selection={selection} awaited={samples} />
         </section>
       ) : (
         open > 0 && (
