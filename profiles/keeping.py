@@ -73,6 +73,27 @@ class Expiry:
     folder: str
 
 
+@dataclass(frozen=True)
+class Thinning:
+    """What is folded of one service, and whose uploads go with that.
+
+    Attributes:
+        tenant: whose.
+        service: of which service; a very long name as its folder has it.
+        uploads: those that go, by their hour as parts of a path.
+        below: the share of an hour's samples below which a stack is light.
+    """
+
+    tenant: str
+    service: str
+    uploads: Mapping[str, frozenset[str]]
+    below: float
+
+
+Loss = Expiry | Thinning
+"""What is told before it goes."""
+
+
 class NotTold(Exception):
     """Whoever is to know of it before it is done cannot be told."""
 
@@ -97,7 +118,7 @@ def too_old(objects: Objects, keeping: Keeping, *, now: datetime) -> list[Expiry
 
 
 def expire(
-    objects: Objects, engine: Engine, keeping: Keeping, *, now: datetime, tell: Callable[[Sequence[Expiry]], None]
+    objects: Objects, engine: Engine, keeping: Keeping, *, now: datetime, tell: Callable[[Sequence[Loss]], None]
 ) -> int:
     """Remove whole days that are too old. Gives how many days of services.
 

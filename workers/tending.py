@@ -5,16 +5,18 @@ What writers that were killed have left unfinished goes, too.
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Final
+from urllib.parse import unquote
 
 import structlog
 
 from profiles.compacting import Compactor, places
 from profiles.folding import fold
-from profiles.keeping import Expiry, Keeping, NotTold, expire
+from profiles.keeping import Keeping, Loss, NotTold, Thinning, expire
 from profiles.objects import Objects
 from profiles.packs import Shelves
 from profiles.questions import Engine
@@ -26,6 +28,7 @@ LOOKS_BACK: Final = timedelta(days=3)
 """By itself; uploads for hours before that are packed by `studio profiles compact`."""
 LOOKS_AT_LEAST_SECONDS: Final = 2.0
 WHAT_IS_TOO_OLD: Final = "what is too old"
+WHAT_IS_OLD: Final = "what is old"
 SETTLES: Final = timedelta(minutes=10)
 """How long after an hour's end most of its uploads are there."""
 
@@ -38,7 +41,11 @@ class Tended:
     folded: int = 0
     expired_days: int = 0
     failed: list[str] = field(default_factory=list)
-    """Hours, or `WHAT_IS_TOO_OLD`, that could not be tended, to be told of; the next pass tries again."""
+    """Hours, `WHAT_IS_TOO_OLD` or `WHAT_IS_OLD`, that could not be tended, to be told of; the next pass tries again."""
+
+
+Work = Callable[[str, Tended], Iterator[int]]
+"""On one hour, in steps, each of which gives how much was done."""
 
 
 class _Turn:
@@ -66,9 +73,9 @@ class Tender:
     """One pass over a store."""
 
     def __init__(
-        self, objects: Objects, engine: Engine, keeping: Keeping, tell: Callable[[Sequence[Expiry]], None]
+        self, objects: Objects, engine: Engine, keeping: Keeping, tell: Callable[[Sequence[Loss]], None]
     ) -> None:
-        """`tell`: is told of what goes for its age, before it does, and may raise `NotTold`: then it stays."""
+        """`tell`: is told of what goes, before it does, and may raise `NotTold`: then it stays."""
         self._objects = objects
         self._engine = engine
         self._keeping = keeping
@@ -104,7 +111,10 @@ class Tender:
         if (after := self._keeping.fold_after) is not None:
             ripe = now - after
             hours = self._hours(ripe - LOOKS_BACK if since is None else since, ripe, SAMPLES, RAW)
-            self._each(hours, turn, done, self._fold)
+            for _, some in groupby(hours, key=lambda place: place.split("/")[:2]):
+                self._thin(some, turn, done)
+                if turn.is_over:
+                    break
         return done
 
     def _hours(self, since: datetime, until: datetime, *kinds: str) -> Iterator[str]:
@@ -123,36 +133,72 @@ class Tender:
                 if end_of(place) <= until:
                     yield place
 
-    def _each(
-        self, hours: Iterator[str], turn: _Turn, done: Tended, work: Callable[[str, Tended], Iterator[int]]
-    ) -> None:
+    def _each(self, hours: Iterable[str], turn: _Turn, done: Tended, work: Work) -> None:
         for place in hours:
             if turn.is_over:
                 log.info("tending profiles goes on at the next pass", at=place)
                 return
-            try:
-                for many in work(place, done):
-                    if turn.must_end(has_done=many > 0):
-                        break
-            except (OSError, ValueError) as error:  # pyarrow's are among the latter; one hour does not stop the others
-                log.exception("an hour of profiles cannot be tended", place=place, reason=type(error).__name__)
-                done.failed.append(place)
+            self._one(place, turn, done, work)
+
+    def _one(self, place: str, turn: _Turn, done: Tended, work: Work) -> None:
+        try:
+            for many in work(place, done):
+                if turn.must_end(has_done=many > 0):
+                    break
+        except (OSError, ValueError) as error:  # pyarrow's are among the latter; one hour does not stop the others
+            log.exception("an hour of profiles cannot be tended", place=place, reason=type(error).__name__)
+            done.failed.append(place)
 
     def _pack(self, place: str, done: Tended) -> Iterator[int]:
         for packed in self._compactor.steps(place, now=datetime.now(UTC)):
             done.packed += packed
             yield packed
 
-    def _fold(self, place: str, done: Tended) -> Iterator[int]:
-        yield from self._pack(place, done)
+    def _thin(self, hours: Iterable[str], turn: _Turn, done: Tended) -> None:
+        """Fold hours of one service: all that are found by the time that this should end, or the first of them."""
+        due: dict[str, frozenset[str]] = {}
+
+        def look(place: str, done: Tended) -> Iterator[int]:
+            yield from self._pack(place, done)
+            going = self._going(place)
+            if going is not None:
+                due[place] = going
+            yield len(due)
+
+        def fold_one(place: str, done: Tended) -> Iterator[int]:
+            yield self._fold(place, due[place], done)
+
+        self._each(hours, turn, done, look)
+        if not due:
+            return
+        first, *others = [*due][: 1 if turn.is_over else None]
+        tenant, service, _, _ = first.split("/")
+        uploads = {place: due[place] for place in (first, *others)}
+        try:
+            self._tell([Thinning(unquote(tenant), unquote(service), uploads, self._keeping.fold_below)])
+        except NotTold as error:
+            log.warning("what is old stays as it is, as it cannot be audited", reason=str(error))
+            done.failed.append(WHAT_IS_OLD)
+            return
+        self._one(first, turn, done, fold_one)
+        self._each(others, turn, done, fold_one)
+
+    def _going(self, place: str) -> frozenset[str] | None:
+        """Whose uploads go as an hour is folded, or was and somebody died of it. None: nothing is to be done."""
+        packs = self._shelves.shelf(f"{SAMPLES}/{place}").packs.values()
+        known = frozenset[str]().union(*(facts.profile_ids for facts in packs))
+        uploads = known.intersection(self._objects.names(f"{RAW}/{place}")) if known else known
+        return uploads if uploads or not all(facts.folded_at for facts in packs) else None
+
+    def _fold(self, place: str, told: frozenset[str], done: Tended) -> int:
+        """Fold an hour; the uploads that were told of go once what was made of them is folded. Gives how many packs."""
         many = fold(self._compactor, place, below=self._keeping.fold_below)
         done.folded += many
         packs = self._shelves.shelf(f"{SAMPLES}/{place}").packs.values()
         folded = frozenset[str]().union(*(facts.profile_ids for facts in packs if facts.folded_at))
-        for profile_id in self._objects.names(f"{RAW}/{place}") if folded else ():
-            if profile_id in folded:
-                self._objects.remove(f"{RAW}/{place}/{profile_id}")
-        yield many
+        for profile_id in sorted(told & folded):
+            self._objects.remove(f"{RAW}/{place}/{profile_id}")
+        return many
 
 
 def end_of(place: str) -> datetime:

@@ -21,6 +21,7 @@ from profiles.keeping import Keeping, expire
 from profiles.objects import Objects
 from profiles.shelves import RawUploads
 from workers import indexing
+from workers.tending import Tender
 
 _PROCESSES = get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, "pyarrow.parquet", "profiles.putting", "profiles.tables"])
@@ -53,15 +54,13 @@ def tend_without_end(begun: Event, place: str, folder: str) -> None:
         Compactor(Objects(folder), still_read=timedelta(0)).tend(place, now=datetime.now(UTC))
 
 
-def tend_and_die(at: int, place: str, folder: str, keep: timedelta, now: datetime) -> None:
-    """The following, as the job does it, but for SIGKILL just before a change of the disk.
+def work_and_die(at: int, work: Callable[..., None], *given: object) -> None:
+    """Do a work, as a job does it, but for SIGKILL just before a change of the disk.
 
     Args:
         at: which change: of those that give a file its name, or take one from it.
-        place: the hour.
-        folder: the store.
-        keep: how long profiles are kept.
-        now: UTC.
+        work: one of the following.
+        given: to it.
     """
     changes = count()
 
@@ -75,7 +74,7 @@ def tend_and_die(at: int, place: str, folder: str, keep: timedelta, now: datetim
 
     for name in ("link", "remove", "unlink", "rmdir"):
         setattr(os, name, deadly(getattr(os, name)))
-    expire_and_pack(place, folder, keep, now)
+    work(*given)
 
 
 def expire_and_pack(place: str, folder: str, keep: timedelta, now: datetime) -> None:
@@ -86,9 +85,17 @@ def expire_and_pack(place: str, folder: str, keep: timedelta, now: datetime) -> 
         Compactor(objects, still_read=timedelta(0)).tend(place, now=datetime.now(UTC))
 
 
-def killed_at(at: int, place: str, folder: str, keep: timedelta, now: datetime) -> bool:
-    """Do `tend_and_die` in a process of its own. False: it came to its end unharmed."""
-    process = _PROCESSES.Process(target=tend_and_die, args=(at, place, folder, keep, now), daemon=True)
+def fold_what_is_old(folder: str, fold_after: timedelta, below: float, now: datetime) -> None:
+    """Fold hours that are old, and remove their uploads."""
+    objects = Objects(folder)
+    keeping = Keeping(fold_after=fold_after, fold_below=below)
+    done = Tender(objects, Embedded(objects), keeping, lambda _: None).tend(now=now, patience=timedelta(hours=1))
+    assert not done.failed
+
+
+def killed_at(at: int, work: Callable[..., None], *given: object) -> bool:
+    """Do `work_and_die` in a process of its own. False: it came to its end unharmed."""
+    process = _PROCESSES.Process(target=work_and_die, args=(at, work, *given), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode in {0, -signal.SIGKILL}

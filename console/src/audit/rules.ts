@@ -50,6 +50,7 @@ export const ACTIONS = [
   "dead_letter.replay",
   "profile.delete",
   "profile.expire",
+  "profile.fold",
   "command.complete",
   "call",
 ] as const;

@@ -14,7 +14,7 @@ from profiles.compacting import Compactor
 from profiles.embedded import Embedded
 from profiles.folding import FOLDED, folded
 from profiles.gathering import gathered
-from profiles.keeping import Expiry, Keeping, NotTold
+from profiles.keeping import Expiry, Keeping, Loss, NotTold
 from profiles.objects import Objects
 from profiles.packs import Shelves
 from profiles.questions import Place, Selection
@@ -37,7 +37,7 @@ class Store:
         self.objects = Objects(str(folder / "profile-store"))
         self.engine = Embedded(self.objects)
         self.raw = RawUploads(self.objects)
-        self.told: list[Sequence[Expiry]] = []
+        self.told: list[Sequence[Loss]] = []
 
     def upload(self, host: str, *, at: datetime = START, tenant: str = "default", indexed: bool = True) -> Place:
         lines = "\n".join(f"{stack} {count}" for stack, count in STACKS.items())
@@ -94,19 +94,20 @@ def test_what_goes_for_its_age_is_told_before_any_of_it_goes_and_stays_where_nob
         store.upload("a", at=at, tenant=tenant)
     keeping = Keeping(of_tenant={"a/b": timedelta(days=7)})
 
-    def refuses(_expiries: Sequence[Expiry]) -> None:
+    def refuses(_expiries: Sequence[Loss]) -> None:
         raise NotTold("nobody answers")
 
     done = Tender(store.objects, store.engine, keeping, refuses).tend(now=NOW, patience=LONG)
     assert (done.failed, store.hosts(tenant="a/b")) == ([WHAT_IS_TOO_OLD], ["a"])
     assert done.packed + done.expired_days == 0
 
-    def looks(expiries: Sequence[Expiry]) -> None:
+    def looks(expiries: Sequence[Loss]) -> None:
         assert store.hosts(tenant="a/b") == ["a"]
         store.told.append(expiries)
 
     assert Tender(store.objects, store.engine, keeping, looks).tend(now=NOW, patience=LONG).expired_days == 2
     (((expiry,)),) = store.told
+    assert isinstance(expiry, Expiry)
     assert (expiry.tenant, expiry.service, expiry.first_kept) == ("a/b", "s", "2026-05-07")
     assert expiry.days == {"2026-05-04", "2026-05-05"}
     assert (store.hosts(tenant="a/b"), store.hosts(tenant="other")) == ([], ["a"])
