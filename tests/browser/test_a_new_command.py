@@ -86,6 +86,27 @@ def test_a_failure_beyond_the_first_thousand_hosts_is_told_found_and_tried_again
     system.http.delete(f"{system.url}/api/v1/requests/{former}", headers=system.as_admin)
 
 
+def test_all_that_match_are_chosen_also_those_that_are_not_seen(page: Page, system: System) -> None:
+    for number in range(120):
+        beat(system, f"edge-{number:03}", service="edge")
+    beat(system, "edge-of-the-world", service="maps")
+    page.goto(f"{system.url}/?q=edge-")
+    expect(page.get_by_role("heading", name="121 of")).to_be_visible()
+    page.get_by_role("button", name="edge 120").click()
+    page.wait_for_url("**service=edge**")
+    expect(page.get_by_role("heading", name="120 of")).to_be_visible()
+    assert page.get_by_role("checkbox").count() < 60, "only those that are seen are drawn"
+    page.reload()  # the address is enough
+    page.get_by_role("button", name="Choose all 120 that match").click()
+    page.get_by_role("button", name="edge 120").click()  # what is chosen stays so, whatever is shown
+    page.get_by_role("button", name="Profile 120 hosts").click()
+    expect(page.get_by_test_id("preview")).to_contain_text("120 hosts, 120 online")
+    expect(page.get_by_text("These hosts do not say what they have")).to_be_visible()
+    assert page.get_by_role("group", name="Profilers").get_by_role("checkbox").count() == 0
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("Valid for 120 hosts; nothing was changed.")).to_be_visible()
+
+
 def test_a_service_in_turns_and_a_stop_of_it(page: Page, system: System) -> None:
     page.goto(f"{system.url}/new?service={system.service}")
     expect(page.get_by_role("combobox", name="For", exact=True)).to_have_value("service")
@@ -160,6 +181,7 @@ def test_from_a_service_to_one_of_its_pods_and_what_is_known_of_it_is_offered(pa
 
 def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None:
     page.goto(f"{system.url}/new?when=schedule")
+    page.get_by_label("Service", exact=True).select_option(system.service)
     page.get_by_role("combobox", name="For", exact=True).select_option("service")
     page.get_by_label("Name", exact=True).fill("nightly")
     page.get_by_label("Time zone").fill("Europe/Berlin")

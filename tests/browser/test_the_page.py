@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, expect
 
+from api.routes.console import PAGES
 from tests.support.browser import PICTURES, Screen, check_for_everybody, token_of
 from tests.support.system import System
 
@@ -87,6 +88,18 @@ def test_a_viewer_is_offered_nothing_that_he_may_not_do(screen: Screen, system: 
     expect(page.get_by_label("Token")).to_be_visible()
     page.reload()
     expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_at_twice_the_size_no_page_is_wider_than_the_window(screen: Screen, system: System) -> None:
+    page = screen.sign_in(system.tokens["admin"])
+    page.set_viewport_size({"width": 640, "height": 400})  # what 1280 by 800 comes to at 200 %
+    for path in PAGES:
+        if "{" in path or path == "/sign-in":
+            continue
+        page.goto(f"{system.url}{path}")
+        page.get_by_role("heading").first.wait_for()
+        widths = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], path
 
 
 def test_a_cancel_is_seen_in_another_tab_without_a_reload(browser: Browser, system: System) -> None:

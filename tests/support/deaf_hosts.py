@@ -8,14 +8,14 @@ from tests.support.processes import eventually
 from tests.support.system import System
 
 
-def beat(system: System, host: str) -> bool:
-    """One heartbeat that acks nothing; whether it brought a command."""
+def beat(system: System, host: str, *, service: str = "") -> bool:
+    """One heartbeat that acks nothing, by default of the system's service; whether it brought a command."""
     answer = system.http.post(
         f"{system.url}{HEARTBEAT}",
         headers={"Authorization": f"Bearer {system.tokens['agent']}"},
         json={
-            "ip_address": "192.168.1.100", "hostname": host, "service_name": system.service, "last_command_id": None,
-            "status": "active", "timestamp": "2025-01-08T11:00:00Z",
+            "ip_address": "192.168.1.100", "hostname": host, "service_name": service or system.service,
+            "last_command_id": None, "status": "active", "timestamp": "2025-01-08T11:00:00Z",
         },
     )  # fmt: skip
     assert answer.status_code == 200, answer.text
