@@ -1,16 +1,18 @@
 """`studio dead-letters`: what was given up on, and trying it anew."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import options
-from cli.answers import DeadLetter
-from cli.client import StudioClient
 from cli.errors import Refused, Usage
 from cli.output import Output, age, answering, printable, rows, told
 from cli.reaching import Server, server
+
+if TYPE_CHECKING:
+    from cli.answers import DeadLetter
+    from cli.client import StudioClient
 
 COLUMNS = (
     ("ID", "id"), ("KIND", "kind"), ("SERVICE", "service_name"), ("HOST", "hostname"), ("TRIED", "attempts"),
@@ -94,6 +96,6 @@ def replay(
         ctx.exit(5 if len(refused) < len(wanted) else refused[0].exit_code)
 
 
-def _letters(client: StudioClient, query: dict[str, str | None]) -> list[DeadLetter]:
+def _letters(client: "StudioClient", query: dict[str, str | None]) -> "list[DeadLetter]":
     asked: dict[str, str | list[str]] = {name: value for name, value in query.items() if value is not None}
     return client.dead_letters(asked | {"sort": "-at", "limit": "1000"})

@@ -3,29 +3,18 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final, cast
-from uuid import uuid4
+from typing import Any, Final
 
 import click
 
 from cli import completing, options
-from cli.answers import RequestProgress
-from cli.bars import showing
-from cli.client import StudioClient
 from cli.durations import DURATION
-from cli.errors import Refused, Unreachable, Usage, WaitedTooLong
-from cli.flame_graphs import ending_of
-from cli.following import submit
-from cli.outcomes import Wishes, conclude, interrupted, watch
-from cli.output import FORMATS, Output, answering, printable
+from cli.errors import Usage
+from cli.output import Output, answering
 from cli.reaching import Server, server
 from cli.targets import body_of_targets, share, targets
-from protocol.requests import RequestAccepted
 
 ON: Final = "enabled"
-MOST_LOOKED_FOR: Final = 10
-"""Hosts named by the operator that are looked for before they are profiled."""
 FOLLOWING: Final = (
     click.option("--wait/--no-wait", "wait", default=None, help="Wait for the end.  [default: --wait]"),
     click.option("--timeout", type=DURATION, help="How long to wait; the request goes on.  [default: to its end]"),
@@ -89,6 +78,9 @@ def command(ctx: click.Context, /, service: str, server: Server, **given: Any) -
 
     Example: studio profile checkout --sample 3 --duration 30s -o flame.svg
     """
+    from cli.outcomes import Wishes  # noqa: PLC0415 - no help needs it
+    from cli.submitting import carry_out, read_outputs, tell_of_strangers  # noqa: PLC0415 - likewise
+
     answer, files = read_outputs(given["outputs"])
     body = {"service_name": service, **body_of_targets(given, sample=given["sample"]), **settings(given)}
     if given["start_at"]:
@@ -102,23 +94,8 @@ def command(ctx: click.Context, /, service: str, server: Server, **given: Any) -
         open_=given["open_"],
     )  # fmt: skip
     with server.client() as client:
-        for name in given["hosts"][:MOST_LOOKED_FOR]:
-            _tell_of_a_stranger(client, service, name)
+        tell_of_strangers(client, service, given["hosts"])
         ctx.exit(carry_out(client, body, wishes, key=given["idempotency_key"], wait=wait, dry_run=given["dry_run"]))
-
-
-def _tell_of_a_stranger(client: StudioClient, service: str, name: str) -> None:
-    """A name may be mistyped; a host that has not come yet gets the request when it does, so that is no fault."""
-    try:
-        host = client.host(service, name)
-    except Refused as refusal:
-        if refusal.code == "not_found":
-            click.echo(printable(f"studio: warning: no host {name} of {service} has been heard of"), err=True)
-        return
-    except Unreachable:
-        return  # what submits says so, and tries again
-    if host.status != "online":
-        click.echo(printable(f"studio: warning: {name} is {host.status}"), err=True)
 
 
 @click.command("stop", cls=options.StudioCommand)
@@ -133,62 +110,14 @@ def stop(ctx: click.Context, /, service: str, server: Server, output: Output, **
 
     With --pid or --process only those processes are left alone.
     """
+    from cli.outcomes import Wishes  # noqa: PLC0415 - no help needs it
+    from cli.submitting import carry_out  # noqa: PLC0415 - likewise
+
     body = {"service_name": service, "command_type": "stop", **body_of_targets(given), **patience(given)}
     wishes = Wishes(output=output, quiet=given["quiet"], timeout=given["timeout"], draws=False)
     wait = given["wait"] is not False
     with server.client() as client:
         ctx.exit(carry_out(client, body, wishes, key=given["idempotency_key"], wait=wait, dry_run=given["dry_run"]))
-
-
-def carry_out(
-    client: StudioClient, body: dict[str, Any], wishes: Wishes, *, key: str | None, wait: bool, dry_run: bool
-) -> int:
-    """Submit a body and follow it, where that is wanted; gives the exit code."""
-    request_id: str | None = None
-    seen: RequestProgress | WaitedTooLong | None = None
-    try:
-        with showing(wishes.duration, quiet=wishes.quiet) as shown:
-            accepted = submit(client, body | ({"dry_run": True} if dry_run else {}), key or str(uuid4()), shown=shown)
-            request_id = str(accepted.request_id)
-            for warning in accepted.warnings:
-                shown.say(f"warning: {warning}")
-            if wait and not dry_run:
-                shown.say(f"request {request_id} for {accepted.hosts} host(s)")
-                seen = watch(client, request_id, wishes, shown)
-        if seen is not None:
-            return conclude(client, seen, wishes)
-    except KeyboardInterrupt:
-        return interrupted(request_id)
-    _tell_accepted(accepted, wishes)
-    return 0
-
-
-def _tell_accepted(accepted: RequestAccepted, wishes: Wishes) -> None:
-    if wishes.output != "table":
-        click.echo(accepted.model_dump_json())
-    elif accepted.dry_run:
-        click.echo(f"would be for {accepted.hosts} host(s)")
-        for name in accepted.targets:
-            click.echo(f"  {printable(name)}")
-        if accepted.hosts > len(accepted.targets):
-            click.echo(f"  … and {accepted.hosts - len(accepted.targets)} more")
-    else:
-        click.echo(f"{accepted.request_id}")
-        if not wishes.quiet:
-            click.echo(f"  follow it:  studio requests follow {accepted.request_id}", err=True)
-
-
-def read_outputs(said: tuple[str, ...]) -> tuple[Output, tuple[Path, ...]]:
-    """How to answer, and the files of flame graphs.
-
-    Raises:
-        Usage: a file's ending says no format, or it has no folder.
-    """
-    formats = [word for word in said if word in FORMATS]
-    files = tuple(Path(word) for word in said if word not in FORMATS)
-    for file in files:
-        ending_of(file)
-    return cast("Output", formats[-1]) if formats else "table", files
 
 
 def patience(given: dict[str, Any]) -> dict[str, Any]:

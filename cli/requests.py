@@ -7,13 +7,10 @@ from typing import Any, Final
 
 import click
 
-from cli import flame_graphs, options
+from cli import options
 from cli.durations import DURATION
-from cli.flame_graphs import NoFlameGraph, ending_of
-from cli.outcomes import Wishes, follow_request, whole
 from cli.output import Output, age, answering, rows
 from cli.reaching import Server, server
-from cli.verdicts import sentence
 from protocol.lifecycle import State
 
 ID: Final = click.argument("request_id", metavar="ID")
@@ -57,6 +54,9 @@ def list_(server: Server, output: Output, limit: int, **query: str | None) -> No
 @server
 def show(request_id: str, server: Server, output: Output, states: tuple[str, ...]) -> None:
     """Show a request as it stands, host by host."""
+    from cli.outcomes import whole  # noqa: PLC0415 - no help needs it
+    from cli.verdicts import sentence  # noqa: PLC0415 - likewise
+
     with server.client() as client:
         if states:
             told = client.request(request_id, hosts=0)
@@ -81,6 +81,8 @@ def show(request_id: str, server: Server, output: Output, states: tuple[str, ...
 @click.pass_context
 def follow(ctx: click.Context, /, request_id: str, server: Server, output: Output, **given: Any) -> None:
     """Follow a request to its end, with the exit code of `studio profile`."""
+    from cli.outcomes import Wishes, follow_request  # noqa: PLC0415 - no help needs it
+
     with server.client() as client:
         told = client.request(request_id, hosts=0)
         wishes = Wishes(output=output, draws=told.command_type == "start", **given)
@@ -97,12 +99,14 @@ def follow(ctx: click.Context, /, request_id: str, server: Server, output: Outpu
 @server
 def flame(request_id: str, server: Server, files: tuple[Path, ...], open_: bool) -> None:
     """Draw the flame graph of what has come of a request so far, all its hosts in one."""
+    from cli import flame_graphs  # noqa: PLC0415 - no help needs it
+
     for file in files:
-        ending_of(file)
+        flame_graphs.ending_of(file)
     with server.client() as client:
         graph = flame_graphs.find(client, client.request(request_id))
         if graph is None:
-            raise NoFlameGraph(f"request {request_id} has left no profile on the server, or not yet")
+            raise flame_graphs.NoFlameGraph(f"request {request_id} has left no profile on the server, or not yet")
         for file in files:
             flame_graphs.save(client, graph, file)
             click.echo(str(file))

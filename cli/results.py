@@ -1,14 +1,16 @@
 """`studio results tail`: what becomes of commands, as it happens."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import options
-from cli.event_stream import Event, follow
 from cli.output import Output, answering, printable, told
 from cli.reaching import Server, server
+
+if TYPE_CHECKING:
+    from cli.event_stream import Event
 
 INTERRUPTED = 130
 ASIDE = frozenset({"hello", "beat", "snapshot"})
@@ -38,6 +40,8 @@ def tail(
 
     It goes on by itself after a restart of the API, from where it was.
     """
+    from cli.event_stream import follow  # noqa: PLC0415 - no help needs it
+
     asked = {name: value for name, value in query.items() if value is not None}
     last, seen = after, 0
     try:
@@ -58,7 +62,7 @@ def tail(
         ctx.exit(INTERRUPTED)
 
 
-def _show(event: Event, output: Output) -> None:
+def _show(event: "Event", output: Output) -> None:
     if output != "table":
         click.echo(json.dumps({"kind": event.kind, "id": event.id, **event.data}))
     else:

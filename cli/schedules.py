@@ -3,10 +3,9 @@
 import json as jsonlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from pydantic import BaseModel
 
 from cli import completing, options
 from cli.durations import DURATION
@@ -15,7 +14,9 @@ from cli.output import Output, answering, rows
 from cli.profiling import RUN, all_of, settings
 from cli.reaching import Server, server
 from cli.targets import WHOM, are_meant, body_of_targets, targets
-from protocol.schedules import SchedulePlan, ScheduleStored, ScheduleView
+
+if TYPE_CHECKING:
+    from protocol.schedules import SchedulePlan, ScheduleView
 
 ID: Final = click.argument("schedule_id", metavar="ID")
 COLUMNS: Final = (
@@ -165,7 +166,9 @@ def _request(given: dict[str, Any]) -> Any:
         raise Usage(f"{file.name} is not JSON: {error}") from None
 
 
-def _show(answer: BaseModel, output: Output) -> None:
+def _show(answer: "SchedulePlan | ScheduleView", output: Output) -> None:
+    from protocol.schedules import SchedulePlan, ScheduleStored, ScheduleView  # noqa: PLC0415 - no help needs it
+
     if output != "table":
         click.echo(answer.model_dump_json())
         return

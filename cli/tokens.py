@@ -1,18 +1,20 @@
 """`studio tokens`: make, list, rotate and revoke tokens. A secret is printed once, to stdout alone."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli import options
-from cli.client import StudioClient
 from cli.durations import DURATION
 from cli.errors import BadTokens, Refused
 from cli.output import Output, age, answering, rows
 from cli.reaching import Server, server
 from cli.state import StateDir
-from protocol.tokens import NewToken, TokenView
+
+if TYPE_CHECKING:
+    from cli.client import StudioClient
+    from protocol.tokens import NewToken, TokenView
 
 ID: Final = click.argument("token_id", metavar="ID")
 COLUMNS: Final = (
@@ -101,14 +103,14 @@ def revoke(token_id: str, server: Server, output: Output) -> None:
     click.echo(view.model_dump_json() if output != "table" else f"revoked {view.id} ({_label(view)})")
 
 
-def state_of(token: TokenView, *, now: datetime) -> str:
+def state_of(token: "TokenView", *, now: datetime) -> str:
     """`valid`, `expired` or `revoked`."""
     if token.revoked_at is not None:
         return "revoked"
     return "expired" if token.expires_at is not None and token.expires_at <= now else "valid"
 
 
-def _first_token(token_id: str, client: StudioClient, state: StateDir | None) -> str | None:
+def _first_token(token_id: str, client: "StudioClient", state: StateDir | None) -> str | None:
     """Under which kind the state directory has this token, if it does."""
     for kind in ("admin", "agent") if state is not None else ():
         secret = state.token(kind) if state is not None else None
@@ -122,7 +124,7 @@ def _first_token(token_id: str, client: StudioClient, state: StateDir | None) ->
     return None
 
 
-def _tell_secret(made: NewToken, output: Output) -> None:
+def _tell_secret(made: "NewToken", output: Output) -> None:
     if output != "table":
         click.echo(made.model_dump_json())
         return
@@ -131,7 +133,7 @@ def _tell_secret(made: NewToken, output: Output) -> None:
     click.echo(made.token)
 
 
-def _label(token: TokenView) -> str:
+def _label(token: "TokenView") -> str:
     return token.name or "-"
 
 

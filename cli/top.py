@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli import options
-from cli.answers import CommandRow, HostRow, RequestRow
-from cli.bars import counts_told
-from cli.client import StudioClient
 from cli.errors import Refused, StudioError, Unreachable
 from cli.output import age, printable
 from cli.reaching import Server, server
 from protocol.lifecycle import OUTCOMES, State
+
+if TYPE_CHECKING:
+    from cli.answers import CommandRow, HostRow, RequestRow
+    from cli.client import StudioClient
 
 INTERRUPTED: Final = 130
 NEWEST: Final = 100
@@ -32,12 +33,12 @@ class Fleet:
     """What is shown, at one moment."""
 
     at: datetime
-    hosts: Sequence[HostRow]
-    open: Sequence[RequestRow]
-    running: Sequence[CommandRow]
+    hosts: "Sequence[HostRow]"
+    open: "Sequence[RequestRow]"
+    running: "Sequence[CommandRow]"
 
 
-def look(client: StudioClient, service: str | None) -> Fleet:
+def look(client: "StudioClient", service: str | None) -> Fleet:
     """Ask for all of it."""
     of_service: dict[str, str | list[str]] = {"service_name": service} if service else {}
     newest = itertools.islice(client.requests(of_service | {"limit": str(NEWEST)}), NEWEST)
@@ -51,6 +52,8 @@ def look(client: StudioClient, service: str | None) -> Fleet:
 
 def lines(fleet: Fleet, *, height: int) -> list[str]:
     """The fleet in so many lines at most; the newest requests first, then services with most hosts."""
+    from cli.bars import counts_told  # noqa: PLC0415 - no help needs it
+
     status = Counter(host.status for host in fleet.hosts)
     hosts = f"{len(fleet.hosts)} hosts: {status['online']} online, {status['stale']} stale"
     found = [f"{fleet.at:%H:%M:%SZ}  {hosts}; {len(fleet.open)} requests open, {len(fleet.running)} running", ""]
@@ -99,7 +102,7 @@ def command(ctx: click.Context, /, server: Server, service: str | None, every: f
             ctx.exit(INTERRUPTED)
 
 
-def _go_on(client: StudioClient, service: str | None, every: float) -> None:
+def _go_on(client: "StudioClient", service: str | None, every: float) -> None:
     from rich.console import Console  # noqa: PLC0415 - a tenth of the start time, for the terminal only
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

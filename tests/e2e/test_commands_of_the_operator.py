@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -72,6 +73,17 @@ def test_a_profile_of_a_real_process_comes_with_its_flame_graph_in_every_format(
     request_id = done.stdout.split()[1].rstrip(":")
     again = quick("requests", "flame", request_id, "-o", str(tmp_path / "again.svg"), env=env)
     assert (again.exit_code, again.stdout) == (0, f"{tmp_path / 'again.svg'}\n")
+
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{tmp_path}/asked\n')
+    browser.chmod(0o700)
+    words = ("profile", "shop", "--sample", "1", "--pid", str(system.sample_pid), "--duration", "1s", "--open")
+    opened = studio(*words, env={**env, "BROWSER": f"{browser} %s"})
+    assert opened.returncode == 0, opened.stderr
+    page = Path(urlsplit((tmp_path / "asked").read_text().strip()).path)
+    assert f"studio: opened {page}" in opened.stderr
+    assert (page.read_bytes()[:15].lower(), page.stat().st_mode & 0o077) == (b"<!doctype html>", 0)
+    page.unlink()
 
 
 def test_a_host_that_fails_says_why_and_the_exit_code_is_1(env: Mapping[str, str]) -> None:

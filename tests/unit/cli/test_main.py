@@ -22,6 +22,17 @@ def test_help_reads_nothing_heavy() -> None:
     assert len(read_now) < MOST_MODULES, "each takes its part of the 150 ms that a person does not notice"
 
 
+BY_NATURE_HEAVY = ("audit", "status", "up", "demo")
+"""Commands that start or look at processes; what they read is read for their help too."""
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in BY_NATURE_HEAVY])
+def test_the_help_of_a_command_reads_nothing_that_speaks_http(name: str) -> None:
+    code = f"import sys; from cli.main import read; read({name!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert not {"httpx", "pydantic", "rich", "asyncio"} & set(done.stdout.split()), "a third of a second"
+
+
 def test_a_token_is_printed_without_what_speaks_http() -> None:
     code = "import sys; import cli.show_token, cli.context, cli.completing; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

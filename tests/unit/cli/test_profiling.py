@@ -16,7 +16,8 @@ from cli.bars import Lines, Quiet, counts_told, share_done
 from cli.client import StudioClient
 from cli.errors import Refused, Unreachable, Usage, WaitedTooLong
 from cli.flame_graphs import ending_of, read_stacks
-from cli.profiling import moment, read_outputs
+from cli.profiling import moment
+from cli.submitting import read_outputs
 from cli.targets import NAMES, body_of_targets
 from cli.verdicts import by_reason, exit_code, is_over, sentence, unhappy
 from protocol.lifecycle import State
