@@ -160,8 +160,8 @@ WHOLE: Final = Selection(TENANT, SERVICE, START, START + timedelta(hours=1))
 TENTH: Final = Selection(TENANT, SERVICE, START, START + timedelta(hours=1), {"command_id": ["c-3"]})
 
 
-def asked(engine: Engine, rounds: int) -> tuple[dict[str, float], Mapping[str, int]]:
-    """What people ask of all that is there: the median of some rounds, and the last merge."""
+def asked(engine: Engine, rounds: int) -> tuple[list[Clock], Mapping[str, int]]:
+    """What people ask of all that is there, several times, and the last merge."""
     clocks = [Clock() for _ in range(rounds)]
     stacks: Mapping[str, int] = {}
     engine.merged(TENTH)  # what is loaded once is no part of an answer
@@ -184,7 +184,13 @@ def asked(engine: Engine, rounds: int) -> tuple[dict[str, float], Mapping[str, i
             compared(part.stacks, stacks)
         with clock.runs("functions"):
             heaviest(stacks, order="total", most=100)
-    return {name: statistics.median(clock[name] for clock in clocks) for name in clocks[0]}, stacks
+    return clocks, stacks
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """The least, the median and the most."""
+    found = sorted(values)
+    return {"min": found[0], "median": statistics.median(found), "max": found[-1]}
 
 
 def steps(profiles: int, *, tenfold: bool) -> list[range]:
@@ -204,19 +210,23 @@ def measured(given: argparse.Namespace, engine_of: Callable[[Objects], Engine]) 
         objects = Objects(folder)
         engine = engine_of(objects)
         for step in steps(given.profiles, tenfold=given.tenfold):
-            clock = Clock()
+            batches: list[tuple[int, Clock]] = []
             for first in range(0, len(step), AT_A_TIME):
                 some = step[first : first + AT_A_TIME]
                 made = [*makers.map(partial(zipped_body_of, many=given.stacks), some, chunksize=10)]
-                clock.update(taken_in(objects, engine, made))
-            answers, merged = asked(engine, given.rounds)
-            if step.stop <= given.profiles:
+                batches.append((len(made), taken_in(objects, engine, made)))
+            clocks, merged = asked(engine, given.rounds)
+            for clock in clocks if step.stop <= given.profiles else ():
                 with clock.runs("plain"):
                     by_hand = plainly_merged(RawUploads(objects))
                 assert by_hand == merged, "the engine and the dictionary differ"
+            taken = {name: sum(clock[name] for _, clock in batches) for name in batches[0][1]}
+            answered = {name: [clock[name] for clock in clocks] for name in clocks[0]}
             found.append({
                 "profiles": step.stop, "taken_in": len(step), "distinct": len(merged),
-                "seconds": {**clock, **answers},
+                "seconds": {**taken, **{name: statistics.median(each) for name, each in answered.items()}},
+                "spread": {name: spread(each) for name, each in answered.items()},
+                "rates": {name: spread(many / clock[name] for many, clock in batches) for name in RATES},
                 "bytes": {
                     kind: sum(file.stat().st_size for file in (Path(folder) / kind).rglob("*") if file.is_file())
                     for kind in ("raw", "samples", "stacks")
@@ -225,6 +235,7 @@ def measured(given: argparse.Namespace, engine_of: Callable[[Objects], Engine]) 
     return found
 
 
+RATES: Final = ("stored", "indexed")
 AT_A_TIME: Final = 200
 """Uploads that are made before they are taken in, and stored before they are indexed."""
 ENGINES: Final[dict[str, Callable[[Objects], Engine]]] = {
@@ -252,6 +263,7 @@ def told(one: dict[str, Any]) -> str:
     for name, found in one["engines"].items():
         lines += ["", f"{name}, profiles of {one['stacks']:,} stacks; seconds", HEAD]
         lines += [_row(each) for each in found]
+        lines += [_spread(each) for each in found]
         before, after = found[-2:] if len(found) > 1 else (found[0], found[0])
         grown = {each: after["seconds"][each] / before["seconds"][each] for each in ("graph", "list")}
         more = after["profiles"] / before["profiles"]
@@ -289,6 +301,15 @@ def _row(one: dict[str, Any]) -> str:
         f"{seconds['drawn']:>7.2f}{plain:>8}{ratio:>7}{seconds['tenth']:>8.2f}{seconds['list']:>7.2f}"
         f"{seconds['time']:>7.2f}{seconds['diff']:>7.2f}{seconds['functions']:>11.2f}"
     )
+
+
+def _spread(one: dict[str, Any]) -> str:
+    spreads = one["spread"]
+    parts = {"indexed/s": one["rates"]["indexed"], "both": spreads["graph"], "plain": spreads.get("plain")}
+    told = [
+        f"{name} {each['min']:.2f} / {each['median']:.2f} / {each['max']:.2f}" for name, each in parts.items() if each
+    ]
+    return f"{one['profiles']:>9,} min / median / max: {'; '.join(told)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

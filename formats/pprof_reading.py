@@ -22,8 +22,8 @@ MOST_ENTRIES: Final = 500_000
 """Locations and functions, of each: as many as stacks of a profile. All of them are in memory at once."""
 MOST_TYPES: Final = 64
 MOST_PARTS: Final = 20_000_000
-"""Fields and numbers in lists, of all together: a zip of some kilobytes has a hundred million, which would keep a
-process busy for minutes."""
+"""Fields of entries and numbers in lists, of all together: a zip of some kilobytes has a hundred million, which would
+keep a process busy for minutes."""
 MOST_FRAMES: Final = 100_000_000
 """Of all samples: a few bytes may name a location again and again into which thousands of functions were inlined."""
 MOST_TEXT: Final = 256 * 1024 * 1024

@@ -9,10 +9,14 @@ from typing import Final
 
 LONGEST_MESSAGE: Final = 4 * 1024 * 1024
 """Bytes of a field that is wanted of a message that comes in portions: so much of it is in memory."""
+MOST_STREAMED: Final = 4_000_000
+"""Fields of such a message: a bomb has far more, each of which takes a microsecond."""
 _VARINT: Final = 0
 _FIXED64: Final = 1
 _BYTES: Final = 2
 _FIXED32: Final = 5
+_FIRST: Final = 1 << 3
+"""The least key of a field."""
 _LONGEST_VARINT: Final = 10
 _LONGEST_HEAD: Final = 2 * _LONGEST_VARINT
 """Of a field: its key, and its number or length."""
@@ -30,7 +34,7 @@ class BadMessage(ValueError):
 
 
 class Reading:
-    """Takes messages apart, no more of them than `most`: fields and numbers in lists, of all together."""
+    """Takes messages apart, no more of those in memory than `most`: fields and numbers in lists, of all together."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -59,6 +63,8 @@ class Reading:
             if self._seen > self._most:
                 self.look(0)
             key, at = (message[at], at + 1) if message[at] < _MORE else _varint(message, at)
+            if key < _FIRST:
+                raise _no_field()
             kind = key & 7
             if kind == _VARINT:
                 number, at = (message[at], at + 1) if at < end and message[at] < _MORE else _varint(message, at)
@@ -86,12 +92,11 @@ class Reading:
         coming = _Coming(portions)
         held, at, end = b"", 0, 0
         try:
-            while True:
+            for _ in range(MOST_STREAMED):
                 if end - at < _LONGEST_HEAD:
                     held, at, end = coming.held_from(at, _LONGEST_HEAD)
                     if at == end:
                         return
-                self.look(1)
                 number, kind, value, at = _head(held, at)
                 if kind == _VARINT:
                     yield number, value
@@ -106,6 +111,7 @@ class Reading:
                 if is_wanted:
                     yield number, held[at : at + value]
                 at += value
+            raise _too_many()
         except BadMessage as error:
             raise BadMessage(f"byte {coming.before + at}: {error}") from None
 
@@ -194,6 +200,14 @@ def _cut_short() -> BadMessage:
     return BadMessage("it is cut short")
 
 
+def _too_many() -> BadMessage:
+    return BadMessage(f"more than {MOST_STREAMED:,} fields")
+
+
+def _no_field() -> BadMessage:
+    return BadMessage("no field has the number 0")
+
+
 def _too_long(number: int) -> BadMessage:
     return BadMessage(f"one of field {number} has more than {LONGEST_MESSAGE:,} bytes")
 
@@ -201,6 +215,8 @@ def _too_long(number: int) -> BadMessage:
 def _head(message: bytes, at: int) -> tuple[int, int, int, int]:
     """A field's number and kind; its number, or how many bytes it has; and where these begin, or the next field."""
     key, at = (message[at], at + 1) if message[at] < _MORE else _varint(message, at)
+    if key < _FIRST:
+        raise _no_field()
     kind = key & 7
     value, at = _varint(message, at) if kind == _VARINT else _length(message, at, kind)
     return key >> 3, kind, value, at

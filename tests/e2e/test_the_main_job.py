@@ -196,6 +196,10 @@ def test_a_run_is_in_the_servers_flame_graph_seconds_after_its_end(system: Syste
     (item,) = system.get("/api/v1/profiles", chosen)["items"]
     assert (item["hostname"], item["command_id"]) == (system.host, done["command_id"])
     assert item["profile_id"] in done["results_path"]
+    (event,) = [
+        each for each in system.told() if each["state"] == "completed" and done["command_id"] == each["command_id"]
+    ]
+    assert event["results_path"] == done["results_path"]
     page = system.http.get(f"{system.url}{done['results_path']}", headers=system.as_admin, timeout=30)
     assert page.status_code == 200, page.text
     assert "crunch_numbers" in page.text

@@ -101,15 +101,20 @@ class System:
         files = profiles_of(self.state_dir / "profiles", done["command_id"])
         return max(path for path in files if path.suffix == ".html")
 
-    def outcomes(self) -> dict[str, list[str]]:
-        """Request id -> every outcome that the results streams tell of it, in order."""
-        found: dict[str, list[str]] = {}
+    def told(self) -> Iterator[dict[str, str]]:
+        """Every event of a command's life, as the results streams tell it, each stream in order."""
         with redis.Redis.from_url(self.settings.url, decode_responses=True) as client:
             for stream in client.scan_iter("pcs:*:results"):
                 for _, fields in client.xrange(stream):
-                    if fields["state"] in OUTCOMES:
-                        for request_id in fields["request_ids"].split():
-                            found.setdefault(request_id, []).append(fields["state"])
+                    yield fields
+
+    def outcomes(self) -> dict[str, list[str]]:
+        """Request id -> every outcome that the results streams tell of it, in order."""
+        found: dict[str, list[str]] = {}
+        for fields in self.told():
+            if fields["state"] in OUTCOMES:
+                for request_id in fields["request_ids"].split():
+                    found.setdefault(request_id, []).append(fields["state"])
         return found
 
     def wait_for_samples(self, request_id: str, *, within: float = 15.0) -> dict[str, Any]:

@@ -252,6 +252,26 @@ def test_bodies_that_are_none_are_refused(bare_api: Api, service: str, content: 
     assert answer.json()["errors"]
 
 
+@pytest.mark.parametrize("form", ["agent", "collapsed"])
+def test_five_million_distinct_stacks_are_refused_by_the_line_and_the_api_goes_on(
+    bare_api: Api, service: str, form: str
+) -> None:
+    lines = "\n".join(f"f{number:x} 1" for number in range(5_000_000))
+    when = START.isoformat()
+    said = {"service": service, "hostname": "a", "start_time": when, "end_time": when, "format": form}
+    body = lines if form == "collapsed" else json.dumps({**agent_body(), "profile": lines})
+    answer = bare_api.call(
+        "POST", UPLOAD, token=bare_api.agent, params=said if form == "collapsed" else {"service": service},
+        content=gzip.compress(body.encode(), 1),
+        headers={"Content-Encoding": "gzip", "Content-Type": "application/json"},
+    )  # fmt: skip
+    assert answer.status_code == 422, answer.text
+    (fault,) = answer.json()["errors"]
+    assert (fault["field"], fault["message"]) == ("profile", "line 500001: more than 500,000 distinct stacks")
+    assert not (bare_api.state_dir / "profile-store" / "raw" / "default" / service).exists()
+    assert send(bare_api, service, agent_body()).status_code == 200
+
+
 def test_an_upload_that_breaks_off_is_in_a_file_without_a_name_and_gone_with_its_connection(
     bare_api: Api, service: str
 ) -> None:
