@@ -1,6 +1,7 @@
 """Two runs of the real agent: one goes on, one comes in between."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def test_a_server_that_counts_generations_gets_what_it_asks_for(tmp_path: Path) 
     with FakeServer() as server, busy_python() as pids, running_agent(server, tmp_path):
         server.offer("always", start(pids=pids, continuous=True))
         server.running("always")
+        time.sleep(2)  # a process that gets no processor in between would be told of, too
         server.offer("once", start(pids=pids, duration=1))
         assert server.completion("always")["error_message"] == "superseded by once"
         assert server.completion("once")["status"] == "completed"
