@@ -181,7 +181,7 @@ def test_from_a_service_to_one_of_its_pods_and_what_is_known_of_it_is_offered(pa
 
 def test_a_schedule_is_made_by_the_same_form(page: Page, system: System) -> None:
     page.goto(f"{system.url}/new?when=schedule")
-    page.get_by_label("Service", exact=True).select_option(system.service)
+    page.get_by_role("combobox", name="Service", exact=True).select_option(system.service)
     page.get_by_role("combobox", name="For", exact=True).select_option("service")
     page.get_by_label("Name", exact=True).fill("nightly")
     page.get_by_label("Time zone").fill("Europe/Berlin")
