@@ -95,8 +95,14 @@ class Door(Protocol):
     def meet(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | Admitted | None:
         """What becomes of a call whose headers have come; None: let it in."""
 
-    def leave(self, leave: Leave, call: TurnedAway) -> None:
-        """Have `leave` called, soon, for a refused call that has come to its end."""
+    def leave(self, leave: Leave, call: TurnedAway, in_a_row: int) -> None:
+        """Have `leave` called, soon, for a refused call that has come to its end.
+
+        Args:
+            leave: answers it.
+            call: that is refused.
+            in_a_row: how many calls of its connection were, one after the other, with this one.
+        """
 
     def take(self, call: Admitted, connection: Connection) -> None:
         """Answer an admitted call that has come to its end, soon, or have it let in."""

@@ -61,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._beside_the_body = 0
         self._is_arriving = False
         self._is_whole = False
+        self._refused = 0
         self._is_deaf = False
         self._unread = b""
         self._reads_on: asyncio.Handle | None = None
@@ -179,13 +180,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """The call has arrived."""
         self._arrived()
         self._is_whole = True
-        if self._door is None or not isinstance(self.cycle, AtTheDoor):
-            super().on_message_complete()
-        elif isinstance(self.cycle, Admitted):
+        if self._door is not None and isinstance(self.cycle, TurnedAway):
+            self._refused += 1
+            self._door.leave(self._leave, self.cycle, self._refused)
+            return
+        self._refused = 0
+        if self._door is not None and isinstance(self.cycle, Admitted):
             self._door.take(self.cycle, self)
         else:
-            assert isinstance(self.cycle, TurnedAway)
-            self._door.leave(self._leave, self.cycle)
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The answer waits for its client, but not for ever."""

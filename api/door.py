@@ -44,6 +44,11 @@ KNOWN_FOR_SECONDS: Final = 1.0
 LEAVES_EVERY_SECONDS: Final = 0.002
 """Refusals go out together, so often: one by one, each wakes somebody up to read it, which takes the system longer than
 all else about it; and it is soon enough for who sends them one after the other."""
+AT_ONCE: Final = 8
+"""So many refusals in a row a connection has as soon as that; an agent with a good token has none."""
+LATER_SECONDS: Final = 1.0
+"""So often go all further ones: who tries one token after the other, or goes on where they have to wait, has no more of
+this server's time than a call a second on each of their connections takes."""
 
 
 class Door:
@@ -59,6 +64,7 @@ class Door:
         self._idle_answers = idle_answers
         self._parts: Studio | None = None
         self._leaving: list[tuple[Leave, TurnedAway]] = []
+        self._leaving_later: list[tuple[Leave, TurnedAway]] = []
 
     def meet(self, method: bytes, path: bytes, scope: Scope) -> TurnedAway | Admitted | None:
         """What becomes of a call whose headers have come; None: let it in."""
@@ -130,25 +136,29 @@ class Door:
 
     # --- refusing -----------------------------------------------------------------------------------------------------
 
-    def leave(self, leave: Leave, call: TurnedAway) -> None:
-        """Have a refused call that has come to its end answered with the others."""
-        if not self._leaving:
-            asyncio.get_running_loop().call_later(LEAVES_EVERY_SECONDS, self._let_go)
-        self._leaving.append((leave, call))
+    def leave(self, leave: Leave, call: TurnedAway, in_a_row: int) -> None:
+        """Have a refused call that has come to its end answered with the others: later, if it is one of many."""
+        is_late = in_a_row > AT_ONCE
+        leaving = self._leaving_later if is_late else self._leaving
+        if not leaving:
+            seconds = LATER_SECONDS if is_late else LEAVES_EVERY_SECONDS
+            asyncio.get_running_loop().call_later(seconds, self._let_go, leaving)
+        leaving.append((leave, call))
 
-    def _let_go(self) -> None:
-        leaving, self._leaving = self._leaving, []
+    def _let_go(self, waiting: list[tuple[Leave, TurnedAway]]) -> None:
+        leaving = waiting.copy()
+        waiting.clear()
         alike: dict[tuple[str, str], list[TurnedAway]] = {}
         for leave, call in leaving:
             alike.setdefault((call.code, call.address), []).append(call)
             leave(call)
         for calls in alike.values():
-            self._tell(calls)
+            self._tell(calls, was_held=waiting is self._leaving_later)
 
-    def _tell(self, calls: Sequence[TurnedAway]) -> None:
+    def _tell(self, calls: Sequence[TurnedAway], *, was_held: bool) -> None:
         """Tell of refusals what would be told of each further in; they came from one address, with one fault."""
         first, count, now = calls[0], len(calls), time.perf_counter()
-        note_calls(METHOD, HEARTBEAT, first.status, [now - call.came_at for call in calls])
+        note_calls(METHOD, HEARTBEAT, first.status, [None if was_held else now - call.came_at for call in calls])
         if first.code == RATE_LIMITED:
             count_refused(Lane.STRANGERS, count)
         first.scope.update(app=self._app, method=METHOD, path=HEARTBEAT, route=ROUTE)

@@ -1,10 +1,11 @@
-"""What a flood of bad tokens costs those who beat with a good one: 30 % of all calls, another random token each time.
+"""What a flood of bad tokens costs those who beat with a good one, another random token each time.
 
     .venv/bin/python bench/bad_tokens.py
 
 One real API process with a broker of its own, loaded to the brim over some connections (bench/load.py) in rounds: good
-heartbeats alone, then the same with bad ones in between. What is compared is the rate of the good ones, and how many
-commands the broker executed for a good one in either case.
+heartbeats alone; with so many more connections that 30 % of all have none but bad tokens, as a flood comes; and with
+30 % bad ones among the good ones of each connection, as no flood comes, but as is hardest. What is compared is the rate
+of the good ones, and how many commands the broker executed for each.
 """
 
 import argparse
@@ -38,28 +39,32 @@ def commands(settings: BrokerSettings) -> int:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Rounds without and with bad tokens, in turn."""
-    shares = {"good": 0.0, "flooded": given.share}
-    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in shares}
+    kinds: dict[str, dict[str, Any]] = {
+        "good": {}, "flooded": {"strangers": given.strangers}, "mixed": {"bad": given.share},
+    }  # fmt: skip
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
     with contextlib.ExitStack() as stack:
         api, port, settings = api_for(given.hosts, stack)
         wait_until_answers(f"http://127.0.0.1:{port}/readyz")
         token: str = json.loads((settings.state_dir / "tokens.json").read_text())["agent"]
         server = Server(api, port, token, given.hosts)
-        for bad in shares.values():
-            beat(server, given, min(1.0, given.seconds), bad=bad)
+        for kind in kinds.values():
+            beat(server, given, min(1.0, given.seconds), **kind)
         for _ in range(given.rounds):
-            for name, bad in shares.items():
+            for name, kind in kinds.items():
                 before = commands(settings)
-                one = beat(server, given, given.seconds, bad=bad)
+                one = beat(server, given, given.seconds, **kind)
                 rounds[name].append(one | {"commands": (commands(settings) - before) / max(1, one["answers"])})
         setting = machine(settings)
     found = {name: told_of(measured) for name, measured in rounds.items()}
     return {
         "machine": setting,
-        "load": {name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share")},
+        "load": {
+            name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share", "strangers")
+        },
         **found,
-        "kept": ratio(rounds["flooded"], rounds["good"]),
-        "kept_by_cpu": ratio(rounds["good"], rounds["flooded"], of="cpu_us"),
+        "kept": {name: ratio(rounds[name], rounds["good"]) for name in ("flooded", "mixed")},
+        "kept_by_cpu": {name: ratio(rounds["good"], rounds[name], of="cpu_us") for name in ("flooded", "mixed")},
     }
 
 
@@ -88,16 +93,21 @@ def told(measured: dict[str, Any]) -> str:
         "",
         "".join(f"{name:>{width}}" for name, width in HEADINGS.items()),
     ]
-    for name, title in (("good", "good tokens alone"), ("flooded", f"{load['share']:.0%} bad tokens")):
+    titles = {"good": "good tokens alone", "flooded": f"{load['strangers']} with bad ones", "mixed": "the same, mixed"}
+    for name, title in titles.items():
         one = measured[name]
         lines.append(
             f"{title:24}{one['per_second']:>14,.0f}{one['ms']['p50']:>9.2f}{one['ms']['p99']:>9.2f}"
             f"{one['cpu_us']:>13.0f}{one['commands_per_good_beat']:>15.3f}{one['bad_per_second']:>13,.0f}"
         )
-    answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(measured["flooded"]["bad_answers"].items()))
-    lines += ["", f"bad tokens were answered {answers}"]
-    lines.append(f"good heartbeats keep {share(measured['kept'])} of their rate (target: at least {TARGET:.0%})")
-    lines.append(f"by the API's processor time for each, bad calls and all: {share(measured['kept_by_cpu'])}")
+    lines.append("")
+    for name, how in (("flooded", "on connections of their own"), ("mixed", "on the same connections")):
+        answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(measured[name]["bad_answers"].items()))
+        lines.append(f"beside bad tokens {how} ({answers}) good heartbeats keep")
+        lines.append(f"  {share(measured['kept'][name])} of their rate (target: at least {TARGET:.0%})")
+        lines.append(
+            f"  {share(measured['kept_by_cpu'][name])} by the API's processor time for each, bad calls and all"
+        )
     return "\n".join(lines)
 
 
@@ -107,12 +117,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hosts", type=int, default=1_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one round; default: %(default)s")
-    parser.add_argument("--share", type=float, default=0.3, help="of calls with a bad token; default: %(default)s")
+    parser.add_argument("--share", type=float, default=0.3, help="of what is bad; default: %(default)s")
+    parser.add_argument("--strangers", type=int, help="connections with bad tokens alone; default: that share of all")
     parser.add_argument("--most", type=int, default=10**9, help="answers after which a round ends; default: no bound")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     given = parser.parse_args(arguments)
     if given.connections <= 0 or given.hosts <= 0 or given.rounds <= 0 or given.seconds <= 0 or not 0 < given.share < 1:
         parser.error("numbers must be positive, and the share below 1")
+    if given.strangers is None:
+        given.strangers = max(1, round(given.connections * given.share / (1 - given.share)))
     measured = run(given)
     print(json.dumps(measured, indent=2) if given.json else told(measured))
     return 0

@@ -86,7 +86,7 @@ def spent(server: psutil.Process) -> float:
 
 
 def beat(
-    server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0, first: int = 0,
+    server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0, strangers: int = 0, first: int = 0,
     most: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """One round of load on one server; with the share of a core that the server took.
@@ -96,12 +96,14 @@ def beat(
         given: by whoever started this.
         seconds: after which it ends at the latest.
         bad: the share of bad tokens.
+        strangers: so many more connections have none but bad tokens.
         first: how many beats went before.
         most: beats after which it ends; as given, if it is not said.
     """
     plan = {
         "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
-        "seconds": seconds, "most": given.most if most is None else most, "bad": bad, "first": first,
+        "seconds": seconds, "most": given.most if most is None else most, "bad": bad, "strangers": strangers,
+        "first": first,
     }  # fmt: skip
     before = spent(server.process)
     done = subprocess.run(

@@ -5,6 +5,7 @@ Started by heartbeats.py; reads what to do as JSON from stdin and writes what it
 """
 
 import asyncio
+import itertools
 import json
 import secrets
 import sys
@@ -17,7 +18,11 @@ from typing import Any, Final
 import uvloop
 
 END_OF_HEAD: Final = b"\r\n\r\n"
-LENGTH: Final = b"content-length:"
+LENGTH: Final = b"\r\ncontent-length: "
+"""As uvicorn's applications write it."""
+STATUS: Final = slice(len(b"HTTP/1.1 "), len(b"HTTP/1.1 200"))
+BAD: Final = itertools.count(secrets.randbits(159))
+"""Tokens that nobody knows: to draw each anew would take longer than what else it takes to send one."""
 SERVICE: Final = "bench"
 """Of which every host is."""
 
@@ -35,6 +40,8 @@ class Plan:
     """Stop after so many answers, whatever the time."""
     bad: float = 0.0
     """This share of the calls carries a token that nobody knows, another one each time."""
+    strangers: int = 0
+    """So many more connections send nothing but tokens that nobody knows."""
     per_second: float = 0.0
     """Of all connections together; 0: as fast as they are answered."""
     first: int = 0
@@ -55,15 +62,19 @@ class Tally:
 class Connection(asyncio.Protocol):
     """One agent's connection, for several hosts in turn."""
 
-    def __init__(self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event, *, owed: float) -> None:
+    def __init__(
+        self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event, *, bad: float, owed: float
+    ) -> None:
         self._plan = plan
+        self._token = plan.token.encode()
         self._requests = requests
         self._tally = tally
         self._over = over
         self._next = plan.first // plan.connections % len(requests)
+        self._bad = bad
         self._owed = owed
         self._is_bad = False
-        self._buffer = bytearray()
+        self._buffer = b""
         self._sent_at = 0.0
         self._due = 0.0
         self._transport: Any = None
@@ -84,31 +95,29 @@ class Connection(asyncio.Protocol):
             return
         request = self._requests[self._next]
         self._next = (self._next + 1) % len(self._requests)
-        self._owed += self._plan.bad
+        self._owed += self._bad
         self._is_bad = self._owed >= 1.0
         if self._is_bad:
             self._owed -= 1.0
-            request = request.replace(self._plan.token.encode(), b"pcs_" + secrets.token_hex(20).encode())
+            request = request.replace(self._token, b"pcs_%040x" % next(BAD))
         self._sent_at = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head = self._buffer.find(END_OF_HEAD)
-        if head < 0:
+        if self._buffer:
+            data = self._buffer + data
+        head = data.find(END_OF_HEAD)
+        at = data.index(LENGTH, 0, head + 2) + len(LENGTH) if head >= 0 else 0
+        if head < 0 or len(data) < head + len(END_OF_HEAD) + int(data[at : data.index(b"\r", at)]):
+            self._buffer = data
             return
-        lines = bytes(self._buffer[:head]).lower().split(b"\r\n")
-        length = next(int(line[len(LENGTH) :]) for line in lines if line.startswith(LENGTH))
-        if len(self._buffer) < head + len(END_OF_HEAD) + length:
-            return
-        self._buffer.clear()
-        status = lines[0].split()[1].decode()
-        if self._is_bad:
-            self._tally.bad_answers[status] = self._tally.bad_answers.get(status, 0) + 1
-        elif status == "200":
+        self._buffer = b""
+        status = data[STATUS]
+        if status == b"200" and not self._is_bad:
             self._tally.took.append(time.perf_counter() - self._sent_at)
         else:
-            self._tally.other_answers[status] = self._tally.other_answers.get(status, 0) + 1
+            answers = self._tally.bad_answers if self._is_bad else self._tally.other_answers
+            answers[status.decode()] = answers.get(status.decode(), 0) + 1
         if len(self._tally.took) >= self._plan.most:
             self._over.set()
         if self._over.is_set():
@@ -157,10 +166,11 @@ async def measure(plan: Plan) -> dict[str, Any]:
     tally, over = Tally(), asyncio.Event()
     hosts = [heartbeat(plan, number) for number in range(max(plan.hosts, plan.connections))]
     connections = []
-    for number in range(plan.connections):
+    for number in range(plan.connections + plan.strangers):
         # Not all of them owe a bad call at the same moment: else the server would meet nothing else for a while.
-        owed = number / plan.connections
-        one = partial(Connection, plan, hosts[number :: plan.connections], tally, over, owed=owed)
+        owed, bad = number / plan.connections, plan.bad if number < plan.connections else 1.0
+        its = hosts[number % plan.connections :: plan.connections]
+        one = partial(Connection, plan, its, tally, over, bad=bad, owed=owed)
         _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
         connections.append(made)
     begun = time.perf_counter()

@@ -78,7 +78,7 @@ async def test_a_round_goes_on_with_the_hosts_that_come_next() -> None:
     plan = load.Plan(port=1, token="t", connections=4, hosts=12, seconds=1, most=1, first=4 * 5)
     requests = [load.heartbeat(plan, number) for number in (1, 5, 9)]
     sent: list[bytes] = []
-    one = load.Connection(plan, requests, load.Tally(), asyncio.Event(), owed=0.0)
+    one = load.Connection(plan, requests, load.Tally(), asyncio.Event(), bad=0.0, owed=0.0)
     one.connection_made(Mock(write=sent.append, is_closing=lambda: False))
     one.send()
     one.send()
@@ -94,11 +94,16 @@ def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
     assert measured["good"]["bad_answers"] == {}
-    bad = measured["flooded"]["bad_answers"]
+    assert set(measured["flooded"]["bad_answers"]) <= {"401", "429"}
+    assert sum(measured["flooded"]["bad_answers"].values()) > 0
+    bad = measured["mixed"]["bad_answers"]
     assert set(bad) <= {"401", "429"}
     assert 25 <= sum(bad.values()) <= 35, "three bad ones for seven good ones"
-    kept = measured["flooded"]["per_second"] / measured["good"]["per_second"]
-    assert measured["kept"] == [pytest.approx(kept)] * 3, "by rounds beside each other: there is one"
+    for name, kept in measured["kept"].items():
+        ratio = measured[name]["per_second"] / measured["good"]["per_second"]
+        assert kept == [pytest.approx(ratio)] * 3, "by rounds beside each other: there is one"
+        ratio = measured["good"]["cpu_us"] / measured[name]["cpu_us"]
+        assert measured["kept_by_cpu"][name] == [pytest.approx(ratio)] * 3
 
 
 async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: ModuleType, broker: Broker) -> None:

@@ -16,7 +16,7 @@ from api import problems
 from api.accompany import Accompany
 from api.buckets import Buckets
 from api.connections import BoundedProtocol
-from api.door import Door
+from api.door import AT_ONCE, Door
 from api.fast_answers import IdleAnswers
 from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
@@ -167,6 +167,42 @@ async def test_refusals_go_out_together_and_one_who_has_gone_holds_up_nobody(sit
     gone.transport.abort()
     answers = await asyncio.gather(*(site.talk(call(UNKNOWN)) for _ in range(5)))
     assert [codes(each) for each in answers] == [[401]] * 5
+
+
+async def test_who_is_refused_again_and_again_is_answered_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.door.LATER_SECONDS", 3.0)
+    monkeypatch.setattr("api.auth.REMEMBERED_SECONDS", 60.0)
+    for sent in (call(UNKNOWN), call(KNOWN)):
+        await site.talk(sent)  # known from here on
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+
+    async def seconds_of(sent: bytes) -> float:
+        begun = loop.time()
+        writer.write(sent)
+        await an_answer(reader)
+        return loop.time() - begun
+
+    with contextlib.closing(writer):
+        async with asyncio.timeout(30):
+            timed = durations()
+            assert max([await seconds_of(call(UNKNOWN)) for _ in range(AT_ONCE)]) < 2.5
+            assert durations() - timed == AT_ONCE
+            late = asyncio.create_task(seconds_of(call(UNKNOWN)))
+            await asyncio.sleep(0.1)
+            assert codes(await site.talk(call(UNKNOWN))) == [401], "on another connection"
+            assert not late.done()
+            assert await late > 2.9
+            assert durations() - timed == AT_ONCE + 1, "it was held on purpose, and is no slow call"
+            await seconds_of(call(KNOWN))
+            assert await seconds_of(call(UNKNOWN)) < 2.5, "a good one came in between"
+    assert counts()["401", "pcs_http_requests_total"] >= AT_ONCE + 3
+
+
+def durations() -> float:
+    return REGISTRY.get_sample_value(
+        "pcs_http_request_duration_seconds_count", {"method": "POST", "route": PATH}
+    ) or 0.0  # fmt: skip
 
 
 async def test_a_call_whose_body_never_comes_ends_as_any_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
