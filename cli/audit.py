@@ -7,21 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 from cli import options
-from cli.audit_verdict import AuditVerdict
-from cli.audit_verdict import verify as follow
-from cli.client import StudioClient
 from cli.errors import StudioError, Usage
 from cli.output import Output, answering
 from cli.reaching import Server, server
 from cli.roles import module
 from cli.state import StateDir
-from protocol.audit import AuditItem
 from protocol.audit_chain import Point
+
+if TYPE_CHECKING:
+    from cli.audit_verdict import AuditVerdict
+    from cli.client import StudioClient
+    from protocol.audit import AuditItem
 
 LOOK_EVERY_SECONDS: Final = 1.0
 FILTERS: Final = (
@@ -61,6 +62,8 @@ def command() -> None:
 @click.pass_context
 def verify(ctx: click.Context, /, archive: bool, note: Path | None, server: Server, output: Output) -> None:
     """Follow the chain record by record. Exit code 0: whole; 1: broken, and the first bad record is named."""
+    from cli.audit_verdict import verify as follow  # noqa: PLC0415 - a third of a second that no help needs
+
     noted = _noted(note) if note is not None else {}
     ends = _archived(server.local) if archive else {}
     with server.client() as client:
@@ -73,7 +76,7 @@ def verify(ctx: click.Context, /, archive: bool, note: Path | None, server: Serv
     ctx.exit(0 if verdict.ok else 1)
 
 
-def sentence(verdict: AuditVerdict) -> str:
+def sentence(verdict: "AuditVerdict") -> str:
     """The verdict for a person."""
     if not verdict.ok:
         return f"BROKEN at record {verdict.broken} of chain {verdict.partition}: {verdict.reason}"
@@ -118,7 +121,7 @@ def export(out: TextIO, server: Server, **query: Any) -> None:
         )
 
 
-def _pages(client: StudioClient, query: dict[str, str]) -> Iterator[AuditItem]:
+def _pages(client: "StudioClient", query: dict[str, str]) -> "Iterator[AuditItem]":
     cursor: str | None = ""
     while cursor is not None:
         page = client.audit({**query, **({"cursor": cursor} if cursor else {})})
@@ -126,7 +129,7 @@ def _pages(client: StudioClient, query: dict[str, str]) -> Iterator[AuditItem]:
         cursor = page.next_cursor
 
 
-def _newer(client: StudioClient, query: dict[str, str], last: int) -> list[AuditItem]:
+def _newer(client: "StudioClient", query: dict[str, str], last: int) -> "list[AuditItem]":
     """The records behind a number, the newest first."""
     found: list[AuditItem] = []
     for item in _pages(client, query):
@@ -140,7 +143,7 @@ def _given(query: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items() if value is not None}
 
 
-def _show(item: AuditItem, output: Output) -> None:
+def _show(item: "AuditItem", output: Output) -> None:
     if output != "table":
         click.echo(item.model_dump_json(exclude_none=True))
         return
@@ -155,7 +158,7 @@ def _told(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _as_json(verdict: AuditVerdict) -> dict[str, Any]:
+def _as_json(verdict: "AuditVerdict") -> dict[str, Any]:
     return {
         "ok": verdict.ok, "partition": verdict.partition, "begins": verdict.begins.number,
         "ends": verdict.ends.number, "hash": verdict.ends.hash, "unreadable": verdict.unreadable,

@@ -3,18 +3,19 @@
 import json as jsonlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli import options, processes, workers_table
-from cli.answers import Readiness, WorkerRow
-from cli.client import StudioClient
+from cli import options, processes
 from cli.errors import NotRunning, StudioError
 from cli.output import Output, answering
 from cli.reaching import local_state
 from cli.roles import AGENT, API, role_of
 from cli.state import RunningRole, RunningSystem, StateDir
+
+if TYPE_CHECKING:
+    from cli.answers import Readiness, WorkerRow
 
 OK: Final = "ok"
 DOWN: Final = "down"
@@ -54,6 +55,8 @@ def command(state_dir: Path | None, output: Output) -> None:
     click.echo(f"{record.url}   (supervisor pid {record.pid}, state in {state})\n")
     click.echo(table(health))
     if workers:
+        from cli import workers_table  # noqa: PLC0415 - as below
+
         click.echo(f"\n{workers_table.table(workers)}")
 
 
@@ -63,8 +66,10 @@ def examine(state: StateDir, record: RunningSystem) -> list[RoleHealth]:
     return [_judge(role, seen, str(state.log_file(role.name))) for role in record.roles]
 
 
-def at_work(state: StateDir, record: RunningSystem) -> list[WorkerRow]:
+def at_work(state: StateDir, record: RunningSystem) -> "list[WorkerRow]":
     """What each worker at work has measured; nothing while the API cannot tell, which the table of roles explains."""
+    from cli.client import StudioClient  # noqa: PLC0415 - a third of a second that no help needs
+
     try:
         with StudioClient(record.url, state.token("admin")) as client:
             return [row for row in client.workers() if row.present]
@@ -82,6 +87,8 @@ def _judge(role: RunningRole, seen: dict[str, tuple[bool, str]], log: str) -> Ro
 
 def _what_the_api_sees(state: StateDir, record: RunningSystem) -> dict[str, tuple[bool, str]]:
     """Role → whether it works, and a word on it; the roles it cannot tell of are left out."""
+    from cli.client import StudioClient  # noqa: PLC0415 - as above
+
     names = {role.name for role in record.roles}
     try:
         with StudioClient(record.url, state.token("admin")) as client:
@@ -95,7 +102,7 @@ def _what_the_api_sees(state: StateDir, record: RunningSystem) -> dict[str, tupl
     return seen
 
 
-def _by_role(readiness: Readiness) -> dict[str, tuple[bool, str]]:
+def _by_role(readiness: "Readiness") -> dict[str, tuple[bool, str]]:
     """A role works when every check of it does; what it lacks is named, else its first check's word is given."""
     seen = {API: (True, readiness.status)}
     for name, check in readiness.checks.items():
