@@ -54,8 +54,9 @@ async def show(
     require(caller, [TokenKind.OPERATOR, TokenKind.VIEWER])
     record = await _known(request_id, caller, parts)
     names = sorted(record.hosts)[:limit]
-    statuses = await parts.request_store.statuses(request_id, [record.key_of(name).path for name in names])
+    # In this order: what is over by its counts has no host that is shown as it stood before.
     (tally,) = await parts.request_store.tallies([request_id])
+    statuses = await parts.request_store.statuses(request_id, [record.key_of(name).path for name in names])
     rollout = await parts.rollouts.look(request_id) if record.is_rollout else None
     return request_status(record, tally, names, statuses, rollout)
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -56,9 +58,24 @@ def jcmd(pid: int, *words: str) -> str:
     return asked.stdout
 
 
-def left_in_tmp(pid: int) -> list[str]:
-    """The agents' directories in the process's own `/tmp`, for this process."""
-    return sorted(path.name for path in Path(f"/proc/{pid}/root/tmp").glob(f"gprofiler-*-*-{pid}-*"))
+def left_in_tmp(pid: int, *, agent: int | Literal["*"] | None = None) -> list[str]:
+    """An agent's directories in the process's own `/tmp`, for this process.
+
+    Others may be there: agents of other tests profile the whole host, and with it this process.
+
+    Args:
+        pid: of the process.
+        agent: the agent's pid; `*`: of any; None: this process.
+    """
+    return sorted(
+        path.name for path in Path(f"/proc/{pid}/root/tmp").glob(f"gprofiler-{agent or os.getpid()}-*-{pid}-*")
+    )
+
+
+def recordings(jvm: int, *, agent: int | None = None) -> list[str]:
+    """What an agent, this process if none is named, has Flight Recorder record just now: a line each."""
+    own = f"name=gprofiler-{agent or os.getpid()}-"
+    return [line for line in jcmd(jvm, "JFR.check").splitlines() if own in line]
 
 
 def _cpu(pid: int) -> float:

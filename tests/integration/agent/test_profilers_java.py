@@ -18,7 +18,7 @@ from agent.run_profile import Profile
 from agent.stacks import java
 from protocol.commands import ProfilingMode
 from tests.integration.agent.test_profilers_orphans import AGENT
-from tests.support.jvms import hot_java, jcmd, left_in_tmp
+from tests.support.jvms import hot_java, jcmd, left_in_tmp, recordings
 from tests.support.private_host import seeing_us
 from tests.support.processes import ROOT, eventually
 from tests.support.targets import Run, sampling
@@ -70,7 +70,7 @@ def test_threads_that_wait_are_not_in_it_and_symbols_are_readable(first: Profile
 
 def test_a_run_leaves_nothing_in_the_jvm(jvm: int, first: Profile) -> None:
     assert first.samples
-    assert "No available recordings" in jcmd(jvm, "JFR.check")
+    assert recordings(jvm) == []
     assert left_in_tmp(jvm) == []
 
 
@@ -84,7 +84,7 @@ def test_a_recording_of_somebody_else_stays_untouched(jvm: int, first: Profile, 
         check = jcmd(jvm, "JFR.check")
         assert f"name={THEIRS}" in check
         assert "(running)" in check
-        assert "gprofiler" not in check
+        assert recordings(jvm) == []
     finally:
         jcmd(jvm, "JFR.stop", f"name={THEIRS}")
 
@@ -140,7 +140,7 @@ async def test_a_run_that_is_cancelled_leaves_nothing_in_the_jvm(jvm: int, tmp_p
     async with sampling(Run(tmp_path, pids=[jvm], seconds=60, profilers=[Java()])):
         assert len(left_in_tmp(jvm)) == 1
     assert left_in_tmp(jvm) == []
-    assert "gprofiler" not in jcmd(jvm, "JFR.check")
+    assert recordings(jvm) == []
 
 
 def test_what_an_agent_that_was_killed_has_left_is_removed_by_the_next_run(jvm: int, tmp_path: Path) -> None:
@@ -151,14 +151,15 @@ def test_what_an_agent_that_was_killed_has_left_is_removed_by_the_next_run(jvm: 
     finally:
         agent.kill()
         agent.communicate()
-    (left,) = left_in_tmp(jvm)
-    check = jcmd(jvm, "JFR.check")
-    assert left in check
-    assert "duration=90s" in check, "it would end by itself"
+    (left,) = left_in_tmp(jvm, agent=agent.pid)
+    (recording,) = recordings(jvm, agent=agent.pid)
+    assert left in recording
+    assert "duration=90s" in recording, "it would end by itself"
     profile = profile_of(jvm, tmp_path, seconds=1)
     assert profile.error is None
-    assert left_in_tmp(jvm) == []
-    assert "gprofiler" not in jcmd(jvm, "JFR.check")
+    for agent_pid in (agent.pid, os.getpid()):
+        assert left_in_tmp(jvm, agent=agent_pid) == []
+        assert recordings(jvm, agent=agent_pid) == []
 
 
 async def test_what_flight_recorder_cannot_do_is_told(jvm: int, tmp_path: Path) -> None:

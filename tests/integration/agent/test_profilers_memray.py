@@ -101,11 +101,11 @@ async def test_what_a_killed_agent_left_at_work_is_ended_by_the_next_run(
     killed = [sys.executable, "-c", AGENT, str(pid), str(tmp_path)]
     done = await asyncio.to_thread(subprocess.run, killed, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len(left_in_tmp(pid)) == 1
+    assert len(left_in_tmp(pid, agent="*")) == 1
     again = await Run(tmp_path, pids=[pid], seconds=1, mode="allocation", profilers=[Memray()]).profile()
     assert again.error is None
     assert again.samples
-    assert left_in_tmp(pid) == []
+    assert left_in_tmp(pid, agent="*") == []
 
 
 async def test_a_target_without_memray_says_where_to_install_it_and_lives(tmp_path: Path) -> None:

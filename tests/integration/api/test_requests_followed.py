@@ -1,8 +1,17 @@
 """Listing requests, withdrawing them, and one host with its history, over HTTP."""
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from broker.connection import Broker
+from broker.request_record import Tally
+from protocol.lifecycle import State
 from tests.support.api import Api, PlayedAgent
+from tests.support.app import App
 
 
 def test_a_request_is_never_shown_empty(served: Api, agent: PlayedAgent) -> None:
@@ -10,6 +19,27 @@ def test_a_request_is_never_shown_empty(served: Api, agent: PlayedAgent) -> None
     assert shown["status"] in {"submitted", "pending"}
     assert [host["hostname"] for host in shown["hosts"]] == [agent.host]
     assert sum(shown["counts"].values()) == shown["hosts_total"] == 1
+
+
+async def test_a_request_that_is_over_shows_no_host_as_it_stood_before(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = App(tmp_path, broker)
+    body = {"service_name": "web", "target_hostnames": ["web-01"], "command_type": "start"}
+    request_id = (await api.ok("POST", "/api/metrics/profile_request", json=body))["request_id"]
+    stands = iter([State.DELIVERED, State.FAILED])  # what is asked first is told how it stood before
+
+    async def tallies(_: Sequence[str]) -> list[Tally]:
+        return [Tally({next(stands): 1})]
+
+    async def statuses(_: str, __: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {"web-01": {"state": next(stands), "at": 1_700_000_000_000, "timeline": {}}}
+
+    monkeypatch.setattr(api.parts.request_store, "tallies", tallies)
+    monkeypatch.setattr(api.parts.request_store, "statuses", statuses)
+    shown = await api.ok("GET", f"/api/v1/requests/{request_id}")
+    assert shown["counts"] == {"delivered": 1}
+    assert [host["status"] for host in shown["hosts"]] == ["failed"]
 
 
 def test_cancelling_reaches_work_that_runs(served: Api, agent: PlayedAgent) -> None:
