@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from agent.processes import Process
-from agent.profiler_configs import ProfilerConfigs
 from agent.profilers import idle
 from agent.profilers.base import Profiler
 from agent.profilers.perf import Perf
@@ -75,8 +74,9 @@ async def test_a_whole_host_run_counts_no_process_twice(tmp_path: Path) -> None:
     seconds, hz = 3, 99
     with hashing() as native, hot_python("busy", threads=2) as python:
         others = {one.pid for one in psutil.Process().children(recursive=True)}
-        everyone = ProfilerConfigs(max_targets=200)  # however many Pythons the machine has just now
-        async with sampling(Run(tmp_path, pids=None, seconds=seconds, hz=hz, configs=everyone)) as run:
+        # However many Pythons the machine has just now; JVMs and Nodes are looked at by other tests at this moment.
+        profilers = [PySpy(max_targets=200), Perf()]
+        async with sampling(Run(tmp_path, pids=None, seconds=seconds, hz=hz, profilers=profilers)) as run:
             await asyncio.sleep(1)
             own = {one.pid for one in psutil.Process().children(recursive=True)} - others
             profile = await run.profile()
@@ -105,7 +105,8 @@ async def test_named_python_and_native_processes_are_profiled_together(tmp_path:
 
 async def test_an_excluded_process_is_absent_from_a_whole_host_run(tmp_path: Path) -> None:
     with hashing() as native, hot_python("hidden") as python:
-        profile = await Run(tmp_path, pids=None, exclude=[python.pid], seconds=1).profile()
+        run = Run(tmp_path, pids=None, exclude=[python.pid], seconds=1, profilers=[PySpy(max_targets=200), Perf()])
+        profile = await run.profile()
     assert native.pid in {process.pid for process in profile.processes}
     assert python.pid not in {process.pid for process in profile.processes}
     assert share_of(profile, "hidden") == 0

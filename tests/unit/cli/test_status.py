@@ -7,7 +7,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from cli import processes, status
+from cli import processes
 from cli.client import StudioClient
 from cli.main import main
 from cli.state import RunningRole, RunningSystem, StateDir
@@ -53,7 +53,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, checks: Checks, *, online: int = 
     def connect(url: str, token: str | None) -> StudioClient:
         return StudioClient(url, token, transport=httpx.MockTransport(answer))
 
-    monkeypatch.setattr(status, "StudioClient", connect)
+    monkeypatch.setattr("cli.client.StudioClient", connect)
 
 
 def health(state: StateDir, system: RunningSystem) -> dict[str, str]:
