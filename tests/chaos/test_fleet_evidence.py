@@ -46,6 +46,18 @@ def test_a_command_begun_again_before_the_server_was_told_is_counted_and_no_faul
     assert evidence.never_told == 1
 
 
+def test_the_ack_of_the_second_time_is_no_word_on_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    a_life(Journal(path), tells=False)
+    Journal(path).write(HOST, "forgot")
+    Journal(path).write(HOST, "received", COMMAND, kind="start")
+    Journal(path).write(HOST, "acked", COMMAND)  # its beat was answered before the run had begun
+    Journal(path).write(HOST, "begun", COMMAND)
+    evidence = evidence_of([path])
+    assert evidence.twice == []
+    assert evidence.never_told == 1
+
+
 def test_an_offer_to_a_beat_sent_after_the_ack_is_found(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     a_life(Journal(path))

@@ -81,7 +81,10 @@ def ledgers(path: Path) -> dict[str, dict[str, Held]]:
 @dataclass
 class _Seen:
     begun: int = 0
+    received: int = 0
     told_at: float | None = None
+    told_before: float | None = None
+    """As it was when it was received last: where the ledger is lost, what comes later is of the next time."""
 
 
 @dataclass
@@ -115,7 +118,7 @@ def evidence_of(paths: Iterable[Path], *, failovers: Sequence[float] = ()) -> Ev
 
 def _weigh(line: dict[str, Any], one: _Seen, evidence: Evidence, failovers: Sequence[float]) -> None:
     host, command = line["host"], line["command"]
-    told_at = one.told_at
+    told_at = one.told_before if line["what"] == "begun" and one.received > 1 else one.told_at
     is_excused = told_at is not None and any(
         told_at - 0.5 <= moment <= told_at + LOST_WITHIN_SECONDS for moment in failovers
     )
@@ -128,6 +131,9 @@ def _weigh(line: dict[str, Any], one: _Seen, evidence: Evidence, failovers: Sequ
             elif one.begun:
                 (evidence.excused if is_excused else evidence.twice).append(name)
             one.begun += 1
+        case "received":
+            one.received += 1
+            one.told_before = one.told_at
         case "acked":
             one.told_at = line["at"]
         case "settled":
