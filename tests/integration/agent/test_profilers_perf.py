@@ -75,7 +75,7 @@ async def test_a_whole_host_run_counts_no_process_twice(tmp_path: Path) -> None:
     with hashing() as native, hot_python("busy", threads=2) as python:
         others = {one.pid for one in psutil.Process().children(recursive=True)}
         # However many Pythons the machine has just now; JVMs and Nodes are looked at by other tests at this moment.
-        profilers = [PySpy(max_targets=200), Perf()]
+        profilers: list[Profiler] = [PySpy(max_targets=200), Perf()]
         async with sampling(Run(tmp_path, pids=None, seconds=seconds, hz=hz, profilers=profilers)) as run:
             await asyncio.sleep(1)
             own = {one.pid for one in psutil.Process().children(recursive=True)} - others
