@@ -183,7 +183,7 @@ class Authenticator:
     def _remembered(self, digest: str, now: float) -> Known | None:
         if digest in self._seen and (found := self._seen.lately(digest, now=now, within=self._patience())):
             return found
-        return self._unknown.lately(digest, now=now, within=REMEMBERED_SECONDS) if digest in self._unknown else None
+        return self._unknown.lately(digest, now=now, within=REMEMBERED_SECONDS)
 
     def _patience(self) -> float:
         is_heard = self._changes is not None and self._changes.silence < HEARD_WITHIN_SECONDS

@@ -43,16 +43,16 @@ class Buckets:
         self._set(name, full_at, now)
         return True
 
-    def lacks(self, name: str, *, now: float) -> float | None:
+    def lacks(self, name: str, *, now: float, cost: int = 1) -> float | None:
         """For how many seconds `take` would take nothing; None: it would."""
-        over = max(now, self._full_at.get(name, now)) + self._each - now - self.quota.seconds
+        over = max(now, self._full_at.get(name, now)) + cost * self._each - now - self.quota.seconds
         return over if over > LEAST else None
 
     def look(self, name: str, *, now: float, cost: int = 1) -> Taken:
         """What `take` would give."""
         full_at = max(now, self._full_at.get(name, now))
-        over = full_at + cost * self._each - now - self.quota.seconds
-        if over > LEAST:
+        over = self.lacks(name, now=now, cost=cost)
+        if over is not None:
             return Taken(passed=False, left=self._left(full_at, now), seconds=over)
         return Taken(passed=True, left=self._left(full_at + cost * self._each, now), seconds=self._each)
 

@@ -44,7 +44,7 @@ KNOWN_FOR_SECONDS: Final = 1.0
 LEAVES_EVERY_SECONDS: Final = 0.002
 """Refusals go out together, so often: one by one, each wakes somebody up to read it, which takes the system longer than
 all else about it; and it is soon enough for who sends them one after the other."""
-AT_ONCE: Final = 8
+REFUSED_AT_ONCE: Final = 8
 """So many refusals in a row a connection has as soon as that; an agent with a good token has none."""
 LATER_SECONDS: Final = 1.0
 """So often go all further ones: who tries one token after the other, or goes on where they have to wait, has no more of
@@ -138,7 +138,7 @@ class Door:
 
     def leave(self, leave: Leave, call: TurnedAway, in_a_row: int) -> None:
         """Have a refused call that has come to its end answered with the others: later, if it is one of many."""
-        is_late = in_a_row > AT_ONCE
+        is_late = in_a_row > REFUSED_AT_ONCE
         leaving = self._leaving_later if is_late else self._leaving
         if not leaving:
             seconds = LATER_SECONDS if is_late else LEAVES_EVERY_SECONDS

@@ -88,7 +88,7 @@ class Limits:
         now = time.monotonic()
         if buckets is None or buckets.passes(name, now=now, cost=cost):
             return None
-        return buckets.look(name, now=now, cost=cost).seconds
+        return buckets.lacks(name, now=now, cost=cost)
 
     def look_here(self, lane: Lane, name: str, *, now: float) -> float | None:
         """In how many seconds one more would not be too many in a lane that is counted in memory; None: it is not now.

@@ -16,7 +16,7 @@ from api import problems
 from api.accompany import Accompany
 from api.buckets import Buckets
 from api.connections import BoundedProtocol
-from api.door import AT_ONCE, Door
+from api.door import REFUSED_AT_ONCE, Door
 from api.fast_answers import IdleAnswers
 from api.fast_refusals import FastRefusals
 from api.limit_settings import Lane
@@ -186,17 +186,17 @@ async def test_who_is_refused_again_and_again_is_answered_later(site: Site, monk
     with contextlib.closing(writer):
         async with asyncio.timeout(30):
             timed = durations()
-            assert max([await seconds_of(call(UNKNOWN)) for _ in range(AT_ONCE)]) < 2.5
-            assert durations() - timed == AT_ONCE
+            assert max([await seconds_of(call(UNKNOWN)) for _ in range(REFUSED_AT_ONCE)]) < 2.5
+            assert durations() - timed == REFUSED_AT_ONCE
             late = asyncio.create_task(seconds_of(call(UNKNOWN)))
             await asyncio.sleep(0.1)
             assert codes(await site.talk(call(UNKNOWN))) == [401], "on another connection"
             assert not late.done()
             assert await late > 2.9
-            assert durations() - timed == AT_ONCE + 1, "it was held on purpose, and is no slow call"
+            assert durations() - timed == REFUSED_AT_ONCE + 1, "it was held on purpose, and is no slow call"
             await seconds_of(call(KNOWN))
             assert await seconds_of(call(UNKNOWN)) < 2.5, "a good one came in between"
-    assert counts()["401", "pcs_http_requests_total"] >= AT_ONCE + 3
+    assert counts()["401", "pcs_http_requests_total"] >= REFUSED_AT_ONCE + 3
 
 
 def durations() -> float:
