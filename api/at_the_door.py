@@ -23,7 +23,7 @@ class AtTheDoor:
     """A call whose headers have come.
 
     Attributes:
-        scope: of the call, as ASGI has it.
+        scope: of the call, as ASGI has it; None where nobody asks for it.
         came_at: when its headers had come, by `time.perf_counter`.
         call_id: under which it is logged and audited; its answer says so.
     """
@@ -43,18 +43,22 @@ class TurnedAway(AtTheDoor):
 
     Attributes:
         code: why it was refused.
+        client: where it comes from, as ASGI has it.
         address: for which it is counted.
         status: of the answer.
         lines: its headers as they stand on the wire, each with its end of line; the body's length and the call's id
             among them.
         answer: its body.
+        authorization: what it said of its caller; empty where there may be more than that to what is answered.
     """
 
     code: str
+    client: tuple[str, int] | None
     address: str
     status: int
     lines: bytes
     answer: bytes
+    authorization: bytes
 
 
 @dataclass(slots=True)
@@ -94,6 +98,12 @@ class Door(Protocol):
 
     def meet(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | Admitted | None:
         """What becomes of a call whose headers have come; None: let it in."""
+
+    def glance(self, data: bytes, client: tuple[str, int] | None) -> TurnedAway | None:
+        """What is refused without being parsed: one call and nothing else; None: it must be parsed."""
+
+    def learn(self, data: bytes, call: TurnedAway) -> None:
+        """Have calls like this one be refused at a glance. `data`: all of the call, and nothing else."""
 
     def leave(self, leave: Leave, call: TurnedAway, in_a_row: int) -> None:
         """Have `leave` called, soon, for a refused call that has come to its end.

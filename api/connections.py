@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
 from api.certificates import PEER, common_name
 from api.reading import AT_ONCE, MOST_WAITING, InTurn, in_pieces
 
@@ -61,7 +60,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._beside_the_body = 0
         self._is_arriving = False
         self._is_whole = False
-        self._refused = 0
         self._is_deaf = False
         self._unread = b""
         self._reads_on: asyncio.Handle | None = None
@@ -72,8 +70,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._on_gone: Callable[[], None] | None = None
         self._is_gone = False
         self._extensions: dict[str, Any] = {DISCONNECT: self._watch, WHOLE: self.answer_whole}
-        # Behind a proxy the client's address is known further in only.
-        self._door: Door | None = None if self.config.proxy_headers else getattr(self.config.app, "door", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first call, but not for ever."""
@@ -113,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread += data
             return
         if len(data) <= AT_ONCE and not self.pipeline:
-            self._parse(data)  # nearly always
+            self._read(data)  # nearly always
             return
         for piece, at in in_pieces(data):
             if len(self.pipeline) >= MOST_WAITING:
@@ -124,6 +120,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse(piece)
             if self._is_deaf or self.transport.is_closing() or self.transport.get_protocol() is not self:
                 return
+
+    def _read(self, data: bytes) -> None:
+        """Take in what has come, all of it."""
+        self._parse(data)
 
     def _has_room(self) -> bool:
         """Whether more may be read; where some has been read already, that is parsed first, soon."""
@@ -158,37 +158,21 @@ class BoundedProtocol(HttpToolsProtocol):
         Raises:
             Unclear: it asks for another protocol, in a way that two readers could read in two ways.
         """
-        is_another = self.parser.should_upgrade()
-        if is_another:
+        if self.parser.should_upgrade():
             self._check_upgrade()
         self._is_whole = False
-        met = None if is_another or self._door is None else self._at_the_door(self._door)
-        if met is None:
-            super().on_headers_complete()
-        else:
-            self.cycle = met  # type: ignore[assignment]  # it has what is asked of one here
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """The body has a bound of its own; nobody reads that of a call that was turned away."""
+        """The body has a bound of its own."""
         self._beside_the_body -= len(body)
-        if isinstance(self.cycle, Admitted):
-            self.cycle.body += body
-        elif not isinstance(self.cycle, TurnedAway):
-            super().on_body(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The call has arrived."""
         self._arrived()
         self._is_whole = True
-        if self._door is not None and isinstance(self.cycle, TurnedAway):
-            self._refused += 1
-            self._door.leave(self._leave, self.cycle, self._refused)
-            return
-        self._refused = 0
-        if self._door is not None and isinstance(self.cycle, Admitted):
-            self._door.take(self.cycle, self)
-        else:
-            super().on_message_complete()
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The answer waits for its client, but not for ever."""
@@ -281,63 +265,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         cycle.on_response()
         return True
-
-    def answer(self, call: Admitted, status: int, lines: bytes, body: bytes) -> None:
-        """Answer a call that was admitted at the door, in one write; a client that has gone away is not.
-
-        Args:
-            call: that has not been answered or let in.
-            status: the HTTP status.
-            lines: the headers as they stand on the wire, each with its end of line; the body's length among them.
-            body: all of it.
-        """
-        self._reply(call, status, lines, body)
-
-    def let_in(self, call: Admitted) -> None:
-        """Give a call that was admitted at the door to the application; the answers of those behind it wait."""
-        scope, path = call.scope, self.root_path + call.path
-        scope.update(method=call.method, path=path, raw_path=path.encode("ascii"), query_string=b"")
-        cycle = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=call.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.body, cycle.more_body, cycle.disconnected = call.body, False, self._is_gone
-        cycle.message_event.set()
-        if self.cycle is call:  # type: ignore[comparison-overlap]  # as above
-            self.cycle = cycle
-        self._start_asgi_task(cycle, self.app)
-
-    def _at_the_door(self, door: Door) -> TurnedAway | Admitted | None:
-        """What becomes of a call that comes by itself and whose connection is to go on."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            return None
-        if self.expect_100_continue or self.flow.write_paused or self.parser.get_http_version() != "1.1":
-            return None
-        if not self.parser.should_keep_alive():
-            return None
-        return door.meet(self.parser.get_method(), self.url, self.scope)
-
-    def _leave(self, call: TurnedAway) -> None:
-        """Answer a call that was turned away."""
-        self._reply(call, call.status, call.lines, call.answer)
-
-    def _reply(self, call: AtTheDoor, status: int, lines: bytes, body: bytes) -> None:
-        if self._is_gone or self.transport.is_closing():
-            return
-        call.response_complete = True
-        self._write(status, lines, body, keep_alive=call.keep_alive)
-        if not call.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def _write(self, status: int, lines: bytes, body: bytes, *, keep_alive: bool) -> None:
         default = self.server_state.default_headers

@@ -10,13 +10,14 @@ import contextvars
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fastapi import FastAPI
 from starlette.types import Scope
 
 from api import fast_bodies
 from api.accompany import HEARTBEAT, new_id
+from api.alike import AlikeCalls
 from api.at_the_door import Admitted, Connection, Leave, TurnedAway
 from api.beats import heard_of
 from api.dependencies import peer_in
@@ -36,6 +37,7 @@ from broker.scripts import Beat, Contested, Delivered, Idle
 if TYPE_CHECKING:
     from api.dependencies import Studio
 
+Client: TypeAlias = tuple[str, int] | None
 METHOD: Final = "POST"
 _METHOD: Final = METHOD.encode()
 _PATH: Final = HEARTBEAT.encode()
@@ -63,6 +65,7 @@ class Door:
         self._refusals = refusals
         self._idle_answers = idle_answers
         self._parts: Studio | None = None
+        self._alike = AlikeCalls()
         self._leaving: list[tuple[Leave, TurnedAway]] = []
         self._leaving_later: list[tuple[Leave, TurnedAway]] = []
 
@@ -77,15 +80,33 @@ class Door:
         met = parts.authenticator.meet(head.authorization)
         told = head.call_id.decode() or new_id()
         if not isinstance(met, Known) or met.token is None:
-            return None if met is None else self._turned_away(met, scope, told, parts)
+            authorization = b"" if head.call_id else head.authorization
+            return None if met is None else self._turned_away(met, scope["client"], told, authorization, parts)
         scope[MET] = met
         if head.preferences or not head.is_usual:
             return None
         return Admitted(scope, time.perf_counter(), told, METHOD, HEARTBEAT, met.token, head.is_zipped)
 
-    def _turned_away(self, met: Known | str, scope: Scope, told: str, parts: "Studio") -> TurnedAway | None:
+    def glance(self, data: bytes, client: Client) -> TurnedAway | None:
+        """What is refused without being parsed, as it differs by its token alone from one that was."""
+        authorization, parts = self._alike.authorization_in(data), self._parts
+        if authorization is None or parts is None:
+            return None
+        met = parts.authenticator.meet(authorization)
+        if met is None or (isinstance(met, Known) and met.token is not None):
+            return None
+        return self._turned_away(met, client, new_id(), b"", parts)
+
+    def learn(self, data: bytes, call: TurnedAway) -> None:
+        """Have calls like this one be refused at a glance."""
+        if call.authorization:
+            self._alike.learn(data, call.authorization)
+
+    def _turned_away(
+        self, met: Known | str, client: Client, told: str, authorization: bytes, parts: "Studio"
+    ) -> TurnedAway | None:
         """A call whose caller nobody knows, or that would have to be looked up once too often; None: look it up."""
-        address = address_of(scope["client"])
+        address = address_of(client)
         if isinstance(met, Known):
             code, made = UNAUTHENTICATED, self._refusals.to_unknown
         else:
@@ -94,7 +115,8 @@ class Door:
                 return None
             code, made = RATE_LIMITED, self._refusals.told_to_wait(Lane.STRANGERS, over, parts.limits)
         lines = _with_id(made.lines, told)
-        return TurnedAway(scope, time.perf_counter(), told, code, address, made.status, lines, made.body)
+        now = time.perf_counter()
+        return TurnedAway(None, now, told, code, client, address, made.status, lines, made.body, authorization)
 
     def _look_for_parts(self) -> "Studio | None":
         self._parts = getattr(self._app.state, "studio", None)
@@ -161,10 +183,13 @@ class Door:
         note_calls(METHOD, HEARTBEAT, first.status, [None if was_held else now - call.came_at for call in calls])
         if first.code == RATE_LIMITED:
             count_refused(Lane.STRANGERS, count)
-        first.scope.update(app=self._app, method=METHOD, path=HEARTBEAT, route=ROUTE)
+        scope = {
+            "type": "http", "app": self._app, "method": METHOD, "path": HEARTBEAT, "route": ROUTE,
+            "client": first.client, "headers": (),
+        }  # fmt: skip
         context = contextvars.copy_context()
         context.run(call_id.set, first.call_id)
-        context.run(note_for_audit, first.scope, self._app.state.studio, None, first.code, count)
+        context.run(note_for_audit, scope, self._app.state.studio, None, first.code, count)
         for number, call in enumerate(calls):
             context.run(call_id.set, call.call_id)
             if not context.run(log_if_it_may_be, call.code, count - number):

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import create_app
-from api.connections import BoundedProtocol
+from api.doorway import Doorway
 from api.settings import ApiSettings
 from api.sockets import BoundedSocket
 from api.worker_processes import DRAIN_SECONDS, listener
@@ -94,7 +94,7 @@ def config_of(
         # Not required of everybody: people come with tokens alone. Whoever shows one must show a good one.
         tls |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return uvicorn.Config(
-        app, **tls, host=host, port=port, http=BoundedProtocol, ws=BoundedSocket, log_config=None, log_level="warning",
+        app, **tls, host=host, port=port, http=Doorway, ws=BoundedSocket, log_config=None, log_level="warning",
         access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS, lifespan="on",
         ws_max_size=MOST_SOCKET_BYTES, ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies), forwarded_allow_ips=trusted_proxies,

@@ -20,7 +20,7 @@ from typing import Any, Final
 import redis
 
 from bench import stage
-from bench.heartbeats import Server, api_for, beat, ratio, share, wait_until_answers
+from bench.heartbeats import Load, Server, api_for, ratio, share, wait_until_answers
 from bench.stage import machine
 from broker.settings import BrokerSettings
 
@@ -40,7 +40,7 @@ def commands(settings: BrokerSettings) -> int:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Rounds without and with bad tokens, in turn."""
     kinds: dict[str, dict[str, Any]] = {
-        "good": {}, "flooded": {"strangers": given.strangers}, "mixed": {"bad": given.share},
+        "good": {}, "flooded": {"with_strangers": True}, "mixed": {"bad": given.share},
     }  # fmt: skip
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
     with contextlib.ExitStack() as stack:
@@ -48,12 +48,13 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         wait_until_answers(f"http://127.0.0.1:{port}/readyz")
         token: str = json.loads((settings.state_dir / "tokens.json").read_text())["agent"]
         server = Server(api, port, token, given.hosts)
+        load = stack.enter_context(Load(server, given, strangers=given.strangers))
         for kind in kinds.values():
-            beat(server, given, min(1.0, given.seconds), **kind)
+            load.turn(min(1.0, given.seconds), **kind)
         for _ in range(given.rounds):
             for name, kind in kinds.items():
                 before = commands(settings)
-                one = beat(server, given, given.seconds, **kind)
+                one = load.turn(given.seconds, **kind)
                 rounds[name].append(one | {"commands": (commands(settings) - before) / max(1, one["answers"])})
         setting = machine(settings)
     found = {name: told_of(measured) for name, measured in rounds.items()}

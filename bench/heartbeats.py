@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import httpx
 import psutil
@@ -80,43 +80,64 @@ class Ratio(NamedTuple):
 
 
 def spent(server: psutil.Process) -> float:
-    """The processor time (s) that a server has taken so far, its workers' included."""
-    times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    """The processor time (s) that a server has taken so far, its workers' included, to the nanosecond."""
+    # The number of a process's clock is made of its id, see clock_getcpuclockid(3): psutil tells hundredths.
+    return sum(time.clock_gettime(~each.pid << 3 | 2) for each in (server, *server.children(recursive=True)))
 
 
-def beat(
-    server: Server, given: argparse.Namespace, seconds: float, *, bad: float = 0.0, strangers: int = 0, first: int = 0,
-    most: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """One round of load on one server; with the share of a core that the server took.
+class Load:
+    """A load on one server, turn by turn over the same connections: used as a context."""
 
-    Args:
-        server: what is loaded.
-        given: by whoever started this.
-        seconds: after which it ends at the latest.
-        bad: the share of bad tokens.
-        strangers: so many more connections have none but bad tokens.
-        first: how many beats went before.
-        most: beats after which it ends; as given, if it is not said.
-    """
-    plan = {
-        "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
-        "seconds": seconds, "most": given.most if most is None else most, "bad": bad, "strangers": strangers,
-        "first": first,
-    }  # fmt: skip
-    before = spent(server.process)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "load.py")], input=json.dumps(plan), capture_output=True, text=True,
-        timeout=seconds + PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise SystemExit(f"the load ended with {done.returncode}:\n{done.stderr}")
-    measured: dict[str, Any] = json.loads(done.stdout)
-    if measured["other_answers"]:
-        raise SystemExit(f"not every answer was a 200: {measured['other_answers']}")
-    busy = spent(server.process) - before
-    return measured | {"server_cpu": busy / measured["seconds"], "cpu_us": 1e6 * busy / max(1, measured["answers"])}
+    def __init__(self, server: Server, given: argparse.Namespace, *, strangers: int = 0) -> None:
+        """`strangers`: so many more connections have none but bad tokens."""
+        self._server = server
+        self._most: int = given.most
+        self._plan = {
+            "port": server.port, "token": server.token, "connections": given.connections, "hosts": server.hosts,
+            "strangers": strangers,
+        }  # fmt: skip
+
+    def __enter__(self) -> Self:
+        argv = (sys.executable, str(ROOT / "bench" / "load.py"))
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say(self._plan)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._process as child:  # which waits for its end
+            if kind is not None:
+                child.kill()
+
+    def turn(
+        self, seconds: float, *, bad: float = 0.0, with_strangers: bool = False, most: int | None = None
+    ) -> dict[str, Any]:
+        """One turn; with the share of a core that the server took.
+
+        Args:
+            seconds: after which it ends at the latest.
+            bad: the share of bad tokens.
+            with_strangers: whether they send, too.
+            most: beats after which it ends; as given, if it is not said.
+        """
+        before = spent(self._server.process)
+        self._say(
+            {"seconds": seconds, "most": self._most if most is None else most, "bad": bad,
+             "with_strangers": with_strangers}
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the load ended with {self._process.wait()}")
+        measured: dict[str, Any] = json.loads(line)
+        if measured["other_answers"]:
+            raise SystemExit(f"not every answer was a 200: {measured['other_answers']}")
+        busy = spent(self._server.process) - before
+        return measured | {"server_cpu": busy / measured["seconds"], "cpu_us": 1e6 * busy / max(1, measured["answers"])}
+
+    def _say(self, said: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(said) + "\n")
+        self._process.stdin.flush()
 
 
 async def introduce(settings: BrokerSettings, hosts: int) -> None:
@@ -166,15 +187,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             token: str = json.loads((its.state_dir / "tokens.json").read_text())["agent"]
             servers[name] = Server(api, its_port, token, hosts)
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
-        sent = {
-            name: beat(server, given, PATIENCE_SECONDS, most=min(server.hosts, given.most))["answers"]
-            for name, server in servers.items()
-        }
+        loads = {name: stack.enter_context(Load(server, given)) for name, server in servers.items()}
+        for name, load in loads.items():
+            load.turn(PATIENCE_SECONDS, most=min(servers[name].hosts, given.most))
         for _ in range(given.rounds):
-            for name, server in servers.items():
-                one = beat(server, given, given.seconds, first=sent[name])
-                sent[name] += one["answers"]
-                rounds[name].append(one)
+            for name, load in loads.items():
+                rounds[name].append(load.turn(given.seconds))
         setting = machine(settings)
     measured = {
         "machine": setting,

@@ -1,7 +1,9 @@
 """The load: some keep-alive connections that send one heartbeat after the other, as fast as they are answered.
 
 A process of its own, on asyncio protocols without any HTTP library, so that it costs the machine as little as it can.
-Started by heartbeats.py; reads what to do as JSON from stdin and writes what it measured as JSON to stdout.
+Started by heartbeats.py; it reads its plan from the first line of stdin and a turn from each further one, as JSON, and
+writes what it measured in each turn as a line of JSON to stdout. Connections last from one turn to the next, unless
+they had nothing to do for so long that the server may close them.
 """
 
 import asyncio
@@ -11,8 +13,8 @@ import secrets
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import uvloop
@@ -25,33 +27,37 @@ BAD: Final = itertools.count(secrets.randbits(159))
 """Tokens that nobody knows: to draw each anew would take longer than what else it takes to send one."""
 SERVICE: Final = "bench"
 """Of which every host is."""
+LAST_ANSWERS_WITHIN_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 2.0
+"""A connection that has rested for so long is made anew: servers close them, after five seconds say."""
 
 
 @dataclass
 class Plan:
-    """What to send where, and how long; the token comes by stdin, as a process's arguments are public."""
+    """What to send where; the token comes by stdin, as a process's arguments are public."""
 
     port: int
     token: str
     connections: int
     hosts: int
-    seconds: float
-    most: int
-    """Stop after so many answers, whatever the time."""
-    bad: float = 0.0
-    """This share of the calls carries a token that nobody knows, another one each time."""
     strangers: int = 0
-    """So many more connections send nothing but tokens that nobody knows."""
+    """So many more connections have nothing but tokens that nobody knows."""
     per_second: float = 0.0
     """Of all connections together; 0: as fast as they are answered."""
-    first: int = 0
-    """So many beats went before: it goes on with the hosts that come next."""
 
 
 @dataclass
-class Tally:
-    """What came back."""
+class Turn:
+    """How long to send what, and what came back."""
 
+    seconds: float
+    most: int
+    """It ends after so many answers, whatever the time."""
+    bad: float = 0.0
+    """This share of the calls carries a token that nobody knows, another one each time."""
+    with_strangers: bool = False
+    """Whether those that have no other tokens send, too."""
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
     took: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from the first byte out to the last byte in, for each answer."""
     other_answers: dict[str, int] = field(default_factory=dict)
@@ -60,41 +66,60 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """One agent's connection, for several hosts in turn."""
+    """One agent's connection, for several hosts in turn; or a stranger's."""
 
-    def __init__(
-        self, plan: Plan, requests: list[bytes], tally: Tally, over: asyncio.Event, *, bad: float, owed: float
-    ) -> None:
+    def __init__(self, plan: Plan, requests: list[bytes], *, is_stranger: bool = False, owed: float = 0.0) -> None:
         self._plan = plan
         self._token = plan.token.encode()
-        self._requests = requests
-        self._tally = tally
-        self._over = over
-        self._next = plan.first // plan.connections % len(requests)
-        self._bad = bad
+        self._requests = itertools.cycle(requests)
+        self._is_stranger = is_stranger
         self._owed = owed
+        self._turn: Turn | None = None
+        self._bad = 0.0
         self._is_bad = False
         self._buffer = b""
         self._sent_at = 0.0
         self._due = 0.0
         self._transport: Any = None
-        self.lost = asyncio.get_running_loop().create_future()
+        self._rests_since = -IDLE_SECONDS
+        self.rests = asyncio.Event()
+        self.rests.set()
+        self.lost = asyncio.Event()
+
+    async def connect(self) -> None:
+        """Be connected, on a new connection if need be."""
+        loop = asyncio.get_running_loop()
+        if self.rests.is_set() and loop.time() - self._rests_since >= IDLE_SECONDS:
+            await self.close()
+            await loop.create_connection(lambda: self, "127.0.0.1", self._plan.port)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._transport is not None:
+            self._transport.close()
+            await self.lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self.lost.clear()
 
-    def start(self, seconds: float) -> None:
-        """Send the first heartbeat in so many seconds."""
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + seconds
-        loop.call_at(self._due, self.send)
+    def take(self, turn: Turn, *, after: float = 0.0) -> None:
+        """Send one call after the other from here on, unless it is a stranger's turn to rest; the first so soon (s)."""
+        self._turn = turn
+        self._bad = 1.0 if self._is_stranger else turn.bad
+        if self._is_stranger and not turn.with_strangers:
+            return
+        if self.rests.is_set():
+            self.rests.clear()
+            loop = asyncio.get_running_loop()
+            self._due = loop.time() + after
+            loop.call_at(self._due, self.send)
 
     def send(self) -> None:
         """Send the next heartbeat."""
         if self._transport.is_closing():
             return
-        request = self._requests[self._next]
-        self._next = (self._next + 1) % len(self._requests)
+        request = next(self._requests)
         self._owed += self._bad
         self._is_bad = self._owed >= 1.0
         if self._is_bad:
@@ -112,30 +137,38 @@ class Connection(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
+        turn = self._turn
+        assert turn is not None
+        if turn.is_over.is_set():
+            self._rest()
+            return
         status = data[STATUS]
         if status == b"200" and not self._is_bad:
-            self._tally.took.append(time.perf_counter() - self._sent_at)
+            turn.took.append(time.perf_counter() - self._sent_at)
+            if len(turn.took) >= turn.most:
+                turn.is_over.set()
         else:
-            answers = self._tally.bad_answers if self._is_bad else self._tally.other_answers
+            answers = turn.bad_answers if self._is_bad else turn.other_answers
             answers[status.decode()] = answers.get(status.decode(), 0) + 1
-        if len(self._tally.took) >= self._plan.most:
-            self._over.set()
-        if self._over.is_set():
-            return
-        if self._plan.per_second:
+        if turn.is_over.is_set() or (self._is_stranger and not turn.with_strangers):
+            self._rest()
+        elif self._plan.per_second:
             loop = asyncio.get_running_loop()
             self._due = max(self._due + self._plan.connections / self._plan.per_second, loop.time())
             loop.call_at(self._due, self.send)
         else:
             self.send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._over.is_set():
-            self._tally.other_answers["connection lost"] = self._tally.other_answers.get("connection lost", 0) + 1
-        self.lost.set_result(exc)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio has it
+        if self._turn is not None and not self._turn.is_over.is_set():
+            others = self._turn.other_answers
+            others["connection lost"] = others.get("connection lost", 0) + 1
+        self.rests.set()
+        self.lost.set()
 
-    def close(self) -> None:
-        self._transport.close()
+    def _rest(self) -> None:
+        self._rests_since = asyncio.get_running_loop().time()
+        self.rests.set()
 
 
 def words_of(number: int) -> dict[str, str]:
@@ -160,40 +193,52 @@ def heartbeat(plan: Plan, number: int) -> bytes:
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
-async def measure(plan: Plan) -> dict[str, Any]:
-    """Beat until the time or the count is up."""
-    loop = asyncio.get_running_loop()
-    tally, over = Tally(), asyncio.Event()
+def connections_of(plan: Plan) -> Iterator[Connection]:
+    """All connections, the strangers' last; not connected yet."""
     hosts = [heartbeat(plan, number) for number in range(max(plan.hosts, plan.connections))]
-    connections = []
-    for number in range(plan.connections + plan.strangers):
+    for number in range(plan.connections):
         # Not all of them owe a bad call at the same moment: else the server would meet nothing else for a while.
-        owed, bad = number / plan.connections, plan.bad if number < plan.connections else 1.0
-        its = hosts[number % plan.connections :: plan.connections]
-        one = partial(Connection, plan, its, tally, over, bad=bad, owed=owed)
-        _, made = await loop.create_connection(one, "127.0.0.1", plan.port)
-        connections.append(made)
-    begun = time.perf_counter()
-    for number, connection in enumerate(connections):
-        connection.start(number / plan.per_second if plan.per_second else 0.0)
-    try:
-        async with asyncio.timeout(plan.seconds):
-            await over.wait()
-    except TimeoutError:
-        over.set()
-    lasted = time.perf_counter() - begun
+        yield Connection(plan, hosts[number :: plan.connections], owed=number / plan.connections)
+    for number in range(plan.strangers):
+        yield Connection(plan, hosts[number % plan.connections :: plan.connections], is_stranger=True)
+
+
+async def measure(plan: Plan, connections: list[Connection], turn: Turn) -> dict[str, Any]:
+    """Beat until the time or the count is up, and wait for the last answers; a stranger's may come in the next turn."""
     for connection in connections:
-        connection.close()
-    await asyncio.gather(*(connection.lost for connection in connections))
-    took = sorted(tally.took)
+        await connection.connect()
+    before = time.perf_counter()
+    for number, connection in enumerate(connections):
+        connection.take(turn, after=number / plan.per_second if plan.per_second else 0.0)
+    try:
+        async with asyncio.timeout(turn.seconds):
+            await turn.is_over.wait()
+    except TimeoutError:
+        turn.is_over.set()
+    lasted = time.perf_counter() - before
+    if not plan.per_second:
+        async with asyncio.timeout(LAST_ANSWERS_WITHIN_SECONDS):
+            for connection in connections[: plan.connections]:
+                await connection.rests.wait()
+    took = sorted(turn.took)
     return {
         "answers": len(took),
         "seconds": lasted,
         "per_second": len(took) / lasted,
         "ms": {name: round(1000 * at(took, share), 3) for name, share in SHARES.items()},
-        "other_answers": tally.other_answers,
-        "bad_answers": tally.bad_answers,
+        "other_answers": turn.other_answers,
+        "bad_answers": turn.bad_answers,
     }
+
+
+async def run() -> None:
+    """All turns, as they are told."""
+    plan = Plan(**json.loads(sys.stdin.readline()))
+    connections = list(connections_of(plan))
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await measure(plan, connections, Turn(**json.loads(line)))), flush=True)
+    for connection in connections:
+        await connection.close()
 
 
 def at(ordered: list[float], share: float) -> float:
@@ -202,8 +247,7 @@ def at(ordered: list[float], share: float) -> float:
 
 
 def main() -> None:
-    plan = Plan(**json.load(sys.stdin))
-    json.dump(uvloop.run(measure(plan)), sys.stdout)
+    uvloop.run(run())
 
 
 if __name__ == "__main__":

@@ -50,13 +50,14 @@ FIRST_ROW: Final = """() => new Promise(found => {
 def beating(port: int, token: str, hosts: int) -> "subprocess.Popen[str]":
     """The fleet: each host beats once in an interval, until it is ended."""
     plan = {
-        "port": port, "token": token, "connections": min(CONNECTIONS, hosts), "hosts": hosts, "seconds": 3600,
-        "most": 10**9, "per_second": hosts / INTERVAL,
+        "port": port, "token": token, "connections": min(CONNECTIONS, hosts), "hosts": hosts,
+        "per_second": hosts / INTERVAL,
     }  # fmt: skip
+    turn = {"seconds": 3600, "most": 10**9}
     argv = [sys.executable, str(ROOT / "bench" / "load.py")]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert child.stdin is not None
-    child.stdin.write(json.dumps(plan))
+    child.stdin.write(f"{json.dumps(plan)}\n{json.dumps(turn)}\n")
     child.stdin.close()
     return child
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from types import ModuleType
-from unittest.mock import Mock
+from typing import Any
 
 import pytest
 
@@ -74,15 +74,66 @@ def test_a_tiny_run_measures_the_page_in_a_browser(capsys: pytest.CaptureFixture
     assert rows == ["no tab", "one tab", "2 tabs"]
 
 
-async def test_a_round_goes_on_with_the_hosts_that_come_next() -> None:
-    plan = load.Plan(port=1, token="t", connections=4, hosts=12, seconds=1, most=1, first=4 * 5)
-    requests = [load.heartbeat(plan, number) for number in (1, 5, 9)]
-    sent: list[bytes] = []
-    one = load.Connection(plan, requests, load.Tally(), asyncio.Event(), bad=0.0, owed=0.0)
-    one.connection_made(Mock(write=sent.append, is_closing=lambda: False))
-    one.send()
-    one.send()
-    assert sent == [requests[2], requests[0]]
+class Server(asyncio.Protocol):
+    """Answers each call with what it is told to; counts connections, and closes each that rests for a tenth."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        self.connections = 0
+        self.status = b"200"
+        self._transport: Any = None
+        self._closes: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.connections += 1
+
+    def data_received(self, data: bytes) -> None:
+        self.calls.append(data)
+        if self._closes is not None:
+            self._closes.cancel()
+        self._transport.write(b"HTTP/1.1 %b \r\ncontent-length: 2\r\n\r\n{}" % self.status)
+        self._closes = asyncio.get_running_loop().call_later(0.1, self._transport.close)
+
+
+async def test_a_turn_goes_on_with_the_hosts_that_come_next_on_another_connection_if_need_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load, "IDLE_SECONDS", 0.05)
+    server = Server()
+    listener = await asyncio.get_running_loop().create_server(lambda: server, "127.0.0.1", 0)
+    async with listener:
+        plan = load.Plan(port=listener.sockets[0].getsockname()[1], token="t", connections=1, hosts=3)
+        connections = list(load.connections_of(plan))
+        requests = [load.heartbeat(plan, number) for number in range(3)]
+        for most, after in ((2, 0.0), (3, 0.3), (1, 0.0)):
+            measured = await load.measure(plan, connections, load.Turn(seconds=10, most=most))
+            assert measured["answers"] == most
+            assert measured["other_answers"] == {}
+            await asyncio.sleep(after)
+        assert server.calls == [*requests, *requests]
+        assert server.connections == 2
+        server.status = b"503"
+        measured = await load.measure(plan, connections, load.Turn(seconds=0.05, most=9))
+        assert measured["answers"] == 0
+        assert measured["other_answers"]["503"] > 0
+        await connections[0].close()
+
+
+async def test_strangers_send_in_their_turns_only() -> None:
+    server = Server()
+    listener = await asyncio.get_running_loop().create_server(lambda: server, "127.0.0.1", 0)
+    async with listener:
+        plan = load.Plan(port=listener.sockets[0].getsockname()[1], token="t", connections=1, hosts=1, strangers=1)
+        _, *connections = load.connections_of(plan)
+        for with_strangers in (False, True, False, True):
+            server.calls.clear()
+            turn = load.Turn(seconds=0.05, most=9, with_strangers=with_strangers)
+            measured = await load.measure(plan, connections, turn)
+            assert bool(server.calls) is with_strangers
+            assert all(b"Bearer pcs_" in each for each in server.calls)
+            assert (sum(measured["bad_answers"].values()) > 1) is with_strangers, "one may be from the turn before"
+        await connections[0].close()
 
 
 def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
@@ -109,7 +160,7 @@ def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
 async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: ModuleType, broker: Broker) -> None:
     await heartbeats.introduce(broker.settings, 20)
     known = {host.key: host async for host in HostRegistry(broker).all_of("default")}
-    plan = load.Plan(port=1, token="t", connections=1, hosts=20, seconds=1, most=1)
+    plan = load.Plan(port=1, token="t", connections=1, hosts=20)
     for number in range(20):
         body = json.loads(load.heartbeat(plan, number).partition(b"\r\n\r\n")[2])
         host = known.pop(HostKey("default", body["service_name"], body["hostname"]))

@@ -1,0 +1,54 @@
+"""Calls that are one that was parsed, with another token: what a flood of made-up tokens consists of.
+
+To read such a call again, header by header, takes most of what its refusal takes. Nothing is learned of calls but where
+their token stands and how long they are; and what is told of them is no more than their token.
+"""
+
+import re
+from typing import Final
+
+_BEFORE: Final = b"uthorization: Bearer "
+_BEGINNINGS: Final = (b"\r\nA", b"\r\na")
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/=-]{1,512}")
+"""Of the characters of RFC 6750: to a parser one is like the other."""
+_END_OF_HEAD: Final = b"\r\n\r\n"
+MOST_KNOWN: Final = 512
+"""Heads that are known at a time, and beyond that none: who sends another one each time is read as ever."""
+LONGEST: Final = 2_048
+"""Bytes of a head that is known."""
+
+
+class AlikeCalls:
+    """Finds the token of a call of whose like one was parsed before."""
+
+    def __init__(self) -> None:
+        self._lengths: dict[bytes, int] = {}
+
+    def learn(self, data: bytes, authorization: bytes) -> None:
+        """Remember a call that was parsed.
+
+        Args:
+            data: one call and nothing else, from its first byte to its last.
+            authorization: what it said in that header, the only one of this name.
+        """
+        token_at = data.find(_BEFORE) + len(_BEFORE)
+        token_end = data.find(b"\r", token_at)
+        head_end = data.find(_END_OF_HEAD, token_end)
+        at = token_at - len(_BEFORE)
+        if at < 0 or min(token_end, head_end) < 0 or head_end > LONGEST or data[at - 3 : at] not in _BEGINNINGS:
+            return
+        if authorization != b"Bearer " + data[token_at:token_end]:
+            return
+        if len(self._lengths) >= MOST_KNOWN:
+            self._lengths.clear()
+        self._lengths[data[:token_at] + data[token_end:head_end]] = len(data) - head_end
+
+    def authorization_in(self, data: bytes) -> bytes | None:
+        """What a call says in that header, if these bytes are all of it; None: nothing like them was parsed."""
+        token_at = data.find(_BEFORE) + len(_BEFORE)
+        token_end = data.find(b"\r", token_at)
+        head_end = data.find(_END_OF_HEAD, token_end)
+        if head_end < 0 or self._lengths.get(data[:token_at] + data[token_end:head_end]) != len(data) - head_end:
+            return None
+        token = data[token_at:token_end]
+        return b"Bearer " + token if _TOKEN.fullmatch(token) else None
