@@ -102,6 +102,7 @@ class _Run:
         self._usage = usage.take()
         self._labels: dict[int, Label] = {}
         self._started: tuple[float, datetime] | None = None
+        self._ended: float | None = None
         self._samples = asyncio.Event()
         self._seen_by_host = False
         self._one_prepares = False
@@ -110,10 +111,14 @@ class _Run:
         self._warnings: list[str] = []
         self._results: list[tuple[Profiler, Result]] = []
 
-    def start(self) -> None:
-        """The first call says that sampling has begun; later ones say nothing new."""
-        if self._started is None:
-            self._started = (time.monotonic(), datetime.now(UTC))
+    def start(self, at: float | None = None) -> None:
+        """The first call says that sampling has begun; of later ones the earliest says since when."""
+        now = time.monotonic()
+        began = now if at is None else min(at, now)
+        first = self._started is None
+        if self._started is None or began < self._started[0]:
+            self._started = (began, datetime.now(UTC) - timedelta(seconds=now - began))
+        if first:
             self._samples.set()
             self._on_start()
 
@@ -208,12 +213,14 @@ class _Run:
             # The boundary to profilers, which may be other people's: one that breaks must not take the run along.
             log.exception("profiler broke", profiler=profiler.name)
             result = Result(error=f"{profiler.name} broke: {problem!r}; the agent's log has the traceback")
+        ended = result.ended if result.ended is not None or not result.stacks else time.monotonic()
+        self._ended = max((moment for moment in (self._ended, ended) if moment is not None), default=None)
         self._results.append((profiler, result))
         self._warnings.extend(result.warnings)
-        ended = [pid for pid in result.failures if self._request.pids is None and not is_alive(self._targets[pid])]
-        self._reasons.extend(reason for pid, reason in result.failures.items() if pid not in ended)
-        if ended:
-            self._warnings.append(f"processes that ended before {profiler.name} could sample them: {len(ended)}")
+        gone = [pid for pid in result.failures if self._request.pids is None and not is_alive(self._targets[pid])]
+        self._reasons.extend(reason for pid, reason in result.failures.items() if pid not in gone)
+        if gone:
+            self._warnings.append(f"processes that ended before {profiler.name} could sample them: {len(gone)}")
         if result.error is not None:
             self._reasons.append(result.error)
 
@@ -228,8 +235,9 @@ class _Run:
     def profile(self, *, error: str | None = None) -> Profile:
         """What the run left."""
         processes, names = self._merge()
-        finished = time.monotonic()
+        now = time.monotonic()
         begun, begun_at = self._started or (self._asked, self._asked_at)
+        finished = now if self._ended is None else max(self._ended, begun)
         stacks = combine.whole(processes, names)
         good = bool(stacks) or any(_was_good(result) for _, result in self._results)
         warnings = list(self._warnings)
@@ -246,7 +254,7 @@ class _Run:
         return Profile(
             stacks=stacks,
             started_at=begun_at,
-            finished_at=max(datetime.now(UTC), begun_at),
+            finished_at=max(datetime.now(UTC) - timedelta(seconds=now - finished), begun_at),
             elapsed_seconds=finished - begun,
             warnings=warnings,
             error=error,

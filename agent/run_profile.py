@@ -28,7 +28,7 @@ class Profile:
     Attributes:
         stacks: collapsed stack → number of samples.
         started_at: when the first profiler began to sample; when the run was asked for, if none did.
-        finished_at: when all samples were collected.
+        finished_at: when the last profiler ceased to sample; when the run was over, if none did.
         elapsed_seconds: between the two, by the monotonic clock.
         warnings: what could not be done, of a run that was good otherwise.
         error: why the run failed, in words a person can act on; None when it was good, or good in part.

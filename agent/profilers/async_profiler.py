@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 from agent.processes import Process, is_alive
 from agent.profilers import attached, reasons
 from agent.profilers.attached import Seen, ask
-from agent.profilers.base import RunRequest
+from agent.profilers.base import RunRequest, Started
 from agent.profilers.jvm import NoAnswer
 from agent.profilers.programs import found
 from agent.profilers.target_dir import TargetDir, left_behind
@@ -38,7 +37,7 @@ async def sample(
     request: RunRequest,
     work_dir: Path,
     stop: asyncio.Event,
-    started: Callable[[], None],
+    started: Started,
 ) -> Seen:
     """What one JVM ran or allocated; nothing of it is left in the JVM.
 
@@ -57,13 +56,14 @@ async def sample(
     file = f"{place.path}/{FILE}"
     running = False
     try:
-        await session.start(file)
+        at = await session.start(file)
         running = True  # not before: else we would end somebody else's
-        started()
-        seconds = attached.seconds_left(request, attaching_took=time.monotonic() - began)
-        await attached.until_over(target, stop, seconds=seconds)
+        started(at)
+        seconds = attached.seconds_left(request, attaching_took=at - began)
+        await attached.until_over(target, stop, seconds=seconds - (time.monotonic() - at))
         if is_alive(target):
             await session.stop(file)
+        ended = time.monotonic()
         running = False
         text = (await asyncio.to_thread(place.read, FILE)).decode(errors="replace")
     finally:
@@ -73,7 +73,7 @@ async def sample(
                     await session.stop(file)
         finally:
             place.remove()
-    return Seen(await asyncio.to_thread(java.async_profiler, text.splitlines()))
+    return Seen(await asyncio.to_thread(java.async_profiler, text.splitlines()), ended=ended)
 
 
 class _Session:
@@ -85,21 +85,22 @@ class _Session:
         self._request = request
         self._work_dir = work_dir
 
-    async def start(self, file: str) -> None:
-        """Have it begin; it ends by itself some time after the run's, should nobody end it."""
+    async def start(self, file: str) -> float:
+        """Have it begin, and give the moment; it ends by itself some time after the run's, should nobody end it."""
         bound = math.ceil((self._request.duration + GRACE).total_seconds())
-        await self._tell("start", *_event(self._request), "--timeout", str(bound), "-o", "collapsed", "-f", file)
+        return await self._tell("start", *_event(self._request), "--timeout", str(bound), "-o", "collapsed", "-f", file)
 
     async def stop(self, file: str) -> None:
         """Have it write its file and leave the JVM alone."""
         total = ["--total"] if self._request.mode == "allocation" else []  # bytes instead of samples
         await self._tell("stop", *total, "-o", "collapsed", "-f", file)
 
-    async def _tell(self, *words: str) -> None:
+    async def _tell(self, *words: str) -> float:
         program = [str(self._binary), *words, str(self._target.pid)]
-        code, said = await ask(program, cwd=self._work_dir, patience=PATIENCE)
-        if code != 0:
-            raise NoAnswer(reasons.async_profiler(said, timed_out=code is None))
+        answer = await ask(program, cwd=self._work_dir, patience=PATIENCE)
+        if answer.code != 0:
+            raise NoAnswer(reasons.async_profiler(answer.said, timed_out=answer.code is None))
+        return answer.at
 
 
 def _event(request: RunRequest) -> list[str]:

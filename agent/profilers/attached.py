@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ import structlog
 
 from agent.processes import Process, busiest, is_alive
 from agent.profilers import idle, spawn
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable, Unit
+from agent.profilers.base import Available, Result, RunRequest, Scope, Started, Unavailable, Unit
 from agent.runtimes import Runtime
 from protocol.commands import ProfilingMode
 
@@ -33,14 +34,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Seen:
-    """What came of one target."""
+    """What came of one target. `ended` is when it was sampled last, by the monotonic clock."""
 
     stacks: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failure: str | None = None
+    ended: float | None = None
 
 
-Sample = Callable[[Process, RunRequest, Path, asyncio.Event, Callable[[], None]], Awaitable[Seen]]
+Sample = Callable[[Process, RunRequest, Path, asyncio.Event, Started], Awaitable[Seen]]
 """Samples one target, as `Profiler.run` does several."""
 
 
@@ -91,7 +93,7 @@ class AttachedProfiler(ABC):
         request: RunRequest,
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Result:
         """Sample the targets side by side, the busiest alone where they are too many."""
         sampler = self.sampler(targets, request)
@@ -129,6 +131,7 @@ class AttachedProfiler(ABC):
             event=sampler.event,
             unit=sampler.unit,
             version=sampler.version,
+            ended=max((one.ended for one in seen.values() if one.ended is not None), default=None),
         )
 
     def _too_many(self, limit: int, of: int) -> str:
@@ -147,11 +150,23 @@ async def _guarded(profiler: str, target: Process, sample: Callable[[], Awaitabl
 
 @dataclass(frozen=True)
 class Ran:
-    """How a tool ended: what it printed, its exit code (None if it had to be killed), whether it came to sample."""
+    """How a tool ended: what it printed, its exit code (None if it had to be killed), when it ceased to sample.
+
+    That is by the monotonic clock, and None for one that never came to sample.
+    """
 
     said: str
     exit_code: int | None
-    sampled: bool
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a tool printed and when it last did, by the monotonic clock; `code` is None if it had to be killed."""
+
+    code: int | None
+    said: str
+    at: float
 
 
 async def run_tool(
@@ -159,13 +174,13 @@ async def run_tool(
     *,
     seconds: float,
     stop: asyncio.Event,
-    started: Callable[[], None],
+    started: Started,
     cwd: Path,
     says: bytes | None = None,
 ) -> Ran:
     """Run a tool that samples until SIGINT: for the duration, until `stop`, or until it ends; killed if it does not.
 
-    It samples from the moment that it prints `says`, from its start where that is None.
+    It samples from the moment that it prints `says`, whenever we hear of it; from its start where that is None.
 
     Raises:
         OSError: it cannot be started.
@@ -173,6 +188,7 @@ async def run_tool(
     output = bytearray()
     sampling = asyncio.Event()
     killed = False
+    ended: float | None = None
     async with spawn.running(program, stdout=spawn.PIPE, stderr=spawn.STDOUT, cwd=cwd) as child:
         reading = asyncio.create_task(_keep(child.stdout, output, sampling, says))
         began, stopped = asyncio.create_task(sampling.wait()), asyncio.create_task(stop.wait())
@@ -182,8 +198,10 @@ async def run_tool(
             waits = {began, stopped, reading}
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE.total_seconds())
             if sampling.is_set():
-                started()
-                await child.wait_until(stop, seconds=seconds)
+                since = time.monotonic() if says is None else child.wrote()
+                started(since)
+                await child.wait_until(stop, seconds=seconds - (time.monotonic() - since))
+                ended = time.monotonic()
             child.interrupt()
             if not await child.ends_within(PATIENCE):
                 killed = True
@@ -192,13 +210,13 @@ async def run_tool(
         finally:
             for wait in (began, stopped, reading):
                 wait.cancel()
-    return Ran(output.decode(errors="replace"), None if killed else child.exit_code, sampling.is_set())
+    return Ran(output.decode(errors="replace"), None if killed else child.exit_code, ended)
 
 
 async def ask(
     program: Sequence[str], *, cwd: Path, patience: timedelta = PATIENCE, at_most: int = MAX_OUTPUT
-) -> tuple[int | None, str]:
-    """Run a tool that answers and ends: its exit code, None if it had to be killed, and what it printed.
+) -> Answer:
+    """Run a tool that answers and ends.
 
     Raises:
         OSError: it cannot be started.
@@ -211,9 +229,10 @@ async def ask(
             if not in_time:
                 await child.kill()
             await reading
+            at = child.wrote()
         finally:
             reading.cancel()
-    return (child.exit_code if in_time else None), output.decode(errors="replace")
+    return Answer(child.exit_code if in_time else None, output.decode(errors="replace"), at)
 
 
 def seconds_left(request: RunRequest, *, attaching_took: float) -> float:

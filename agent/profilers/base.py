@@ -1,7 +1,7 @@
 """What every profiler looks like to the agent."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +55,13 @@ class Unavailable:
     reason: str
 
 
+class Started(Protocol):
+    """What a profiler calls when sampling has really begun."""
+
+    def __call__(self, at: float | None = None) -> None:
+        """It has begun at that moment of the monotonic clock, which may be past; now, where none is told."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What one profiler saw.
@@ -70,6 +77,7 @@ class Result:
         event: what made a sample: perf's event, or `py-spy`'s timer.
         unit: what the numbers beside the stacks count.
         version: of the program that sampled, where it is known.
+        ended: when it ceased to sample, by the monotonic clock; where it is not told, when `run` came back with stacks.
     """
 
     stacks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
@@ -82,6 +90,7 @@ class Result:
     event: str | None = None
     unit: Unit = "samples"
     version: str | None = None
+    ended: float | None = None
 
 
 class Profiler(Protocol):
@@ -103,7 +112,7 @@ class Profiler(Protocol):
         request: RunRequest,
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Result:
         """Sample until the duration is over or `stop` is set, and give back what was seen.
 
@@ -136,7 +145,7 @@ class Broken:
         request: RunRequest,  # noqa: ARG002 -- the interface's
         work_dir: Path,  # noqa: ARG002 -- the interface's
         stop: asyncio.Event,  # noqa: ARG002 -- the interface's
-        started: Callable[[], None],  # noqa: ARG002 -- the interface's
+        started: Started,  # noqa: ARG002 -- the interface's
     ) -> Result:
         """Say why it cannot run."""
         return Result(error=self.reason)

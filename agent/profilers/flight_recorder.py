@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,8 @@ import structlog
 
 from agent.processes import Process, is_alive
 from agent.profilers import attached, jfr_repository, jfr_settings, jvm, reasons
-from agent.profilers.attached import Seen
-from agent.profilers.base import RunRequest
+from agent.profilers.attached import Answer, Seen
+from agent.profilers.base import RunRequest, Started
 from agent.profilers.crash_watch import number_inside
 from agent.profilers.target_dir import TargetDir, left_behind
 from agent.stacks import java
@@ -45,7 +44,7 @@ class FlightRecorder:
         """Whether a JVM had a repository before we first spoke to it: then that is never ours."""
 
     async def sample(
-        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
+        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Started
     ) -> Seen:
         """What one JVM ran or allocated.
 
@@ -63,8 +62,8 @@ class FlightRecorder:
         recording = _Recording(target, work_dir, None if self._recorded_before[key] else number)
         version = await self._version(recording, target, request)
         content = await recording.take(_settings(request, version), request, stop, started, since=began)
-        warnings = _unheeded(request)
-        return Seen(await asyncio.to_thread(_read, content, request, warnings), warnings)
+        ended, warnings = time.monotonic(), _unheeded(request)
+        return Seen(await asyncio.to_thread(_read, content, request, warnings), warnings, ended=ended)
 
     async def _version(self, recording: "_Recording", target: Process, request: RunRequest) -> jvm.Version:
         """The JVM's version, asked once; at the same time it is told to record deep stacks, while it still can be.
@@ -75,7 +74,7 @@ class FlightRecorder:
         key = (target.pid, target.create_time)
         if (known := self._versions.get(key)) is not None:
             return known
-        version = jvm.version_of(await recording.tell("VM.version"))
+        version = jvm.version_of((await recording.tell("VM.version")).said)
         if version is None:
             raise jvm.NoAnswer("it is no HotSpot JVM, and has no Flight Recorder")
         if request.configs.java_version_check and not version.has_recorder:
@@ -100,7 +99,7 @@ class _Recording:
         self._work_dir = work_dir
         self._own_repository = own_repository
 
-    async def tell(self, *words: str) -> str:
+    async def tell(self, *words: str) -> Answer:
         """Have the JVM carry out a command.
 
         Raises:
@@ -114,7 +113,7 @@ class _Recording:
             await self.tell("JFR.configure", f"stackdepth={STACK_DEPTH}")
 
     async def take(
-        self, settings: bytes, request: RunRequest, stop: asyncio.Event, started: Callable[[], None], *, since: float
+        self, settings: bytes, request: RunRequest, stop: asyncio.Event, started: Started, *, since: float
     ) -> bytes:
         """Record for what is left of the duration, until `stop`, or until the JVM ends; nothing stays in the JVM.
 
@@ -126,22 +125,24 @@ class _Recording:
             OSError: its `/tmp` cannot be used, or the recording is not there.
         """
         await self._clear_the_past()
-        if self._own_repository is not None and "no available recordings" not in (await self.tell("JFR.check")).lower():
-            self._own_repository = None  # somebody else records there too
+        if self._own_repository is not None:
+            check = await self.tell("JFR.check")
+            if "no available recordings" not in check.said.lower():
+                self._own_repository = None  # somebody else records there too
         place = await asyncio.to_thread(TargetDir.make, self._target, {SETTINGS: settings})
         bound = math.ceil((request.duration + GRACE).total_seconds())
         running = True  # as soon as it is asked to: the answer may be lost
         try:
-            said = await self.tell(
+            answer = await self.tell(
                 "JFR.start", f"name={place.name}", f"settings={place.path}/{SETTINGS}",
                 f"filename={place.path}/{RECORDING}", f"duration={bound}s",
                 f"maxsize={MAX_RECORDING}", "dumponexit=true",
             )  # fmt: skip
-            if "started recording" not in said.lower():
-                raise jvm.NoAnswer(reasons.jvm(said, timed_out=False))
-            started()
-            seconds = attached.seconds_left(request, attaching_took=time.monotonic() - since)
-            await attached.until_over(self._target, stop, seconds=seconds)
+            if "started recording" not in answer.said.lower():
+                raise jvm.NoAnswer(reasons.jvm(answer.said, timed_out=False))
+            started(answer.at)
+            seconds = attached.seconds_left(request, attaching_took=answer.at - since)
+            await attached.until_over(self._target, stop, seconds=seconds - (time.monotonic() - answer.at))
             if is_alive(self._target):
                 await self.tell("JFR.stop", f"name={place.name}")
             running = False

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from agent.processes import Process, in_other_namespace, is_alive
 from agent.profilers import attached
 from agent.profilers.attached import AttachedProfiler, Ran, Sampler, Seen
-from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.base import Available, Result, RunRequest, Started, Unavailable
 from agent.profilers.programs import found
 
 MAX_FILE: Final = 64 << 20
@@ -64,7 +64,7 @@ class InstalledTool(AttachedProfiler):
         request: RunRequest,
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Seen:
         file = work_dir / f"{self.name}-{target.pid}"
         seconds = request.duration.total_seconds()
@@ -79,10 +79,11 @@ class InstalledTool(AttachedProfiler):
             stacks = await asyncio.to_thread(self.read, file, request)
         except FileNotFoundError:
             # Stopped before it began, it has nothing to tell and that is no failure.
-            return Seen() if stop.is_set() and not ran.sampled else Seen(failure=self._why(ran, target))
+            return Seen() if stop.is_set() and ran.ended is None else Seen(failure=self._why(ran, target))
         except (OSError, ValueError) as problem:
             return Seen(failure=f"{self.name} on {_who(target)} left nothing readable: {problem}")
-        return Seen(stacks, failure=self._why(ran, target) if not stacks and ran.exit_code not in (0, None) else None)
+        failure = self._why(ran, target) if not stacks and ran.exit_code not in (0, None) else None
+        return Seen(stacks, failure=failure, ended=ran.ended)
 
     def _why(self, ran: Ran, target: Process) -> str:
         """Why there are no stacks of a target, by what the tool printed."""

@@ -1,7 +1,7 @@
 """Java: by async-profiler where the host has it, else by the JVM's own Flight Recorder."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ import structlog
 from agent.processes import Process, is_alive, sees_our_files
 from agent.profilers import async_profiler, jvm
 from agent.profilers.attached import AttachedProfiler, Sampler, Seen
-from agent.profilers.base import Available, Result, RunRequest
+from agent.profilers.base import Available, Result, RunRequest, Started
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.flight_recorder import FlightRecorder
 from agent.stacks.jfr import BadRecording
@@ -53,7 +53,7 @@ class Java(AttachedProfiler):
         return Sampler(self._sample, EVENTS[request.mode], "bytes" if request.mode == "allocation" else "samples")
 
     async def _sample(
-        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
+        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Started
     ) -> Seen:
         if stop.is_set():
             return Seen()
@@ -75,7 +75,7 @@ class Java(AttachedProfiler):
         return seen
 
     async def _by_the_best(
-        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
+        self, target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Started
     ) -> Seen:
         binary = async_profiler.find()
         by_recorder = request.configs.options.get("java", {}).get("mode") == "jfr"  # the host's word: --java-mode

@@ -18,7 +18,7 @@ import psutil
 from agent import frozen
 from agent.processes import Process
 from agent.profilers import jvm_attach, reasons
-from agent.profilers.attached import ask
+from agent.profilers.attached import Answer, ask
 from agent.profilers.crash_watch import number_inside
 
 PATIENCE: Final = timedelta(seconds=30)
@@ -52,8 +52,8 @@ class Version:
         return f"{self.feature}u{self.update}" if self.update else str(self.feature)
 
 
-async def command(target: Process, words: Sequence[str], *, cwd: Path) -> str:
-    """Have the JVM carry out a diagnostic command, and give back what it says.
+async def command(target: Process, words: Sequence[str], *, cwd: Path) -> Answer:
+    """Have the JVM carry out a diagnostic command, and give back what it says and when.
 
     Raises:
         NoAnswer: it cannot be attached to, or refuses.
@@ -66,15 +66,15 @@ async def command(target: Process, words: Sequence[str], *, cwd: Path) -> str:
         raise NoAnswer("it has ended") from problem
     numbers = [str(number) for number in (target.pid, number_inside(target.pid), uid, gid)]
     program = [*frozen.jvm_attach(jvm_attach.__file__), *numbers, " ".join(words)]
-    code = None
+    answer = None
     try:
-        code, said = await ask(program, cwd=cwd, patience=PATIENCE)
+        answer = await ask(program, cwd=cwd, patience=PATIENCE)
     finally:
-        if code is None:  # it was killed, and could not clear up
+        if answer is None or answer.code is None:  # it was killed, and could not clear up
             _remove_trigger(target.pid)
-    if code != 0:
-        raise NoAnswer(reasons.jvm(said, timed_out=code is None))
-    return said
+    if answer.code != 0:
+        raise NoAnswer(reasons.jvm(answer.said, timed_out=answer.code is None))
+    return answer
 
 
 def version_of(said: str) -> Version | None:

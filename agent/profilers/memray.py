@@ -13,7 +13,8 @@ import importlib.util
 import math
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from typing import Final
 from agent.processes import Process, is_alive, sees_our_files
 from agent.profilers import attached, memray_attach, memray_read, reasons
 from agent.profilers.attached import PATIENCE, AttachedProfiler, Sampler, Seen
-from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.base import Available, Result, RunRequest, Started, Unavailable
 from agent.profilers.target_dir import TargetDir, left_behind
 from agent.stacks import memray
 from protocol.commands import ProfilingMode
@@ -70,14 +71,13 @@ class Memray(AttachedProfiler):
         return Sampler(_sample, "memory in use at its peak, of what was allocated meanwhile", "bytes")
 
 
-async def _sample(
-    target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
-) -> Seen:
+async def _sample(target: Process, request: RunRequest, work_dir: Path, stop: asyncio.Event, started: Started) -> Seen:
     seen = Seen()
     if stop.is_set():
         return seen
     try:
         content = await _track(target, request.duration, work_dir, stop, started)
+        seen.ended = time.monotonic()
         seen.stacks = await _read(content, work_dir / f"memray-{target.pid}")
         seen.warnings.append(
             "memray follows every allocation: the process ran slower by a third or more while it was profiled"
@@ -88,9 +88,7 @@ async def _sample(
     return seen
 
 
-async def _track(
-    target: Process, duration: timedelta, work_dir: Path, stop: asyncio.Event, started: Callable[[], None]
-) -> bytes:
+async def _track(target: Process, duration: timedelta, work_dir: Path, stop: asyncio.Event, started: Started) -> bytes:
     """What memray wrote in the target, where nothing of it is left.
 
     Raises:
@@ -112,12 +110,12 @@ async def _track(
         bound = math.ceil((duration + GRACE).total_seconds())
         words = [str(target.pid), f"{place.path}/{FILE}", f"{place.path}/{END}", str(bound)]
         program = [sys.executable, "-I", memray_attach.__file__, *words]
-        code, said = await attached.ask(program, cwd=work_dir, patience=ATTACHING)
-        if code != 0:
-            raise NotTracked(reasons.memray(said, timed_out=code is None))
+        answer = await attached.ask(program, cwd=work_dir, patience=ATTACHING)
+        if answer.code != 0:
+            raise NotTracked(reasons.memray(answer.said, timed_out=answer.code is None))
         tracking = True  # not before: else we would wait for what somebody else's memray does there
-        started()
-        await attached.until_over(target, stop, seconds=duration.total_seconds())
+        started(answer.at)
+        await attached.until_over(target, stop, seconds=duration.total_seconds() - (time.monotonic() - answer.at))
     finally:
         try:
             if tracking:
@@ -156,7 +154,7 @@ async def _read(content: bytes, file: Path) -> dict[str, int]:
     """
     await asyncio.to_thread(file.write_bytes, content)
     program = [sys.executable, "-I", memray_read.__file__, str(file)]
-    code, said = await attached.ask(program, cwd=file.parent, patience=ATTACHING, at_most=attached.MAX_ANSWER)
-    if code != 0:
-        raise NotTracked(f"its file cannot be read: {(said.strip().splitlines() or ['no reason'])[-1][:300]}")
-    return memray.read(said.splitlines())
+    answer = await attached.ask(program, cwd=file.parent, patience=ATTACHING, at_most=attached.MAX_ANSWER)
+    if answer.code != 0:
+        raise NotTracked(f"its file cannot be read: {(answer.said.strip().splitlines() or ['no reason'])[-1][:300]}")
+    return memray.read(answer.said.splitlines())

@@ -5,14 +5,15 @@ it. A program started with `--perf-basic-prof` needs none of this: perf reads it
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.processes import Process, busiest
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable, Unit
+from agent.profilers.base import Available, Result, RunRequest, Scope, Started, Unavailable, Unit
 from agent.profilers.node_target import network
 from agent.stacks import v8
 from protocol.commands import ProfilingMode
@@ -33,6 +34,7 @@ EVENTS: Final = {"cpu": "timer, V8 on the main thread", "allocation": "bytes all
 class _Seen:
     stacks: dict[int, dict[str, int]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
+    ended: float | None = None
 
 
 class Node:
@@ -60,7 +62,7 @@ class Node:
         request: RunRequest,
         work_dir: Path,  # noqa: ARG002 -- the interface's; nothing is written
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Result:
         """Sample each target; those that share a network share the time."""
         most = request.configs.max_targets or self._max_targets
@@ -91,6 +93,7 @@ class Node:
             warnings=warnings,
             event=EVENTS[request.mode],
             unit=unit,
+            ended=seen.ended,
         )
 
 
@@ -107,7 +110,7 @@ def _by_network(targets: Sequence[Process]) -> dict[str, list[Process]]:
 
 
 async def _take_turns(
-    targets: Sequence[Process], request: RunRequest, stop: asyncio.Event, started: Callable[[], None], seen: _Seen
+    targets: Sequence[Process], request: RunRequest, stop: asyncio.Event, started: Started, seen: _Seen
 ) -> None:
     """One after the other, each for its part of the time, and its samples multiplied to stand for all of it."""
     # not before it is needed: an agent that profiles no Node does without the library for websockets
@@ -121,6 +124,7 @@ async def _take_turns(
             async with inspected(target, at_most=turn) as session:
                 profile = _SAMPLE[request.mode]
                 stacks = await profile(session, turn, request.frequency_hz, stop, started)
+                seen.ended = time.monotonic()
         except InspectorFailed as problem:
             seen.failures[target.pid] = f"process {target.pid} ({target.name}) cannot be sampled by node: {problem}"
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:  # it may answer anything
@@ -133,14 +137,20 @@ async def _take_turns(
 
 
 async def _cpu(
-    session: "Session", turn: timedelta, frequency_hz: int, stop: asyncio.Event, started: Callable[[], None]
+    session: "Session", turn: timedelta, frequency_hz: int, stop: asyncio.Event, started: Started
 ) -> dict[str, int]:
     await session.call("Profiler.enable")
     await session.call("Profiler.setSamplingInterval", interval=1_000_000 // frequency_hz)
+    asked = time.monotonic()
     await session.call("Profiler.start")
+    heard = time.monotonic()
     started()
     await _wait(session, turn, stop)
-    return v8.cpu((await session.call("Profiler.stop"))["profile"])
+    profile = (await session.call("Profiler.stop"))["profile"]
+    began = v8.began(profile)
+    if began is not None and asked <= began <= heard:  # else its clock is not ours, as in a time namespace
+        started(began)
+    return v8.cpu(profile)
 
 
 async def _allocation(
@@ -148,7 +158,7 @@ async def _allocation(
     turn: timedelta,
     frequency_hz: int,  # noqa: ARG001 -- as the other; the heap is sampled by bytes
     stop: asyncio.Event,
-    started: Callable[[], None],
+    started: Started,
 ) -> dict[str, int]:
     collected = {"includeObjectsCollectedByMajorGC": True, "includeObjectsCollectedByMinorGC": True}
     await session.call("HeapProfiler.startSampling", samplingInterval=HEAP_INTERVAL, **collected)

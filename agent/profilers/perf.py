@@ -7,7 +7,7 @@ after a stop grows with the duration. Between two recordings perf takes a quarte
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from agent.beginning import until
 from agent.processes import Process, is_alive
 from agent.profilers import reasons, spawn
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.base import Available, Result, RunRequest, Scope, Started, Unavailable
 from agent.profilers.perf_control import is_unknown
 from agent.profilers.perf_reading import read_back
 from agent.profilers.perf_recording import Recording, record
@@ -70,7 +70,7 @@ class Perf:
         request: RunRequest,
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Result:
         """Record until the duration is over, `stop` is set, or every named process has ended."""
         binary = self._find()
@@ -125,7 +125,7 @@ class _Run:
         request: RunRequest,
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> None:
         self._binary = binary
         self._events = events
@@ -143,6 +143,7 @@ class _Run:
         self._mode: PerfMode = "fp"
         self._beginning = request.beginning
         self._counting_since = 0.0
+        self._ended: float | None = None
         self.error: str | None = None
 
     def warn(self, warnings: Sequence[str]) -> None:
@@ -176,6 +177,7 @@ class _Run:
                 await self._explain(recording, alive)
                 continue
             self._beginning = None
+            self._ended = recording.ended
             self._workloads.add(recording.workload)
             readers.create_task(self._read_back(recording))
             number += 1
@@ -183,11 +185,11 @@ class _Run:
             if recording.broke:
                 self.error = reasons.perf(recording.said)
 
-    def _count(self) -> None:
-        """Perf counts from now on; the time that it waited for its moment is none of the run's."""
+    def _count(self, at: float | None = None) -> None:
+        """Perf counts since then; the time that it waited for its moment is none of the run's."""
         if self._beginning is not None:
-            self._counting_since = time.monotonic()
-        self._started()
+            self._counting_since = time.monotonic() if at is None else at
+        self._started(at)
 
     def _options(self, alive: Sequence[Process]) -> list[str]:
         where = ["-p", ",".join(str(target.pid) for target in alive)] if self._targets else ["-a"]
@@ -253,6 +255,7 @@ class _Run:
             warnings=list(dict.fromkeys([*self._warnings, *self._unread])),
             error=None if pids else self.error,
             event=", ".join(sorted({event for part in self._parts for event in part.events})) or None,
+            ended=self._ended,
         )
 
 

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from agent.profilers.written import last_write, untouched
 
 PATIENCE: Final = timedelta(seconds=5)
 _FLAGS: Final = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -24,8 +27,9 @@ class PerfControl:
         self._telling = telling
         self._hearing = hearing
 
-    async def enable(self) -> bool:
-        """Have it count from now on; whether it says that it does."""
+    async def enable(self) -> float | None:
+        """Have it count from now on: when it said that it does, by the monotonic clock; None if it did not."""
+        asked, silent = time.monotonic(), untouched(self._hearing)
         os.write(self._telling, _ENABLE)
         loop = asyncio.get_running_loop()
         heard = asyncio.Event()
@@ -34,10 +38,10 @@ class PerfControl:
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 await heard.wait()
         except TimeoutError:
-            return False
+            return None
         finally:
             loop.remove_reader(self._hearing)
-        return bool(os.read(self._hearing, _ENOUGH))
+        return last_write(self._hearing, silent, since=asked) if os.read(self._hearing, _ENOUGH) else None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Final
 
 from agent.beginning import Beginning, until
 from agent.profilers import spawn
+from agent.profilers.base import Started
 from agent.profilers.perf_control import control
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -28,12 +30,14 @@ class Recording:
         said: what perf printed.
         workload: the pid of our program under perf; None if perf never came to count.
         exit_code: perf's; None if it had to be killed.
+        ended: when it was told to end, or did, by the monotonic clock; None if it never came to count.
     """
 
     file: Path
     said: str
     workload: int | None
     exit_code: int | None
+    ended: float | None = None
 
     @property
     def broke(self) -> bool:
@@ -48,7 +52,7 @@ async def record(
     *,
     seconds: float,
     stop: asyncio.Event,
-    started: Callable[[], None],
+    started: Started,
     beginning: Beginning | None = None,
 ) -> Recording:
     """Record until the time is over, `stop` is set, or what is recorded has ended. With a `beginning`: from then on.
@@ -60,8 +64,8 @@ async def record(
         return await _record(binary, options, file, seconds=seconds, stop=stop, started=started)
     with control(file.parent) as ear:
 
-        async def enabled() -> bool:
-            return not await until(beginning.moment, stop) and await ear.enable()
+        async def enabled() -> float | None:
+            return None if await until(beginning.moment, stop) else await ear.enable()
 
         options = [*ear.options, *options]
         return await _record(binary, options, file, seconds=seconds, stop=stop, started=started, enabled=enabled)
@@ -74,24 +78,29 @@ async def _record(
     *,
     seconds: float,
     stop: asyncio.Event,
-    started: Callable[[], None],
-    enabled: Callable[[], Awaitable[bool]] | None = None,
+    started: Started,
+    enabled: Callable[[], Awaitable[float | None]] | None = None,
 ) -> Recording:
     # -B -N: no hashing of libraries at the end; without the BPF side thread perf ends 0.8 s sooner.
     program = [str(binary), "record", "-B", "-N", "--no-bpf-event", *options, "-o", str(file), "--", *_WORKLOAD]
     workload: int | None = None
+    began: float | None = None
+    ended: float | None = None
     killed = False
     said = bytearray()
     async with spawn.running(program, stdin=spawn.PIPE, stdout=spawn.PIPE, stderr=spawn.PIPE, cwd=file.parent) as child:
         saying = asyncio.create_task(keep(child.stderr, said))
         try:
             workload = await _counting(child, stop)
-            if workload is not None and enabled is not None and not await enabled():
-                workload = None
             if workload is not None:
-                started()
-                await child.wait_until(stop, seconds=seconds)
-            elif stop.is_set():
+                began = child.wrote() if enabled is None else await enabled()
+            if began is None:
+                workload = None
+            else:
+                started(began)
+                await child.wait_until(stop, seconds=seconds - (time.monotonic() - began))
+                ended = time.monotonic()
+            if began is None and stop.is_set():
                 await child.kill()  # it has nothing to keep
             child.stdin.close()
             if not await child.ends_within(PATIENCE):
@@ -100,7 +109,7 @@ async def _record(
             await saying
         finally:
             saying.cancel()
-    return Recording(file, said.decode(errors="replace"), workload, None if killed else child.exit_code)
+    return Recording(file, said.decode(errors="replace"), workload, None if killed else child.exit_code, ended)
 
 
 async def keep(stream: asyncio.StreamReader, said: bytearray) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Final
 from agent.processes import Process, in_other_namespace, is_alive
 from agent.profilers import attached, reasons
 from agent.profilers.attached import MAX_TARGETS, PATIENCE, AttachedProfiler, Sampler, Seen
-from agent.profilers.base import Available, Result, RunRequest, Unavailable
+from agent.profilers.base import Available, Result, RunRequest, Started, Unavailable
 from agent.profilers.programs import found
 from agent.stacks import py_spy as raw
 from agent.stacks.collapsed import BadLine
@@ -78,7 +78,7 @@ async def _sample(
     request: RunRequest,
     work_dir: Path,
     stop: asyncio.Event,
-    started: Callable[[], None],
+    started: Started,
 ) -> Seen:
     """Run py-spy on one process until the duration is over, `stop` is set, or the process ends."""
     file = work_dir / f"py-spy-{target.pid}.raw"
@@ -94,7 +94,7 @@ async def _sample(
         ran = await attached.run_tool(
             program, seconds=request.duration.total_seconds(), stop=stop, started=started, cwd=work_dir, says=_SAMPLING
         )
-        said = ran.said
+        said, seen.ended = ran.said, ran.ended
         if ran.exit_code is None:
             seen.failure = f"py-spy on process {target.pid} ({target.name}) did not end and was killed"
         if file.exists():

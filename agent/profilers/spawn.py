@@ -12,6 +12,7 @@ from typing import Final
 
 from agent import frozen
 from agent.profilers import leash
+from agent.profilers.written import Output
 
 KEEP_RECORD_FOR: Final = timedelta(days=1)
 PIPE: Final = asyncio.subprocess.PIPE
@@ -25,8 +26,9 @@ _lifetimes: dict[int, float] = {}
 class Child:
     """A running program, the leader of its own process group."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Output | None) -> None:
         self._process = process
+        self._output = output
         self.pid = process.pid
 
     @property
@@ -38,8 +40,8 @@ class Child:
     @property
     def stdout(self) -> asyncio.StreamReader:
         """Its standard output, which must have been asked for as `PIPE`."""
-        assert self._process.stdout is not None
-        return self._process.stdout
+        assert self._output is not None
+        return self._output.reader
 
     @property
     def stderr(self) -> asyncio.StreamReader:
@@ -51,6 +53,11 @@ class Child:
     def exit_code(self) -> int | None:
         """None while it runs; negative for a signal."""
         return self._process.returncode
+
+    def wrote(self) -> float:
+        """When it last wrote to its standard output, asked for as `PIPE`, by the monotonic clock; else now."""
+        assert self._output is not None
+        return self._output.last_write()
 
     async def wait(self) -> int:
         """Wait for its end."""
@@ -108,17 +115,29 @@ async def running(
     Raises:
         OSError: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *frozen.leash(leash.__file__), str(os.getpid()), *program,
-        stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, process_group=0, env=_environment(),
-    )  # fmt: skip
-    child = Child(process)
-    _remember(child.pid)
-    try:
-        yield child
-    finally:
-        await child.kill()
-        _lifetimes[child.pid] = time.monotonic()
+    with contextlib.ExitStack() as undo:
+        output = None
+        if stdout == PIPE:
+            output = Output(cwd)
+            undo.callback(output.close)
+            stdout = output.writing
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *frozen.leash(leash.__file__), str(os.getpid()), *program,
+                stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, process_group=0, env=_environment(),
+            )  # fmt: skip
+        finally:
+            if output is not None:
+                os.close(output.writing)
+        child = Child(process, output)
+        _remember(child.pid)
+        try:
+            if output is not None:
+                await output.listen()
+            yield child
+        finally:
+            await child.kill()
+            _lifetimes[child.pid] = time.monotonic()
 
 
 def _environment() -> dict[str, str]:

@@ -29,6 +29,12 @@ def cpu(profile: Mapping[str, Any]) -> dict[str, int]:
     return stacks
 
 
+def began(profile: Mapping[str, Any]) -> float | None:
+    """When a `Profiler.Profile` begins, if it says so: on Linux V8 counts microseconds of the monotonic clock."""
+    told = profile.get("startTime")
+    return told / 1e6 if isinstance(told, int | float) else None
+
+
 def allocated(profile: Mapping[str, Any]) -> dict[str, int]:
     """Bytes by stack, out of a `HeapProfiler.SamplingHeapProfile`.
 

@@ -115,6 +115,10 @@ def wait_for_node(pid: int) -> None:
     eventually(lambda: node.cpu_times().user > before + 0.2, what="the program's start")
 
 
+def unheard(at: float | None = None) -> None:
+    """For a profiler whose word that it samples nobody waits for."""
+
+
 class Run:
     """One capture under way."""
 

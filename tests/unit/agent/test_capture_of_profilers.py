@@ -3,7 +3,8 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from agent.capture import PERF_BOUNDS, capture
 from agent.inventory import Label
 from agent.processes import Process
 from agent.profiler_configs import ProfilerConfigs
-from agent.profilers.base import Available, Result, RunRequest, Scope, Unavailable
+from agent.profilers.base import Available, Result, RunRequest, Scope, Started, Unavailable
 from agent.stacks.combine import ATTACH_FAILED
 from protocol.commands import ProfilingMode
 from tests.support.agents import soon
@@ -37,6 +38,8 @@ class Scripted:
     prepares: bool = False
     asked: list[tuple[list[int], Path]] = field(default_factory=list)
     ended: bool = False
+    began_ago: Sequence[float | None] = (None, None)
+    """Seconds before each of its words that it samples, of which it says that it did already then."""
 
     def probe(self) -> Available | Unavailable:
         return Unavailable(self.missing) if self.missing else Available()
@@ -50,13 +53,13 @@ class Scripted:
         request: RunRequest,  # noqa: ARG002 -- the interface's
         work_dir: Path,
         stop: asyncio.Event,
-        started: Callable[[], None],
+        started: Started,
     ) -> Result:
         self.asked.append((sorted(target.pid for target in targets), work_dir))
         if isinstance(self.result, Exception):
             raise self.result
-        started()
-        started()
+        for ago in self.began_ago:
+            started(None if ago is None else time.monotonic() - ago)
         try:
             if self.waits:
                 await stop.wait()
@@ -106,6 +109,24 @@ async def test_only_a_profiler_that_prepares_is_run_ahead_of_the_moment(pid: int
     beginning.released.set()
     await run
     assert attaches.asked
+
+
+async def test_a_profile_is_of_the_time_that_its_profilers_tell(pid: int, tmp_path: Path) -> None:
+    asked, asked_at = time.monotonic(), datetime.now(UTC)
+    early = Scripted(Result(stacks={pid: {"f": 1}}, ended=asked + 3), began_ago=(5, None, 7))
+    late = Scripted(Result(stacks={1: {"init": 2}}, ended=asked - 1), name="host", scope="host", began_ago=(2,))
+    profile = await Run(tmp_path, pids=None, profilers=[early, late]).profile()
+    assert profile.elapsed_seconds == pytest.approx(7 + 3, abs=0.9)
+    assert (asked_at - profile.started_at).total_seconds() == pytest.approx(7, abs=0.9)
+    assert (profile.finished_at - asked_at).total_seconds() == pytest.approx(3, abs=0.9)
+
+
+async def test_what_a_profiler_does_after_it_has_sampled_is_none_of_the_profiles_time(pid: int, tmp_path: Path) -> None:
+    """Also of one that failed: it took until its patience was over."""
+    good = Scripted(Result(stacks={pid: {"f": 1}}, ended=time.monotonic() - 1), began_ago=(5,))
+    failed = Scripted(Result(failures={1: "cannot attach"}), name="failed", scope="host", began_ago=())
+    profile = await Run(tmp_path, pids=None, profilers=[good, failed]).profile()
+    assert profile.elapsed_seconds == pytest.approx(4, abs=0.9)
 
 
 async def test_a_named_process_goes_to_its_runtimes_profiler_alone(pid: int, tmp_path: Path) -> None:

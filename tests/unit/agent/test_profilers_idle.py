@@ -12,6 +12,7 @@ from agent.processes import Process
 from agent.profilers import attached, idle
 from agent.profilers.attached import AttachedProfiler, Sampler, Seen
 from agent.profilers.base import Available, RunRequest
+from tests.support.targets import unheard
 
 MINUTE = RunRequest(11, timedelta(seconds=60), "cpu", None, seen_by_host=True)
 SHORT = replace(MINUTE, frequency_hz=100, duration=timedelta(seconds=1.5))
@@ -126,7 +127,7 @@ async def test_it_is_attached_to_for_the_time_that_is_left(host: Host, tmp_path:
     host.used[busy] = 900.0
     asyncio.get_running_loop().call_later(0.05, lambda: host.used.update({wakes: 0.5}))
     profiler = Noting()
-    result = await profiler.run(host.processes, SHORT, tmp_path, asyncio.Event(), lambda: None)
+    result = await profiler.run(host.processes, SHORT, tmp_path, asyncio.Event(), unheard)
     (first, whole), (second, rest) = profiler.attached
     assert (first, whole, second) == (busy.pid, 1.5, wakes.pid)
     assert idle.LEAST_LEFT < rest < 1.5
@@ -137,14 +138,14 @@ async def test_it_is_attached_to_for_the_time_that_is_left(host: Host, tmp_path:
 async def test_more_that_wake_than_may_be_attached_to_are_told(host: Host, tmp_path: Path) -> None:
     asyncio.get_running_loop().call_later(0.02, lambda: host.used.update(dict.fromkeys(host.processes, 0.5)))
     profiler = Noting()
-    result = await profiler.run(host.processes, SHORT, tmp_path, asyncio.Event(), lambda: None)
+    result = await profiler.run(host.processes, SHORT, tmp_path, asyncio.Event(), unheard)
     assert len(profiler.attached) == 2
     assert "noting sampled the 2 busiest of 3 Python processes" in result.warnings[0]
 
 
 async def test_where_all_sleep_nothing_was_sampled_and_nothing_has_failed(host: Host, tmp_path: Path) -> None:
     result = await Noting().run(
-        host.processes, replace(SHORT, duration=timedelta(seconds=0.1)), tmp_path, asyncio.Event(), lambda: None
+        host.processes, replace(SHORT, duration=timedelta(seconds=0.1)), tmp_path, asyncio.Event(), unheard
     )
     assert (result.asleep, result.stacks, result.failures, result.error) == (True, {}, {}, None)
 
@@ -153,6 +154,6 @@ async def test_one_whose_number_is_another_process_s_by_now_is_not_attached_to(h
     host.used[host.processes[0]] = None
     profiler = Noting()
     request = replace(SHORT, pids=frozenset({1}))
-    result = await profiler.run(host.processes[:1], request, tmp_path, asyncio.Event(), lambda: None)
+    result = await profiler.run(host.processes[:1], request, tmp_path, asyncio.Event(), unheard)
     assert profiler.attached == []
     assert result.failures == {1: "process 1 (p) has ended"}

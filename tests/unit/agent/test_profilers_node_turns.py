@@ -12,6 +12,7 @@ import pytest
 from agent.processes import Process
 from agent.profilers import node
 from agent.profilers.base import RunRequest
+from tests.support.targets import unheard
 
 PROFILE = {"nodes": [{"id": 1, "hitCount": 2, "callFrame": {"functionName": "sum", "url": "", "lineNumber": 0}}]}
 
@@ -44,6 +45,6 @@ async def test_one_whose_inspector_answers_nonsense_costs_the_others_nothing(
     monkeypatch.setattr("agent.profilers.node_inspector.inspected", inspected)
     stop, seen = asyncio.Event(), node._Seen()
     request = RunRequest(frequency_hz=11, duration=timedelta(seconds=0.02), mode="cpu", pids=None)
-    await node._take_turns([bad, good], request, stop, lambda: None, seen)
+    await node._take_turns([bad, good], request, stop, unheard, seen)
     assert seen.stacks == {7: {"sum": 4}}
     assert "gave no profile that can be read" in seen.failures[8]

@@ -17,8 +17,8 @@ CPU = {
         {"id": 6, "callFrame": call("(program)"), "hitCount": 3},
         {"id": 7, "callFrame": call("(garbage collector)"), "hitCount": 5},
     ],
-    "startTime": 0,
-    "endTime": 1,
+    "startTime": 1_500_000,
+    "endTime": 1_500_001,
 }
 
 
@@ -30,6 +30,12 @@ def test_samples_are_told_from_the_root_and_those_of_an_idle_program_left_out() 
         "(program)": 3,
         "(garbage collector)": 5,
     }
+
+
+def test_a_profile_says_when_it_began_unless_it_is_none() -> None:
+    assert v8.began(CPU) == 1.5
+    assert v8.began({"startTime": "soon"}) is None
+    assert v8.began({}) is None
 
 
 def test_a_tree_that_is_none_does_not_hold_the_agent() -> None:
