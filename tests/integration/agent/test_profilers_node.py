@@ -164,7 +164,7 @@ async def test_an_inspector_is_not_opened_anew_by_an_event_loop_that_turns_late(
     with node_alone(SLOW_TURNS, str(milliseconds)) as target:
         for _ in range(2):  # the second must not take what the first has left behind for somebody else's
             profile = await Run(tmp_path, pids=[target.pid], seconds=0.2, configs=ON, profilers=[Node()]).profile()
-            assert (profile.error, profile.samples > 5) == (None, True)
+            assert profile.error is None
             assert not inspector_is_open(target.pid)
         await asyncio.sleep(2.5 * milliseconds / 1000)
         assert not inspector_is_open(target.pid)
