@@ -39,12 +39,13 @@ def traps(*, proc: Path = Path("/proc")) -> frozenset[Path]:
     return frozenset(trap for folder in folders.values() for trap in _traps_in(folder))
 
 
-def spring(found: Iterable[Path]) -> frozenset[Path]:
-    """Let go whoever waits at one of these pipes for somebody to write to it; gives those that are no pipes.
+def spring(found: Iterable[Path]) -> tuple[frozenset[Path], frozenset[Path]]:
+    """Let go whoever waits at one of these pipes for somebody to write to it.
 
-    Nothing else is ever opened: to open a device can do anything.
+    Gives those that are no pipes, and those at which somebody had come. Nothing else is ever opened: to open a device
+    can do anything.
     """
-    others = set()
+    others, sprung = set(), set()
     for trap in found:
         with contextlib.suppress(OSError), _opened(trap, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) as place:
             if not stat.S_ISFIFO(os.fstat(place).st_mode):
@@ -52,7 +53,8 @@ def spring(found: Iterable[Path]) -> frozenset[Path]:
                 continue
             # fails where nobody waits
             os.close(os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    return frozenset(others)
+            sprung.add(trap)
+    return frozenset(others), frozenset(sprung)
 
 
 def _traps_in(folder: Path) -> Iterator[Path]:

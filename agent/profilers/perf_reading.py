@@ -65,7 +65,8 @@ async def read_back(
 
 async def _print(program: Sequence[str], text: Path, stop: asyncio.Event) -> str | None:
     """Have perf print into a file; gives what went wrong."""
-    if others := perf_maps.spring(await _look_for_traps()):
+    others, _ = perf_maps.spring(await _look_for_traps())
+    if others:
         return _caught(min(others))
     said = bytearray()
     with text.open("wb") as sink:
@@ -99,16 +100,15 @@ def _caught(trap: Path) -> str:
 async def _held_up(child: spawn.Child) -> Path | None:
     """Wait for its end; gives the trap that it does not get out of.
 
-    A pipe that nobody writes to is opened for it, and closed: then perf finds it empty. One without any trap is slow
-    because the host is busy; how long it may take is bounded by the run.
+    A pipe that nobody writes to is opened for it, and closed: then perf finds it empty. One without any trap, or that
+    has not come to it, is slow because the host is busy; how long it may take is bounded by the run.
     """
     caught: frozenset[Path] = frozenset()
     while not await child.ends_within(SUSPICIOUS):
-        traps = await _look_for_traps()
-        if again := caught & traps:
+        others, sprung = perf_maps.spring(await _look_for_traps())
+        if again := caught & (others | sprung):
             return min(again)
-        caught = traps
-        perf_maps.spring(traps)
+        caught = others | sprung
     return None
 
 

@@ -47,6 +47,13 @@ def test_a_pipe_that_nobody_writes_to_is_sprung(trap: Path) -> None:
     assert read(trap.parent) == ({"main (hot)": 2}, None)
 
 
+def test_one_that_perf_comes_to_late_is_sprung_then(trap: Path) -> None:
+    """A pipe that only lies there holds nobody up: perf is slow, as on a busy host, where it goes last."""
+    perf = trap.with_name("perf")
+    perf.write_text(perf.read_text().replace("read line", "sleep 1.5\nread line"))
+    assert read(trap.parent) == ({"main (hot)": 2}, None)
+
+
 def test_one_that_somebody_keeps_open_ends_the_reading_and_what_was_read_is_kept(trap: Path) -> None:
     held = os.open(trap, os.O_RDWR)
     try:
