@@ -76,5 +76,5 @@ def test_maps_that_perf_would_not_get_through_are_found(process: Path, monkeypat
     assert perf_maps.traps(proc=process.parent) == {tmp / "perf-8.map"}
     monkeypatch.setattr("agent.profilers.perf_maps.MAX_SIZE", 10)
     assert perf_maps.traps(proc=process.parent) == {tmp / "perf-8.map", tmp / "perf-7.map"}
-    assert perf_maps.spring(perf_maps.traps(proc=process.parent)) == ({tmp / "perf-7.map"}, frozenset())
+    assert perf_maps.spring(perf_maps.traps(proc=process.parent)) == (frozenset({tmp / "perf-7.map"}), frozenset())
     assert (tmp / "perf-7.map").read_text() == "1000 10 JS:*sum /a.js:1:1\n"
