@@ -91,6 +91,7 @@ def create_app(settings: ApiSettings, broker_settings: BrokerSettings) -> FastAP
                 asyncio.create_task(_sign_in(parts.roster), name="roster"),
                 asyncio.create_task(parts.held.watch(parts), name="held heartbeats"),
                 asyncio.create_task(parts.authenticator.follow_changes(), name="tokens"),
+                asyncio.create_task(parts.lookups.follow(), name="which tokens there are"),
                 asyncio.create_task(parts.refusals.keep_writing(), name="refusals"),
             ]
             if parts.people is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from api.proxies import Client
 from broker.token_store import Token
 
 
@@ -54,7 +55,7 @@ class TurnedAway(AtTheDoor):
     """
 
     code: str
-    client: tuple[str, int] | None
+    client: Client
     address: str
     status: int
     lines: bytes
@@ -98,10 +99,17 @@ class Connection(Protocol):
 class Door(Protocol):
     """Who may refuse or answer a call before it is one for the application."""
 
-    def meet(self, method: bytes, path: bytes, scope: Any) -> TurnedAway | Admitted | None:
-        """What becomes of a call whose headers have come; None: let it in."""
+    def meet(self, method: bytes, path: bytes, scope: Any, client: Client) -> TurnedAway | Admitted | None:
+        """What becomes of a call whose headers have come; None: let it in.
 
-    def glance(self, data: bytes, client: tuple[str, int] | None) -> TurnedAway | None:
+        Args:
+            method: of the call.
+            path: that it asks for.
+            scope: of the call, as ASGI has it: its client is who is connected.
+            client: where it comes from, which may be behind a proxy.
+        """
+
+    def glance(self, data: bytes, client: Client) -> TurnedAway | None:
         """What is refused without being parsed: one call and nothing else; None: it must be parsed."""
 
     def learn(self, data: bytes, call: TurnedAway) -> None:

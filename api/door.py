@@ -10,7 +10,7 @@ import contextvars
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 from starlette.types import Scope
@@ -29,6 +29,7 @@ from api.fast_refusals import RATE_LIMITED, UNAUTHENTICATED, FastRefusals, log_i
 from api.limit_settings import Lane
 from api.limits import address_of, count_refused
 from api.metrics import note_call, note_calls
+from api.proxies import Client
 from api.remembered import Known
 from api.rights import may_beat
 from broker.logs import call_id
@@ -37,7 +38,6 @@ from broker.scripts import Beat, Contested, Delivered, Idle
 if TYPE_CHECKING:
     from api.dependencies import Studio
 
-Client: TypeAlias = tuple[str, int] | None
 METHOD: Final = "POST"
 _METHOD: Final = METHOD.encode()
 _PATH: Final = HEARTBEAT.encode()
@@ -69,7 +69,7 @@ class Door:
         self._leaving: list[tuple[Leave, TurnedAway]] = []
         self._leaving_later: list[tuple[Leave, TurnedAway]] = []
 
-    def meet(self, method: bytes, path: bytes, scope: Scope) -> TurnedAway | Admitted | None:
+    def meet(self, method: bytes, path: bytes, scope: Scope, client: Client) -> TurnedAway | Admitted | None:
         """What becomes of a call whose headers have come; None: let it in."""
         if path != _PATH or method != _METHOD:
             return None
@@ -81,7 +81,7 @@ class Door:
         told = head.call_id.decode() or new_id()
         if not isinstance(met, Known) or met.token is None:
             authorization = b"" if head.call_id else head.authorization
-            return None if met is None else self._turned_away(met, scope["client"], told, authorization, parts)
+            return None if met is None else self._turned_away(met, client, told, authorization, parts)
         scope[MET] = met
         if head.preferences or not head.is_usual:
             return None

@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api.at_the_door import Admitted, AtTheDoor, Door, TurnedAway
 from api.connections import BoundedProtocol
+from api.proxies import Proxies, client_behind, proxy_of
 
 
 class Doorway(BoundedProtocol):
@@ -14,11 +15,16 @@ class Doorway(BoundedProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Behind a proxy the client's address is known further in only.
-        self._door: Door | None = None if self.config.proxy_headers else getattr(self.config.app, "door", None)
+        self._door: Door | None = getattr(self.config.app, "door", None)
+        self._behind: Proxies | None = None
         self._is_between = True
         self._refused = 0
         self._was_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """See whose connection it is."""
+        super().connection_made(transport)
+        self._behind = proxy_of(self.app, self.client)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -72,7 +78,8 @@ class Doorway(BoundedProtocol):
             return None
         if not self.parser.should_keep_alive():
             return None
-        return door.meet(self.parser.get_method(), self.url, self.scope)
+        client = client_behind(self._behind, self.client, self.headers) if self._behind is not None else self.client
+        return door.meet(self.parser.get_method(), self.url, self.scope, client)
 
     def on_body(self, body: bytes) -> None:
         """Keep the body of a call that is met; nobody reads that of one that is refused."""
@@ -102,8 +109,9 @@ class Doorway(BoundedProtocol):
             self._door.take(call, self)
 
     def _turn_away(self, call: TurnedAway, door: Door) -> None:
-        self._was_refused = True
-        self._refused += 1
+        # A proxy's connection is everybody's: the next call is somebody else's, who must not wait for this one.
+        self._was_refused = self._behind is None
+        self._refused = self._refused + 1 if self._behind is None else 1
         door.leave(self._leave, call, self._refused)
 
     # --- answering ----------------------------------------------------------------------------------------------------

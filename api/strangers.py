@@ -1,18 +1,27 @@
 """Looking up tokens for callers, so that a flood of random ones does not reach the broker."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
+import structlog
+
 from api.limit_settings import Lane
 from api.limits import Limits, address_of
 from broker.connection import Broker
+from broker.errors import BrokerUnavailable
 from broker.token_store import Token, TokenStore, digest_of
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 MOST_KNOWN: Final = 100_000
+LOOK_EVERY_SECONDS: Final = 5.0
+LEARN_EVERY_SECONDS: Final = 60.0
+"""A hundred thousand tokens take a tenth of a second, page by page."""
 
 
 def _name_of(digest: str) -> int:
@@ -27,14 +36,49 @@ client: Final[ContextVar[tuple[str, int] | None]] = ContextVar("client", default
 class BoundedLookups(TokenStore):
     """The tokens, for whoever calls. An address may ask for so many that nobody knows, and then waits.
 
-    Tokens that were good here before are asked for all the same, so a flood shuts out none of the agents that beat
-    through the same proxy; and a token that turns out to be good costs its address nothing.
+    Tokens that exist are asked for all the same, so a flood shuts out none of the agents that beat through the same
+    proxy: those that were good here before and, also after a start, those that `follow` knows of. And a token that
+    turns out to be good costs its address nothing.
     """
 
     def __init__(self, broker: Broker, limits: Limits) -> None:
         super().__init__(broker)
         self._limits = limits
         self._good: OrderedDict[int, None] = OrderedDict()
+        self._counted = 0
+        self._learned_at = float("-inf")
+
+    async def follow(self) -> None:
+        """Know which tokens there are, whoever makes them; until cancelled."""
+        while True:
+            try:
+                await self.learn(now=time.monotonic())
+            except BrokerUnavailable as error:
+                log.debug("tokens not learned", reason=error.reason)
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def learn(self, *, now: float) -> None:
+        """Learn of the tokens there are, if their number is another one, or it is long ago.
+
+        A rotation changes no number: beside a flood its new secret may be refused for so long.
+
+        Args:
+            now: on the monotonic clock.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        count = await self.count()
+        if count == self._counted and now - self._learned_at < LEARN_EVERY_SECONDS:
+            return
+        async for digest in self.digests():
+            self._good.setdefault(_name_of(digest))
+            self._forget_some()
+        self._counted, self._learned_at = count, now
+
+    def _forget_some(self) -> None:
+        while len(self._good) > MOST_KNOWN:
+            self._good.popitem(last=False)
 
     def over(self, digest: str, address: str) -> float | None:
         """For how many seconds an address may not ask for a secret of this digest; None: it may."""
@@ -69,6 +113,5 @@ class BoundedLookups(TokenStore):
         else:
             self._good[name] = None
             self._good.move_to_end(name)
-            while len(self._good) > MOST_KNOWN:
-                self._good.popitem(last=False)
+            self._forget_some()
         return found

@@ -2,25 +2,26 @@
 
     .venv/bin/python bench/bad_tokens.py
 
-One real API process with a broker of its own, loaded to the brim over some connections (bench/load.py) in rounds: good
-heartbeats alone; with so many more connections that 30 % of all have none but bad tokens, as a flood comes; and with
-30 % bad ones among the good ones of each connection, as no flood comes, but as is hardest. What is compared is the rate
-of the good ones, and how many commands the broker executed for each.
+One real API process with a broker of its own, loaded to the brim over some connections (bench/load.py) in rounds of
+three short turns: good heartbeats alone; with so many more connections that 30 % of all have none but bad tokens, as a
+flood comes; and with 30 % bad ones among the good ones of each connection, as no flood comes, but as is hardest. What
+is compared is the rate of the good ones, and how many commands the broker executed for each.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import statistics
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
 from bench import stage
-from bench.heartbeats import Load, Server, api_for, ratio, share, wait_until_answers
+from bench.heartbeats import Load, Server, api_for, wait_until_answers
 from bench.stage import machine
 from broker.settings import BrokerSettings
 
@@ -29,6 +30,26 @@ HEADINGS: Final = {
     "": 24, "good beats/s": 14, "p50 ms": 9, "p99 ms": 9, "API µs each": 13, "commands each": 15, "bad calls/s": 13,
 }  # fmt: skip
 """Each with the width of its column."""
+
+
+class Kept(NamedTuple):
+    """What is kept beside bad tokens: the mean of the rounds, and its standard error (None: there was one round)."""
+
+    mean: float
+    error: float | None
+
+
+def kept(beside: Sequence[dict[str, Any]], alone: Sequence[dict[str, Any]], of: str) -> Kept:
+    """What of a number is kept, by turns that were beside each other."""
+    each = [one[of] / other[of] for one, other in zip(beside, alone, strict=True)]
+    error = statistics.stdev(each) / math.sqrt(len(each)) if len(each) > 1 else None
+    return Kept(statistics.mean(each), error)
+
+
+def share(found: Sequence[Any]) -> str:
+    """What is kept, for people."""
+    mean, error = found
+    return f"{mean:.1%}" + (f" (standard error {100 * error:.1f})" if error is not None else "")
 
 
 def commands(settings: BrokerSettings) -> int:
@@ -64,8 +85,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             name: getattr(given, name) for name in ("connections", "hosts", "rounds", "seconds", "share", "strangers")
         },
         **found,
-        "kept": {name: ratio(rounds[name], rounds["good"]) for name in ("flooded", "mixed")},
-        "kept_by_cpu": {name: ratio(rounds["good"], rounds[name], of="cpu_us") for name in ("flooded", "mixed")},
+        "kept": {name: kept(rounds[name], rounds["good"], "per_second") for name in ("flooded", "mixed")},
+        "kept_by_cpu": {name: kept(rounds["good"], rounds[name], "cpu_us") for name in ("flooded", "mixed")},
     }
 
 
@@ -116,8 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--hosts", type=int, default=1_000, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one round; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of one turn; default: %(default)s")
     parser.add_argument("--share", type=float, default=0.3, help="of what is bad; default: %(default)s")
     parser.add_argument("--strangers", type=int, help="connections with bad tokens alone; default: that share of all")
     parser.add_argument("--most", type=int, default=10**9, help="answers after which a round ends; default: no bound")

@@ -207,9 +207,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     return measured
 
 
-def ratio(subject: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any]], *, of: str = "per_second") -> Ratio:
-    """What a server serves of what another one does, or another number, by rounds that were beside each other."""
-    each = [one[of] / other[of] for one, other in zip(subject, beside, strict=True)]
+def ratio(subject: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any]]) -> Ratio:
+    """What a server serves of what another one does, by rounds that were beside each other."""
+    each = [one["per_second"] / other["per_second"] for one, other in zip(subject, beside, strict=True)]
     return Ratio(statistics.median(each), min(each), max(each))
 
 

@@ -87,6 +87,30 @@ class TokenStore:
         fields: list[str] = await self._broker.run_on_line(scripts.find_token(digest))
         return token_of(digest, dict(zip(fields[::2], fields[1::2], strict=True)))
 
+    async def count(self) -> int:
+        """How many tokens there are, of all tenants, valid or not.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        async with self._broker.guarded() as redis:
+            return int(await redis.hlen(keys.token_ids()))
+
+    async def digests(self) -> AsyncIterator[str]:
+        """The digest of the newest secret of every token there is, in no order; one may come twice.
+
+        Raises:
+            BrokerUnavailable: the server cannot be reached.
+        """
+        at = 0
+        while True:
+            async with self._broker.guarded() as redis:
+                at, some = await redis.hscan(keys.token_ids(), cursor=at, count=PAGE)
+            for digest in some.values():
+                yield digest
+            if at == 0:
+                return
+
     async def with_id(self, token_id: str) -> Token | None:
         """The token of this id as its newest secret shows it, valid or not; None where there is none.
 

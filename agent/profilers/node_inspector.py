@@ -3,6 +3,11 @@
 An open inspector lets every user of the host run code in the process. So it is open while it is needed and no longer:
 closed when we are done, by a timer within the process should we die, and in the background should it open late. One
 that was open before belongs to somebody else, and stays.
+
+One signal opens it up to three times: Node has the code that runs interrupted for it, and tells the event loop too
+(`RequestIoThreadStart` in src/inspector_agent.cc). What is open already stays as it is; but closed between the two, it
+would be opened anew, for good. So it is closed two turns of the event loop after we are done with it: when our request
+comes while the loop hands out what it has heard, only the next turn hears the rest.
 """
 
 import asyncio
@@ -31,8 +36,14 @@ _TICK: Final = 0.05
 _SLOW_TICK: Final = 1.0
 _LOOKS: Final = 2
 """In a row that must not find it open: a table that is read while connections come and go may leave one out."""
-_TIMER: Final = "globalThis[Symbol.for('gprofiler')]"
-_CLOSE: Final = f"clearTimeout({_TIMER}); delete {_TIMER}; process._debugEnd()"
+_KEPT: Final = "globalThis[Symbol.for('gprofiler')]"
+"""What is to come yet: the timer, or the next turn. The next run on the process calls it off."""
+_CALL_OFF: Final = f"clearTimeout({_KEPT}); clearImmediate({_KEPT}); delete {_KEPT}"
+_END: Final = "process._debugEnd()"
+_LAST: Final = f"{_KEPT} = setImmediate(() => {{ delete {_KEPT}; {_END} }})"
+_CLOSE: Final = f"{_CALL_OFF}; {_KEPT} = setImmediate(() => {{ {_LAST} }}); 0"
+_CLOSE_NOW: Final = f"{_CALL_OFF}; {_KEPT} = setImmediate(() => {{ {_LAST}; {_END} }}); {_END}"
+"""For an event loop that does not turn: at once, and again each time that it may have been opened anew."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,16 +89,18 @@ class Session:
     async def close_after(self, span: timedelta) -> None:
         """Have the process close the inspector itself in that time, unless we did so before."""
         milliseconds = int(span.total_seconds() * 1000)
-        timer = f"{_TIMER} = setTimeout(() => {{ {_CLOSE} }}, {milliseconds}).unref(); 0"
+        timer = f"{_CALL_OFF}; {_KEPT} = setTimeout(() => {{ {_CLOSE} }}, {milliseconds}).unref(); 0"
         await self.call("Runtime.evaluate", expression=timer)
 
     async def close_inspector(self) -> None:
-        """Have the process close the inspector now, which ends the connection: there is no answer."""
-        with contextlib.suppress(WebSocketException, OSError, TimeoutError):
-            async with asyncio.timeout(PATIENCE.total_seconds()):
-                text = {"id": 0, "method": "Runtime.evaluate", "params": {"expression": _CLOSE}}
-                await self._link.send(json.dumps(text))
-                await self._link.wait_closed()
+        """Have the process close the inspector, which ends the connection: no answer is waited for."""
+        for expression, patience in ((_CLOSE, HASTE), (_CLOSE_NOW, PATIENCE)):
+            with contextlib.suppress(WebSocketException, OSError, TimeoutError):
+                async with asyncio.timeout(patience.total_seconds()):
+                    text = {"id": 0, "method": "Runtime.evaluate", "params": {"expression": expression}}
+                    await self._link.send(json.dumps(text))
+                    await self._link.wait_closed()
+                    return
 
 
 @contextlib.asynccontextmanager

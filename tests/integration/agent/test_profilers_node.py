@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 ON = ProfilerConfigs(enabled=frozenset({"node"}))
-HOT, ALLOCATING = str(TARGETS / "hot.js"), str(TARGETS / "allocating.js")
+HOT, ALLOCATING, SLOW_TURNS = (str(TARGETS / f"{name}.js") for name in ("hot", "allocating", "slow_turns"))
 LEFT_TO_DIE = """
 import asyncio, sys
 from datetime import timedelta
@@ -153,6 +153,20 @@ async def test_a_stop_and_a_cancelled_run_leave_no_inspector_open(tmp_path: Path
         assert not inspector_is_open(target.pid)
         async with on_node(tmp_path, target.pid):
             assert inspector_is_open(target.pid)
+        assert not inspector_is_open(target.pid)
+
+
+@pytest.mark.parametrize("milliseconds", [1_400, 4_000])
+async def test_an_inspector_is_not_opened_anew_by_an_event_loop_that_turns_late(
+    tmp_path: Path, milliseconds: int
+) -> None:
+    """Node tells its event loop of the signal too; one turns while the run ends, the other after we have given up."""
+    with node_alone(SLOW_TURNS, str(milliseconds)) as target:
+        for _ in range(2):  # the second must not take what the first has left behind for somebody else's
+            profile = await Run(tmp_path, pids=[target.pid], seconds=0.2, configs=ON, profilers=[Node()]).profile()
+            assert (profile.error, profile.samples > 5) == (None, True)
+            assert not inspector_is_open(target.pid)
+        await asyncio.sleep(2.5 * milliseconds / 1000)
         assert not inspector_is_open(target.pid)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import history, load, memory, page
+from bench import bad_tokens, history, load, memory, page
 from broker.connection import Broker
 from broker.host_registry import HostRegistry
 from protocol.names import HostKey
@@ -152,9 +152,17 @@ def test_a_tiny_run_tells_bad_tokens_from_good_ones() -> None:
     assert 25 <= sum(bad.values()) <= 35, "three bad ones for seven good ones"
     for name, kept in measured["kept"].items():
         ratio = measured[name]["per_second"] / measured["good"]["per_second"]
-        assert kept == [pytest.approx(ratio)] * 3, "by rounds beside each other: there is one"
+        assert kept == [pytest.approx(ratio), None], "by rounds beside each other: there is one"
         ratio = measured["good"]["cpu_us"] / measured[name]["cpu_us"]
-        assert measured["kept_by_cpu"][name] == [pytest.approx(ratio)] * 3
+        assert measured["kept_by_cpu"][name] == [pytest.approx(ratio), None]
+
+
+def test_what_is_kept_is_told_with_how_sure_it_is() -> None:
+    beside, alone = [{"rate": rate} for rate in (8, 18, 28)], [{"rate": rate} for rate in (10, 20, 35)]
+    found = bad_tokens.kept(beside, alone, "rate")
+    assert found.mean == pytest.approx(2.5 / 3)
+    assert found.error == pytest.approx(0.0333, abs=1e-4)
+    assert bad_tokens.share(found) == "83.3% (standard error 3.3)"
 
 
 async def test_the_hosts_that_are_introduced_are_those_that_beat(heartbeats: ModuleType, broker: Broker) -> None:

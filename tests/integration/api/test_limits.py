@@ -206,6 +206,23 @@ def test_a_flood_from_one_address_shuts_out_neither_known_tokens_nor_other_addre
     assert send(limited.api, read, token, **{"X-Forwarded-For": flooding}).status_code == 200
     newcomer, _ = unlimited.make_token("viewer", "*")
     assert send(limited.api, read, newcomer, **{"X-Forwarded-For": quiet}).status_code == 200
+    another, _ = unlimited.make_token("viewer", "*")
+
+    def is_let_in() -> bool:
+        return send(limited.api, read, another, **{"X-Forwarded-For": flooding}).status_code == 200
+
+    eventually(is_let_in, within=15, what="a token that was made elsewhere after the flood had begun")
+
+
+def test_a_flood_from_their_address_shuts_out_nobody_at_an_api_that_has_just_started(
+    limited: Limited, token: str
+) -> None:
+    flooding = f"198.51.100.{next(_addresses)}"
+    with running_api(limited.api.state_dir, log="fresh.log", env=ENV) as fresh:
+        for number in range(2 * STRANGERS):
+            answer = send(fresh, CALLS[8], f"pcs_{number:032}", **{"X-Forwarded-For": flooding})
+        assert answer.status_code == 429
+        assert send(fresh, CALLS[8], token, **{"X-Forwarded-For": flooding}).status_code == 200
 
 
 def test_an_address_that_a_caller_puts_before_its_proxys_is_not_believed(limited: Limited, unlimited: Api) -> None:

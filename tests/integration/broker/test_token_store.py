@@ -97,6 +97,16 @@ async def test_the_tokens_of_a_tenant_are_listed_oldest_first(store: TokenStore)
     assert [token async for token in store.all_of("nobody")] == []
 
 
+async def test_the_digests_of_all_tokens_come_whole(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_store, "PAGE", 3)
+    assert (await store.count(), [each async for each in store.digests()]) == (0, [])
+    secrets = [new_secret() for _ in range(600)]  # so many that the server keeps them in a table, and gives it in pages
+    for number, secret in enumerate(secrets):
+        await added(store, secret, tenant=f"t{number % 2}")
+    assert await store.count() == 600
+    assert {each async for each in store.digests()} == {token_store.digest_of(secret) for secret in secrets}
+
+
 async def test_a_list_of_many_tokens_comes_whole(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_store, "PAGE", 2)
     mine = [await added(store, new_secret()) for _ in range(5)]

@@ -5,7 +5,7 @@ import contextlib
 import gzip
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,12 +39,6 @@ from tests.support.doors import (
 )
 from tests.support.serving import served
 from tests.support.two_ways import COMMAND, PATH
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    async with opened(has_door=True) as one:
-        yield one
 
 
 async def test_what_is_told_at_the_door_is_what_is_told_inside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,14 +150,6 @@ async def test_a_call_whose_body_never_comes_ends_as_any_other(site: Site, monke
         with contextlib.closing(writer):
             writer.write(call(UNKNOWN)[:-20])
             assert await reader.read() == b""
-
-
-async def test_nobody_is_turned_away_at_the_door_behind_a_proxy(site: Site) -> None:
-    async with served(Accompany(site, [PATH]), door=site.door, trusted_proxies="127.0.0.1") as site.port:
-        await site.talk(call(UNKNOWN))
-        site.inside.clear()
-        assert codes(await site.talk(call(UNKNOWN))) == [401]
-        assert site.inside == [PATH]
 
 
 # --- answered at the door ---------------------------------------------------------------------------------------------

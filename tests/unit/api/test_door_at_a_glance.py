@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -31,26 +31,6 @@ from tests.support.doors import (
 )
 from tests.support.serving import served
 from tests.support.two_ways import PATH
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    async with opened(has_door=True) as one:
-        yield one
-
-
-@pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """One for each call that a parser has begun to read."""
-    begun: list[bool] = []
-    begin = Doorway.on_message_begin
-
-    def noted(connection: Doorway) -> None:
-        begun.append(True)
-        begin(connection)
-
-    monkeypatch.setattr(Doorway, "on_message_begin", noted)
-    return begun
 
 
 async def test_what_is_told_at_a_glance_is_what_is_told_inside(
