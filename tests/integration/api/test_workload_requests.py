@@ -142,13 +142,10 @@ def test_absurdly_many_faults_of_many_are_told_in_part_and_no_answer_outweighs_i
 
 def test_lone_surrogates_are_at_fault_in_their_item_alone(served: Api, service: str) -> None:
     good = {"service_name": service, "target_hostnames": ["node-a"]}
-    requests = [
-        {**good, "odd \ud800": 1},
-        {**good, "additional_args": {"a": "\ud800"}},
-        {**good, "service_name": "\ud800"},
-    ]
+    odd = [{"odd \ud800": 1}, {"additional_args": {"a": "\ud800"}}, {"service_name": "\ud800"}]
+    requests = [*({**good, **each} for each in odd), "\ud800", good]
     headers = {"Content-Type": "application/json"}
-    body = json.dumps({"requests": [*({**good, **each} for each in odd), "\ud800", good], "dry_run": True})
+    body = json.dumps({"requests": requests, "dry_run": True})
     results = served.ok("POST", BULK, token=served.admin, content=body, headers=headers)["results"]
     faults = [[fault["field"] for fault in each["problem"]["errors"]] for each in results if not each["success"]]
     assert faults == [["additional_args"], ["service_name"], ["requests.3"]]
