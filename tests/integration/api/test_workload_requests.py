@@ -142,7 +142,7 @@ def test_absurdly_many_faults_of_many_are_told_in_part_and_no_answer_outweighs_i
 
 def test_lone_surrogates_are_at_fault_in_their_item_alone(served: Api, service: str) -> None:
     good = {"service_name": service, "target_hostnames": ["node-a"]}
-    odd = [{"odd \ud800": 1}, {"additional_args": {"a": "\ud800"}}, {"service_name": "\ud800"}]
+    odd: list[dict[str, Any]] = [{"odd \ud800": 1}, {"additional_args": {"a": "\ud800"}}, {"service_name": "\ud800"}]
     requests = [*({**good, **each} for each in odd), "\ud800", good]
     headers = {"Content-Type": "application/json"}
     body = json.dumps({"requests": requests, "dry_run": True})
