@@ -39,14 +39,14 @@ async def submit_many(
     check_idempotency_key(idempotency_key)
     await refuse_unread(request, caller, parts)
     bulk = await read_model(request, BulkRequest)
-    digest = digest_of(bulk.model_dump(mode="json"))
+    digest = digest_of({"requests": bulk.requests, "dry_run": bulk.dry_run})
     results: list[BulkResult] = []
     left = MOST_FAULTS_TOLD  # of the whole call: the answer would outweigh the body ten times
     for index, body in enumerate(bulk.requests):
         # A header holds no NUL: nobody's own key is one of these.
         key = None if idempotency_key is None else f"{idempotency_key}\0{index}"
         audit.begin_anew(request)
-        asked = {**body, "dry_run": True} if bulk.dry_run and isinstance(body, dict) else body
+        asked = _dry(body) if bulk.dry_run else body
         try:
             result = await _accepted(request, index, asked, caller, parts, key=key, digest=digest)
         except Exception as error:
@@ -67,6 +67,13 @@ async def submit_many(
     return BulkAnswer(
         total_submitted=len(results), successful_count=done, failed_count=len(results) - done, results=results
     )
+
+
+def _dry(body: Any) -> Any:
+    """A dry run of a request; what is no answer to whether it is one stays, to be told as a fault."""
+    if not isinstance(body, dict) or not isinstance(body.get("dry_run"), bool | None):
+        return body
+    return {**body, "dry_run": True}
 
 
 async def _accepted(
