@@ -24,12 +24,17 @@ class AlikeCalls:
     def __init__(self) -> None:
         self._lengths: dict[bytes, int] = {}
 
-    def learn(self, data: bytes, authorization: bytes) -> None:
+    def learn(self, data: bytes, authorization: bytes, body_bytes: int) -> None:
         """Remember a call that was parsed.
 
+        Its body must be all that comes behind the first end of a head behind the token. Else either stands in the body,
+        or something behind that: ends of lines, of which a parser takes no notice between calls. In the like of it the
+        beginning of the next call could stand there.
+
         Args:
-            data: one call and nothing else, from its first byte to its last.
+            data: one call, from its first byte on.
             authorization: what it said in that header, the only one of this name.
+            body_bytes: how long its body was to the parser.
         """
         token_at = data.find(_BEFORE) + len(_BEFORE)
         token_end = data.find(b"\r", token_at)
@@ -38,6 +43,8 @@ class AlikeCalls:
         if at < 0 or min(token_end, head_end) < 0 or head_end > LONGEST or data[at - 3 : at] not in _BEGINNINGS:
             return
         if authorization != b"Bearer " + data[token_at:token_end]:
+            return
+        if len(data) - head_end - len(_END_OF_HEAD) != body_bytes:
             return
         if len(self._lengths) >= MOST_KNOWN:
             self._lengths.clear()

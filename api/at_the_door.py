@@ -51,6 +51,7 @@ class TurnedAway(AtTheDoor):
             among them.
         answer: its body.
         authorization: what it said of its caller; empty where there may be more than that to what is answered.
+        body_bytes: what has come of its body, which nobody reads.
     """
 
     code: str
@@ -60,6 +61,7 @@ class TurnedAway(AtTheDoor):
     lines: bytes
     answer: bytes
     authorization: bytes
+    body_bytes: int = field(default=0, init=False)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,12 @@ class Door(Protocol):
         """What is refused without being parsed: one call and nothing else; None: it must be parsed."""
 
     def learn(self, data: bytes, call: TurnedAway) -> None:
-        """Have calls like this one be refused at a glance. `data`: all of the call, and nothing else."""
+        """Have calls like this one be refused at a glance.
+
+        Args:
+            data: all of the call, and nothing else but the ends of lines that may stand between calls.
+            call: as it was parsed.
+        """
 
     def leave(self, leave: Leave, call: TurnedAway, in_a_row: int) -> None:
         """Have `leave` called, soon, for a refused call that has come to its end.

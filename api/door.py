@@ -100,7 +100,7 @@ class Door:
     def learn(self, data: bytes, call: TurnedAway) -> None:
         """Have calls like this one be refused at a glance."""
         if call.authorization:
-            self._alike.learn(data, call.authorization)
+            self._alike.learn(data, call.authorization, call.body_bytes)
 
     def _turned_away(
         self, met: Known | str, client: Client, told: str, authorization: bytes, parts: "Studio"

@@ -35,8 +35,11 @@ class Doorway(BoundedProtocol):
             self._parse_and_learn(data, self._door)
 
     def _is_turned_away_at_a_glance(self, data: bytes, door: Door) -> bool:
-        """Whether a call that comes by itself needs no parser to be refused."""
-        if not (self._is_between and self._is_answered()) or self.flow.write_paused:
+        """Whether a call that comes by itself needs no parser to be refused.
+
+        Behind ends of lines, which may stand between calls, it is for the parser: since those came a call is arriving.
+        """
+        if self._is_arriving or not (self._is_between and self._is_answered()) or self.flow.write_paused:
             return False
         call = door.glance(data, self.client)
         if call is None:
@@ -49,7 +52,7 @@ class Doorway(BoundedProtocol):
     def _parse_and_learn(self, data: bytes, door: Door) -> None:
         was_between = self._is_between
         self._parse(data)
-        # All of it is that one call: a second would have been let in, as the first is not answered yet.
+        # No other call is in it: a second would have been let in, as the first is not answered yet.
         if was_between and self._is_between and isinstance(self.cycle, TurnedAway):
             door.learn(data, self.cycle)
 
@@ -86,6 +89,8 @@ class Doorway(BoundedProtocol):
         self._beside_the_body -= len(body)
         if isinstance(self.cycle, Admitted):
             self.cycle.body += body
+        elif isinstance(self.cycle, TurnedAway):
+            self.cycle.body_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """Refuse the call, or answer it, or leave it to the application."""

@@ -1,6 +1,7 @@
 """Heartbeats per second of one real API process, next to a constant answer on the same server in the same run.
 
     .venv/bin/python bench/heartbeats.py
+    .venv/bin/python bench/heartbeats.py --many 0 --workers 2 --core 0.25
 
 It starts a broker of its own, one `python -m api` (authentication and validation on) and bench/constant.py, and lets a
 load process (bench/load.py) beat for some hosts over some connections: one after the other, in rounds, as a machine is
@@ -8,6 +9,9 @@ never quite the same twice: a ratio is of two rounds beside each other, and the 
 with a broker of its own knows many more hosts, and they beat in turn there; a third one, if asked for, has several
 worker processes. Each host beats once before, as all have that beat in intervals to a process that has run for one.
 Every answer must be a 200. Nothing of it stays behind.
+
+Where there are fewer cores than processes that work, two workers show nothing. `--core` bounds each server process to a
+share of one, as if the cores were slower and there were enough of them; broker and load have what is left.
 """
 
 import argparse
@@ -19,7 +23,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import httpx
@@ -41,7 +46,10 @@ from protocol.pacing import DEFAULT_INTERVAL
 INTERVAL: Final = int(DEFAULT_INTERVAL.total_seconds())
 """Which the API asks for, as nobody tells it otherwise."""
 AT_A_TIME: Final = 200
-LOAD: Final = ("connections", "hosts", "many", "workers", "rounds", "seconds", "most")
+LOAD: Final = ("connections", "hosts", "many", "workers", "core", "rounds", "seconds", "most")
+CPU_GROUPS: Final = Path("/sys/fs/cgroup/cpu")
+PERIOD_US: Final = 10_000
+"""In which a bounded process has its share, of at least a tenth: the system bounds to no less than a millisecond."""
 HEADINGS: Final = ("beats/s", "p50 ms", "p90 ms", "p99 ms", "max ms")
 
 
@@ -140,6 +148,28 @@ class Load:
         self._process.stdin.flush()
 
 
+@contextlib.contextmanager
+def bounded(server: psutil.Process, core: float) -> Iterator[None]:
+    """Each process of a server has this share of a core and no more, until the end of the block.
+
+    Raises:
+        SystemExit: this machine does not let us.
+    """
+    with contextlib.ExitStack() as groups:
+        try:
+            for each in server.children() or [server]:
+                group = CPU_GROUPS / f"bench-{each.pid}"
+                group.mkdir()
+                groups.callback(group.rmdir)
+                (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+                (group / "cpu.cfs_quota_us").write_text(str(round(core * PERIOD_US)))
+                (group / "cgroup.procs").write_text(str(each.pid))
+                groups.callback((CPU_GROUPS / "cgroup.procs").write_text, str(each.pid))
+        except OSError as error:
+            raise SystemExit(f"--core needs root and cgroup v1's cpu controller in {CPU_GROUPS}: {error}") from error
+        yield
+
+
 async def introduce(settings: BrokerSettings, hosts: int) -> None:
     """Have every host beat twice, without the API: over HTTP, many hosts would take minutes.
 
@@ -187,6 +217,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             token: str = json.loads((its.state_dir / "tokens.json").read_text())["agent"]
             servers[name] = Server(api, its_port, token, hosts)
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
+        if given.core:
+            for server in servers.values():
+                stack.enter_context(bounded(server.process, given.core))
         loads = {name: stack.enter_context(Load(server, given)) for name, server in servers.items()}
         for name, load in loads.items():
             load.turn(PATIENCE_SECONDS, most=min(servers[name].hosts, given.most))
@@ -248,6 +281,8 @@ def told(measured: dict[str, Any]) -> str:
     lines += ["", f"with {load['hosts']:,} hosts the API serves {served} of what a constant answer does"]
     if load["many"]:
         lines.append(f"with {load['many']:,} hosts it serves {share(measured['ratio_many'])} of that")
+    if load["core"]:
+        lines.append(f"each server process was bounded to {load['core']:.0%} of a core")
     if load["workers"]:
         workers = share(measured["ratio_workers"])
         lines.append(f"with {load['workers']} workers it serves {workers} of what it does with one")
@@ -270,6 +305,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=0, help="processes of a third API; 0: none (default: %(default)s)"
     )
+    parser.add_argument(
+        "--core", type=float, default=0.0, help="0.1 to 1, of one for each server process (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="of each server, in turn (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round (default: %(default)s)")
     parser.add_argument("--most", type=int, default=1_000_000, help="heartbeats of a round (default: %(default)s)")
@@ -278,6 +316,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     positive = (given.connections, given.hosts, given.rounds, given.seconds, given.most)
     if min(positive) <= 0 or min(given.many, given.workers) < 0:
         parser.error("every number must be positive")
+    if given.core and not 0.1 <= given.core <= 1:
+        parser.error("--core must be from 0.1 to 1")
     return given
 
 

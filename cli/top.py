@@ -16,6 +16,7 @@ from cli.errors import Refused, StudioError, Unreachable
 from cli.output import age, printable
 from cli.reaching import Server, server
 from protocol.lifecycle import OUTCOMES, State
+from protocol.wording import counted
 
 if TYPE_CHECKING:
     from cli.answers import CommandRow, HostRow, RequestRow
@@ -55,8 +56,9 @@ def lines(fleet: Fleet, *, height: int) -> list[str]:
     from cli.bars import counts_told  # noqa: PLC0415 - no help needs it
 
     status = Counter(host.status for host in fleet.hosts)
-    hosts = f"{len(fleet.hosts)} hosts: {status['online']} online, {status['stale']} stale"
-    found = [f"{fleet.at:%H:%M:%SZ}  {hosts}; {len(fleet.open)} requests open, {len(fleet.running)} running", ""]
+    hosts = f"{counted(len(fleet.hosts), 'host')}: {status['online']} online, {status['stale']} stale"
+    requests = f"{counted(len(fleet.open), 'request')} open, {len(fleet.running)} running"
+    found = [f"{fleet.at:%H:%M:%SZ}  {hosts}; {requests}", ""]
     room = max(height - ROWS_OF_FRAME, 4)
     found.append(f"{'REQUEST':<36}  {'SERVICE':<12} {'AGE':<4} HOSTS")
     shown = fleet.open[: room // 2]

@@ -1,5 +1,5 @@
 """What PyInstaller makes the executable of."""
 
-from agent.frozen import main
+from agent.executable import main
 
 main()

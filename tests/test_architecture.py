@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +122,15 @@ def test_a_contract_fails_on_each_import_it_forbids(with_plants: Report, contrac
 
 def test_the_linter_fails_as_a_whole_when_one_contract_does(with_plants: Report) -> None:
     assert with_plants.exit_code == 1
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    TopologicalSorter(imports).prepare()
+    imports["agent.frozen"].add("agent.cli")
+    with pytest.raises(CycleError):
+        TopologicalSorter(imports).prepare()
 
 
 def every_module() -> list[Path]:

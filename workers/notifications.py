@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from protocol.wording import counted
+
 SIGNATURE: Final = "X-Studio-Signature"
 TIMESTAMP: Final = "X-Studio-Timestamp"
 ID: Final = "X-Studio-Notification"
@@ -107,7 +109,7 @@ def plain(notification: Notification) -> dict[str, Any]:
 def slack(notification: Notification) -> dict[str, Any]:
     """The shape `slack`: one line of text. Names are escaped, so that none can make a link or call a channel."""
     hosts = sum(notification.counts.values())
-    where = f"on {notification.hostname}" if notification.hostname else f"on {hosts} host{'s' if hosts != 1 else ''}"
+    where = f"on {notification.hostname}" if notification.hostname else f"on {counted(hosts, 'host')}"
     text = f"{notification.status}: {notification.command_type} of {notification.service} {where}"
     if len(notification.counts) > 1:
         text += f" ({', '.join(f'{count} {state}' for state, count in sorted(notification.counts.items()))})"

@@ -30,6 +30,7 @@ from broker.token_store import Token, TokenKind
 from broker.withdrawal import withdraw
 from protocol.lifecycle import State
 from protocol.requests import CommandType
+from protocol.wording import counted
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +139,9 @@ async def cancel(
     hosts_open = len(record.hosts) - tally.ended
     log.info("request cancelled", request_id=request_id, by=caller.token_id, hosts_open=hosts_open)
     return RequestCancelled(
-        message=f"Cancelling on {hosts_open} hosts" if hosts_open else "The request had ended on every host already",
+        message=f"Cancelling on {counted(hosts_open, 'host')}"
+        if hosts_open
+        else "The request had ended on every host already",
         request_id=request_id,
         hosts_open=hosts_open,
     )

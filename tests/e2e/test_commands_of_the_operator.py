@@ -112,7 +112,7 @@ def test_who_waits_too_long_is_told_that_it_goes_on_and_may_cancel_it(env: Mappi
     request_id = json.loads(done.stdout)["request_id"]
     assert f"studio cancel {request_id}" in done.stderr
     cancelled = quick("cancel", request_id, env=env)
-    assert (cancelled.exit_code, cancelled.stdout) == (0, "Cancelling on 1 hosts\n")
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "Cancelling on 1 host\n")
     followed = quick("requests", "follow", request_id, env=env)
     assert followed.exit_code == 1
     assert "cancelled" in followed.stdout

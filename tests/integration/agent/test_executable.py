@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import frozen
+from agent.executable import hold, sweep
 from tests.support.agents import alive, busy_python, command_line, offspring
 from tests.support.executable import executable
 from tests.support.fake_server import TOKEN, FakeServer, start
@@ -112,10 +113,10 @@ def test_versions_that_nobody_runs_are_swept_away(tmp_path: Path) -> None:
     )
     for folder in (ours, running, idle, strange):
         folder.mkdir()
-    os.close(frozen.hold(idle))
-    mark = frozen.hold(running)
+    os.close(hold(idle))
+    mark = hold(running)
     try:
-        assert frozen.sweep(ours) == [idle]
+        assert sweep(ours) == [idle]
     finally:
         os.close(mark)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gprofiler-2", "gprofiler-3", "gprofiler-x"]

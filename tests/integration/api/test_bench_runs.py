@@ -3,11 +3,15 @@
 import asyncio
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 
 from bench import bad_tokens, history, load, memory, page
@@ -54,6 +58,30 @@ def test_a_tiny_run_measures_both_servers_and_leaves_nothing_behind(heartbeats: 
     two = {"api_workers": measured["api"], "ratio_workers": (1.5, 1.4, 1.6), "load": measured["load"] | {"workers": 2}}
     told = heartbeats.told(measured | two)
     assert "with 2 workers it serves 150.0% (140.0% to 160.0%) of what it does with one" in told
+    few = two | {"load": measured["load"] | {"workers": 2, "core": 0.25}}
+    assert "each server process was bounded to 25% of a core" in heartbeats.told(measured | few)
+
+
+def test_a_bounded_process_has_its_share_of_a_core_until_the_end(heartbeats: ModuleType) -> None:
+    groups: Path = heartbeats.CPU_GROUPS
+    if not os.access(groups / "cgroup.procs", os.W_OK):
+        with (
+            pytest.raises(SystemExit, match="--core needs root and cgroup v1"),
+            heartbeats.bounded(psutil.Process(), 0.1),
+        ):
+            pass
+        return
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        with heartbeats.bounded(psutil.Process(busy.pid), 0.1):
+            before = heartbeats.spent(psutil.Process(busy.pid))
+            time.sleep(2)
+            assert 0 < heartbeats.spent(psutil.Process(busy.pid)) - before < 0.5
+            assert (groups / f"bench-{busy.pid}").is_dir()
+        assert not (groups / f"bench-{busy.pid}").exists()
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 def test_a_ratio_is_of_rounds_beside_each_other(heartbeats: ModuleType) -> None:

@@ -1,5 +1,6 @@
 """Asking for workloads over HTTP: they are found by what runs on the hosts, in every dialect's words."""
 
+import json
 import time
 from typing import Any
 
@@ -139,6 +140,18 @@ def test_absurdly_many_faults_of_many_are_told_in_part_and_no_answer_outweighs_i
     assert len(answer.content) < len(answer.request.content)
 
 
+def test_lone_surrogates_are_at_fault_in_their_item_alone(served: Api, service: str) -> None:
+    good = {"service_name": service, "target_hostnames": ["node-a"]}
+    odd: list[dict[str, Any]] = [{"odd \ud800": 1}, {"additional_args": {"a": "\ud800"}}, {"service_name": "\ud800"}]
+    requests = [*({**good, **each} for each in odd), "\ud800", good]
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"requests": requests, "dry_run": True})
+    results = served.ok("POST", BULK, token=served.admin, content=body, headers=headers)["results"]
+    faults = [[fault["field"] for fault in each["problem"]["errors"]] for each in results if not each["success"]]
+    assert faults == [["additional_args"], ["service_name"], ["requests.3"]]
+    assert [each["success"] for each in results] == [True, False, False, False, True]
+
+
 def test_an_item_of_another_service_is_refused_and_holds_up_no_other(served: Api, service: str) -> None:
     token, _ = served.make_token("operator", service)
     requests = [{"service_name": name, "target_hostnames": ["h"]} for name in (service, "another")]
@@ -153,11 +166,14 @@ def test_a_dry_run_of_many_looks_up_targets_and_changes_nothing(bare_api: Api) -
         {"service_name": "web", "target_hostnames": ["a", "b"]},
         {"service_name": "nobodys", "target_scope": "service"},
         {"service_name": "web", "target_hostnames": ["a"], "dry_run": True},
+        {"service_name": "web", "target_hostnames": ["a"], "dry_run": "no"},
+        {"service_name": "web", "target_hostnames": ["a"], "dry_run": 0},
     ]
     answer = bulk(bare_api, *requests, dry_run=True, key="dry")
-    assert [each["success"] for each in answer["results"]] == [True, False, True]
-    assert [each["response"]["dry_run"] for each in answer["results"][::2]] == [True, True]
-    assert answer["results"][1]["problem"]["errors"][0]["field"] == "target_scope"
+    assert [each["success"] for each in answer["results"]] == [True, False, True, False, False]
+    assert [each["response"]["dry_run"] for each in answer["results"][:3:2]] == [True, True]
+    fields = [each["problem"]["errors"][0]["field"] for each in answer["results"] if not each["success"]]
+    assert fields == ["target_scope", "dry_run", "dry_run"]
     single = bulk(bare_api, requests[2])
     assert single["results"][0]["response"]["dry_run"] is True, "what asks for nothing is never made to ask"
     assert everything_in(bare_api.settings) == before

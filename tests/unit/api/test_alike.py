@@ -20,7 +20,7 @@ def call(
 def known(*calls: bytes, token: bytes = b"pcs_1") -> AlikeCalls:
     seen = AlikeCalls()
     for each in calls:
-        seen.learn(each, b"Bearer " + token)
+        seen.learn(each, b"Bearer " + token, len(BODY if each.endswith(BODY) else each.partition(b"\r\n\r\n")[2]))
     return seen
 
 
@@ -52,6 +52,7 @@ def test_nothing_is_found_in_anything_else(data: st.DataObject) -> None:
         call(b"pcs_1").replace(b"\r\n", b"\n"),
         call(b"pcs_1", after=b"X-Long: %b\r\n" % (b"a" * LONGEST)),
         call(b"pcs_2"),
+        call(b"").replace(b"Authorization", b"AUTHORIZATION").replace(BODY, b"\r\nAuthorization: Bearer pcs_1\r\n\r\n"),
         b"",
         b"uthorization: Bearer pcs_1\r\n\r\n",
     ],
@@ -61,12 +62,21 @@ def test_nothing_is_found_in_anything_else(data: st.DataObject) -> None:
         "other ends of lines",
         "long",
         "another token",
+        "in the body",
         "nothing",
         "its end alone",
     ],
 )
 def test_a_call_whose_token_stands_elsewhere_is_not_learned_from(sent: bytes) -> None:
     assert known(sent).authorization_in(sent) is None
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"\r\n", b"\r\n" * 100])
+def test_a_call_with_ends_of_lines_behind_it_is_not_learned_from(behind: bytes) -> None:
+    seen = AlikeCalls()
+    seen.learn(call(b"pcs_1") + behind, b"Bearer pcs_1", len(BODY))
+    assert seen.authorization_in(call(b"pcs_1") + behind) is None
+    assert seen.authorization_in(call(b"pcs_1") + b"P" * len(behind)) is None
 
 
 def test_the_last_header_may_be_the_token(subtests: pytest.Subtests) -> None:
