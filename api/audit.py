@@ -231,11 +231,15 @@ async def record_refused_item(
     """Record that one of a call's acts is refused: each by itself, as each that is accepted is.
 
     No flood comes of it: the limits count the items of a call, and a refused one writes no more than an accepted one.
-    Where the broker is away they are counted together after all, as refusals of calls are.
+    Those beyond the limits nothing bounds: they are counted together, as refused calls are, and so are all of them
+    where the broker is away.
     """
     kind, act = _refused(call, code, status, objects=objects, service=service)
     refusals: Refusals = call.app.state.studio.refusals
-    await refusals.write_or_note(kind, replace(act, details={"index": index}))
+    if status is HTTPStatus.TOO_MANY_REQUESTS:
+        refusals.note(kind, act)
+    else:
+        await refusals.write_or_note(kind, replace(act, details={"index": index}))
 
 
 def _refused(

@@ -1,7 +1,7 @@
 """What the API asks of a submission: its lane, and what stands beyond its body."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -12,8 +12,27 @@ from broker.token_store import Token
 from protocol.names import MAX_NAME
 from protocol.problems import FieldFault
 
+Read = TypeVar("Read")
 
-async def refuse_unread(request: Request, caller: Token, parts: Studio) -> None:
+
+async def read_counted(
+    request: Request, caller: Token, parts: Studio, read: Callable[[Request], Awaitable[Read]]
+) -> Read:
+    """The body of a submission. One that cannot be read is counted as well: else nothing bounds how many are sent.
+
+    Raises:
+        Refusal: it cannot be read, or is one too many.
+        BrokerUnavailable: it cannot be counted.
+    """
+    await _refuse_unread(request, caller, parts)
+    try:
+        return await read(request)
+    except Refusal:
+        await parts.limits.check(request.scope, Lane.SUBMISSIONS, caller.token_id)
+        raise
+
+
+async def _refuse_unread(request: Request, caller: Token, parts: Studio) -> None:
     """Refuse a submission that is one too many before its body is parsed, where that can be said by then.
 
     Stops have a lane of their own, and only the body says that it is one. But where nothing more may be submitted, a

@@ -1,5 +1,6 @@
 """`POST /api/metrics/profile_request/bulk`: many requests in one call, each for itself."""
 
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -9,10 +10,11 @@ from api import audit
 from api.bodies import read_model
 from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
+from api.limit_settings import Lane
 from api.problems import MOST_FAULTS_TOLD, TABLE, Refusal, invalid, key_told, refusal_of
 from api.rights import require
 from api.routes.profile_requests import KeyHeader, accept, digest_of
-from api.submission import check_idempotency_key, refuse_unread
+from api.submission import check_idempotency_key, read_counted
 from broker.errors import BrokerUnavailable
 from broker.token_store import Token, TokenKind
 from protocol.bulk import BulkAnswer, BulkRequest, BulkResult
@@ -37,8 +39,7 @@ async def submit_many(
     """Accept or refuse each request by the rules of one, in their order: what is wrong with one holds up no other."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
-    await refuse_unread(request, caller, parts)
-    bulk = await read_model(request, BulkRequest)
+    bulk = await read_counted(request, caller, parts, partial(read_model, model=BulkRequest))
     digest = digest_of({"requests": bulk.requests, "dry_run": bulk.dry_run})
     results: list[BulkResult] = []
     left = MOST_FAULTS_TOLD  # of the whole call: the answer would outweigh the body ten times
@@ -80,6 +81,7 @@ async def _accepted(
     request: Request, index: int, body: Any, caller: Token, parts: Studio, *, key: str | None, digest: str
 ) -> BulkResult:
     if not isinstance(body, dict):
+        await parts.limits.check(request.scope, Lane.SUBMISSIONS, caller.token_id)
         fault = FieldFault(field=f"requests.{index}", message="must be a JSON object", code="dict_type")
         raise invalid(more=[fault])
     response = await accept(request, body, caller, parts, idempotency_key=key, digest=digest)

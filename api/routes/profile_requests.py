@@ -18,7 +18,7 @@ from api.dependencies import CallerDep, Studio, StudioDep
 from api.documented import json_body, problems
 from api.problems import invalid
 from api.rights import require, require_service
-from api.submission import check_idempotency_key, lane_of_submission, refuse_unread
+from api.submission import check_idempotency_key, lane_of_submission, read_counted
 from broker.audit_facts import wish_told
 from broker.request_record import RequestRecord
 from broker.submission import check_weight, resume, sample_of, submit, targets_of
@@ -56,8 +56,7 @@ async def submit_request(
     """Accept a request; `GET /api/v1/requests/{request_id}` follows it."""
     require(caller, [TokenKind.OPERATOR])
     check_idempotency_key(idempotency_key)
-    await refuse_unread(request, caller, parts)
-    body = await read_json(request)
+    body = await read_counted(request, caller, parts, read_json)
     return await accept(request, body, caller, parts, idempotency_key=idempotency_key)
 
 

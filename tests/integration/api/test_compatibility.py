@@ -37,12 +37,18 @@ def named(value: Any, host: str) -> Any:
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
 def test_each_dialect_starts_the_same_thing(served: Api, agent: PlayedAgent, dialect: str) -> None:
     agent.beat(containers=[{"container_id": "c", "processes": [{"pid": 7}]}])
-    body = {"service_name": "web", "duration": 90, "frequency": 42, **named(DIALECTS[dialect], agent.host)}
+    body = {
+        "service_name": "web",
+        "duration": 90,
+        "frequency": 42,
+        "profiling_mode": "allocation",
+        **named(DIALECTS[dialect], agent.host),
+    }
     served.ok("POST", REQUEST, token=served.admin, json=body)
     assert agent.run()["profiling_command"] == {
         "command_type": "start",
         "combined_config": {
-            "duration": 90, "frequency": 42, "profiling_mode": "cpu", "continuous": False, "pids": [7]
+            "duration": 90, "frequency": 42, "profiling_mode": "allocation", "continuous": False, "pids": [7]
         },
     }  # fmt: skip
     stop = {**body, "stop_level": "process"}

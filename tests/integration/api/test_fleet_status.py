@@ -96,8 +96,17 @@ def test_filters_keep_what_matches_one_of_their_texts(served: Api, service: str)
     assert hosts(process_name="java", pids=11) == ["node-a", "node-b"]
     assert hosts(pids=[13, 77]) == ["node-a", "node-b"]
     assert hosts(ip_address="10.9.9.9") == []
+    assert (
+        hosts(ip_address="192.168.1.100")
+        == hosts(hostname=["node-a", "node-b", "plain"])
+        == ["node-a", "node-b", "plain"]
+    )
+    assert hosts(hostname="plain") == ["plain"]
+    assert hosts(workload_name="cart") == ["node-a", "node-b"]
+    assert hosts(workload_name="car") == []
+    assert hosts(service_name=f"{service}-other") == ["x"]
     assert hosts(profiling_status="stopped") == ["node-a", "node-b", "plain"]
-    assert hosts(profiling_status="sent") == []
+    assert hosts(profiling_status="sent") == hosts(command_type="start") == []
     assert workloads(served, service, "pod", pids=13)["tabCounts"] == {
         "service": 1, "namespace": 1, "workload": 1, "host": 1, "pod": 1, "container": 1, "process": 1,
     }  # fmt: skip
@@ -149,6 +158,8 @@ def test_hosts_are_shown_with_what_they_are_told_in_the_fields_words(served: Api
     assert shown() == {"a": "sent", "b": "failed", "c": "pending"}
     assert shown(profiling_status=["SENT", "pending"]) == {"a": "sent", "c": "pending"}
     assert shown(command_type="stop") == {}
+    assert shown(command_type="start") == shown(ip_address="192.168.1.100") == shown()
+    assert shown(ip_address="10.9.9.9") == {}
     assert shown(pids=8) == shown()
     assert shown(pids=9) == {}
     assert shown(hostname="B") == {"b": "failed"}

@@ -11,7 +11,18 @@ import pytest
 import redis
 
 from broker.settings import BrokerSettings
-from tests.support.api import COMPLETION, HEARTBEAT, REQUEST, SCHEDULES, TOKENS, Api, bearer, running_api, talking_to
+from tests.support.api import (
+    BULK,
+    COMPLETION,
+    HEARTBEAT,
+    REQUEST,
+    SCHEDULES,
+    TOKENS,
+    Api,
+    bearer,
+    running_api,
+    talking_to,
+)
 from tests.support.processes import Role, broker_role, eventually, started
 from tests.support.refusals import check_problem
 from tests.support.servers import everything_in, wait_for_broker
@@ -143,6 +154,42 @@ def test_each_request_of_many_is_counted_and_refused_for_itself(limited: Limited
     assert [result["success"] for result in results] == [True, True, True, True, False, True, False]
     assert {result["problem"]["code"] for result in results if not result["success"]} == {"rate_limited"}
     assert limited.api.call("POST", f"{REQUEST}/bulk", token=token, json={"requests": [START]}).status_code == 429
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"stop": "\xff"}', b'{"requests": []}'], ids=repr)
+@pytest.mark.parametrize("path", [REQUEST, BULK])
+def test_a_submission_that_cannot_be_read_is_counted_too(limited: Limited, token: str, path: str, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    told = [
+        limited.api.call("POST", path, token=token, content=body, headers=headers).status_code
+        for _ in range(QUOTAS["submissions"] + 2)
+    ]
+    assert set(told[:-2]) <= {400, 422}
+    assert told[-2:] == [429, 429]
+
+
+def test_an_item_of_many_that_is_no_object_is_counted_too(limited: Limited, token: str) -> None:
+    answer = limited.api.ok("POST", BULK, token=token, json={"requests": ["no object"] * 6})
+    codes = [each["problem"]["code"] for each in answer["results"]]
+    assert codes == ["invalid"] * QUOTAS["submissions"] + ["rate_limited"] * 3
+
+
+def test_items_of_many_that_are_too_many_are_audited_together(limited: Limited, unlimited: Api, token: str) -> None:
+    own = limited.api.ok("GET", f"{TOKENS}/self", token=token)["id"]
+    many = {"requests": [{"service_name": "stop", "target_hostnames": ["h"], "dry_run": True}] * 50}
+    for _ in range(3):
+        results = limited.api.ok("POST", BULK, token=token, json=many)["results"]
+    assert {each["problem"]["code"] for each in results} == {"rate_limited"}
+
+    def counted() -> list[int]:
+        acts = unlimited.ok("GET", "/api/v1/audit", token=unlimited.admin, params={"actor": own, "limit": 1_000})[
+            "items"
+        ]
+        return [act["count"] for act in acts if act.get("code") == "rate_limited"]
+
+    refused = 3 * 50 - QUOTAS["submissions"]
+    eventually(lambda: sum(counted()) == refused, within=10, what=f"{refused} refusals in the trail")
+    assert len(counted()) <= 3
 
 
 def test_a_refused_submission_changes_nothing(limited: Limited, token: str) -> None:

@@ -72,6 +72,9 @@ def test_what_only_later_agents_say_is_taken() -> None:
         agent_version="1.2", run_mode="k8s", namespace="shop", pod_name="shop-0", perf_supported_events=["cycles"],
         containers=[{"container_name": "a", "of_tomorrow": 1}], capabilities={"profilers": {"perf": True}},
     )  # fmt: skip
+    assert (heartbeat.agent_version, heartbeat.run_mode) == ("1.2", "k8s")
+    assert (heartbeat.namespace, heartbeat.pod_name) == ("shop", "shop-0")
+    assert heartbeat.perf_supported_events == ["cycles"]
     assert heartbeat.capabilities == {"profilers": {"perf": True}}
     assert heartbeat.containers == [Container(container_name="a")]
 
