@@ -19,6 +19,9 @@ export const FACETS = ["status", "service", "busy", "profiler", "version"] as co
 export type Facet = (typeof FACETS)[number];
 const OPEN = new Set(["delivered", "received", "running"]);
 
+/** Of names with numbers in them: web-2 before web-10. One for all, as `localeCompare` makes it anew for each pair. */
+const { compare } = new Intl.Collator("en", { numeric: true });
+
 /** One key for a host: the same name may stand in two services. */
 export const keyOf = (host: { service_name: string; hostname: string }): string =>
   `${encodeURIComponent(host.service_name)}/${encodeURIComponent(host.hostname)}`;
@@ -27,11 +30,11 @@ export const keyOf = (host: { service_name: string; hostname: string }): string 
 export function rows(hosts: readonly Host[], commands: readonly CommandRow[]): Row[] {
   const busy = new Set(commands.filter((each) => each.command_type === "start" && OPEN.has(each.state)).map(keyOf));
   return hosts
-    .map((host) => ({ ...host, key: keyOf(host), busy: busy.has(keyOf(host)) }))
-    .sort(
-      (a, b) =>
-        a.hostname.localeCompare(b.hostname, "en", { numeric: true }) || a.service_name.localeCompare(b.service_name),
-    );
+    .map((host) => {
+      const key = keyOf(host);
+      return { ...host, key, busy: busy.has(key) };
+    })
+    .sort((a, b) => compare(a.hostname, b.hostname) || compare(a.service_name, b.service_name));
 }
 
 export function read(search: string): Filters {
@@ -121,7 +124,7 @@ export function services(all: readonly Row[]): Service[] {
       profilers: [...new Set(of.flatMap((row) => row.profilers ?? []))].sort(),
       last_beat: of.reduce((last, row) => (row.last_beat > last ? row.last_beat : last), ""),
     }))
-    .sort((a, b) => a.key.localeCompare(b.key, "en", { numeric: true }));
+    .sort((a, b) => compare(a.key, b.key));
 }
 
 export const STANDS = { all: "all online", some: "some silent", none: "all silent" } as const;
