@@ -1,7 +1,7 @@
 """Calls that are one that was parsed, with another token: what a flood of made-up tokens consists of.
 
-To read such a call again, header by header, takes most of what its refusal takes. Nothing is learned of calls but where
-their token stands and how long they are; and what is told of them is no more than their token.
+To read such a call again, header by header, takes most of what its refusal takes. What is learned of a call is its head
+without the token, and how long the rest is; and what is told of another one is no more than its token.
 """
 
 import re

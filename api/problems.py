@@ -1,5 +1,6 @@
 """Errors on the wire: one table from exception to status, code and log level; RFC 9457 bodies."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,9 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 FLOODS: Final = frozenset({"unauthenticated", "rate_limited", "too_many_listeners", "no_room"})
-"""What anybody can bring about as often as he likes: the log has its share of them, and how many there were."""
+"""What anybody can bring about as often as he likes: the log has its share of them, and how many there were.
+
+Other codes are among these where nobody knows the caller."""
 _lines: Final = Buckets(Quota(100, 10))
 _unsaid: Final[Counter[str]] = Counter()
 
@@ -145,20 +148,21 @@ def not_found(field: str, detail: str) -> Refusal:
 def answer(request: Request, refused: Refusal) -> Response:
     """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
     audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
-    if may_be_logged(refused.code):
+    if may_be_logged(refused.code, is_anybodys=getattr(request.state, "caller", None) is None):
         fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
         log_refusal(refused.code, path=request.url.path, method=request.method, fields=fields)
     return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
-def may_be_logged(code: str, count: int = 1) -> bool:
+def may_be_logged(code: str, count: int = 1, *, is_anybodys: bool = False) -> bool:
     """Whether a refusal has a line in the log: of a flood only some have, and it is counted what was left out.
 
     Args:
         code: of the refusal.
         count: how many there are of which this is the first: where it has none, the others have none either.
+        is_anybodys: whether somebody was refused whom nobody has looked up, and no limit bounds.
     """
-    if code not in FLOODS:
+    if code not in FLOODS and not is_anybodys:
         return True
     if not _lines.passes(code, now=time.monotonic()):
         _unsaid[code] += count
@@ -187,6 +191,14 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal("broker_unavailable", str(error))
         case _:
             return None
+
+
+class FewWarnings(logging.Filter):
+    """Of the server's own warnings, as of calls that are no HTTP, a log has as few as of refusals."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        return record.levelno != logging.WARNING or may_be_logged(str(record.msg), is_anybodys=True)
 
 
 async def _refusal(request: Request, error: Any) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import ssl
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.doorway import Doorway
+from api.problems import FewWarnings
 from api.settings import ApiSettings
 from api.sockets import BoundedSocket
 from api.worker_processes import DRAIN_SECONDS, listener
@@ -112,6 +114,7 @@ def serve(
         SystemExit: it cannot be served, with the reason.
     """
     configure_logging()
+    logging.getLogger("uvicorn.error").addFilter(FewWarnings())
     try:
         configure_tracing("api")
         app = create_app(settings, broker_settings)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -210,6 +211,24 @@ def test_a_stop_is_found_under_any_escape_when_nothing_more_may_be_submitted(lim
 def test_what_nobody_needs_a_token_for_is_not_limited(limited: Limited) -> None:
     for _ in range(3 * max(QUOTAS.values())):
         assert limited.api.http.get("/healthz").status_code == 200
+
+
+ANYBODYS = {
+    b"no HTTP\r\n\r\n": 400,
+    b"POST /api/metrics/profile_request HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n": 413,
+    b"GET /assets/none.js HTTP/1.1\r\nHost: a\r\n\r\n": 404,
+}
+
+
+def test_what_anybody_can_bring_about_has_its_share_of_the_log(limited: Limited) -> None:
+    address = limited.api.http.base_url.host, limited.api.http.base_url.port
+    before = len(limited.api.log.splitlines())
+    for _ in range(300):
+        for sent, status in ANYBODYS.items():
+            with socket.create_connection(address) as connection:
+                connection.sendall(sent)
+                assert connection.recv(1_000).startswith(b"HTTP/1.1 %d" % status)
+    assert len(limited.api.log.splitlines()) - before < 500
 
 
 def commands(api: Api, *names: str) -> int:
