@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeVar
 import structlog
 from msgspec import structs
 
-from api.problems import Refusal
+from api.problems import Refusal, may_be_logged
 from broker.scripts import Contested, Credential
 from broker.token_store import ANYBODY_ID, Token, TokenKind, TokenStore
 from protocol.names import HostKey
@@ -105,9 +105,11 @@ async def insisted(
         if not isinstance(said, Contested):
             return said
         answer = said
-    log.warning(
-        "credential conflict", host=host.path, token_id=credential.token_id, owner=answer.owner, reason=answer.reason
-    )  # fmt: skip
+    if may_be_logged("credential_conflict"):
+        log.warning(
+            "credential conflict", host=host.path, token_id=credential.token_id, owner=answer.owner,
+            reason=answer.reason,
+        )  # fmt: skip
     # Of others it says no more than that there is one; what is wrong with its own credential a caller may know.
     why = f"This token may not speak for this host: {credential.fault or 'the host belongs to another token'}."
     raise Refusal(

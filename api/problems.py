@@ -32,11 +32,9 @@ LONGEST_KEY: Final = 100
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-FLOODS: Final = frozenset({"unauthenticated", "rate_limited", "too_many_listeners", "no_room"})
-"""What anybody can bring about as often as he likes: the log has its share of them, and how many there were.
-
-Other codes are among these where nobody knows the caller."""
 _lines: Final = Buckets(Quota(100, 10))
+"""Of each kind of refusal so many are logged, and how many there were beside them: whoever is refused may come again,
+with no token at all or as often as an agent may beat."""
 _unsaid: Final[Counter[str]] = Counter()
 
 
@@ -148,22 +146,19 @@ def not_found(field: str, detail: str) -> Refusal:
 def answer(request: Request, refused: Refusal) -> Response:
     """The answer to a request that is turned down, and a line in the log; of a flood, not a line for each."""
     audit.note_refusal(request, refused.code, TABLE[refused.code].status, objects=refused.objects)
-    if may_be_logged(refused.code, is_anybodys=getattr(request.state, "caller", None) is None):
+    if may_be_logged(refused.code):
         fields = [fault.field for fault in refused.errors[:MOST_FAULTS_LOGGED]]
         log_refusal(refused.code, path=request.url.path, method=request.method, fields=fields)
     return problem(refused.code, refused.detail, refused.errors, refused.headers)
 
 
-def may_be_logged(code: str, count: int = 1, *, is_anybodys: bool = False) -> bool:
+def may_be_logged(code: str, count: int = 1) -> bool:
     """Whether a refusal has a line in the log: of a flood only some have, and it is counted what was left out.
 
     Args:
-        code: of the refusal.
+        code: of the refusal, or what else tells its kind.
         count: how many there are of which this is the first: where it has none, the others have none either.
-        is_anybodys: whether somebody was refused whom nobody has looked up, and no limit bounds.
     """
-    if code not in FLOODS and not is_anybodys:
-        return True
     if not _lines.passes(code, now=time.monotonic()):
         _unsaid[code] += count
         return False
@@ -198,7 +193,7 @@ class FewWarnings(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is logged."""
-        return record.levelno != logging.WARNING or may_be_logged(str(record.msg), is_anybodys=True)
+        return record.levelno != logging.WARNING or may_be_logged(str(record.msg))
 
 
 async def _refusal(request: Request, error: Any) -> Response:

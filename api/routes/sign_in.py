@@ -151,7 +151,7 @@ def _told(request: Request, error: "NotSignedIn", begun: "Begun | None") -> Resp
     from api.code_flow import STATUSES  # noqa: PLC0415 - as above
 
     status = STATUSES[error.code]
-    if status is not HTTPStatus.TOO_MANY_REQUESTS or may_be_logged("rate_limited"):
+    if may_be_logged(f"sign-in: {error.code}"):
         is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         (log.warning if is_ours else log.info)("sign-in refused", code=error.code, reason=error.reason)
     audit.note_refusal(request, f"sign_in_{error.code.replace(' ', '_')}", status)

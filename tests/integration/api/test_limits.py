@@ -20,6 +20,7 @@ from tests.support.api import (
     SCHEDULES,
     TOKENS,
     Api,
+    PlayedAgent,
     bearer,
     running_api,
     talking_to,
@@ -229,6 +230,17 @@ def test_what_anybody_can_bring_about_has_its_share_of_the_log(limited: Limited)
                 connection.sendall(sent)
                 assert connection.recv(1_000).startswith(b"HTTP/1.1 %d" % status)
     assert len(limited.api.log.splitlines()) - before < 500
+
+
+def test_a_copied_credential_has_its_share_of_the_log(unlimited: Api) -> None:
+    PlayedAgent(unlimited, "copied").beat()
+    other, _ = unlimited.make_token("agent", "web")
+    before = len(unlimited.log.splitlines())
+    for _ in range(300):
+        assert unlimited.call("POST", HEARTBEAT, token=other, json={**BEAT, "hostname": "copied"}).status_code == 403
+    told = unlimited.log.splitlines()[before:]
+    assert any("credential conflict" in line for line in told)
+    assert len(told) < 400
 
 
 def commands(api: Api, *names: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from api.settings import ApiSettings
 from broker.errors import BadConfig
-from tests.support.api import HEARTBEAT, Api, PlayedAgent, running_api
+from tests.support.api import HEARTBEAT, REQUEST, Api, PlayedAgent, running_api
 from tests.support.processes import LOOPED_ROLES, broker_role, eventually, started
 from tests.support.refusals import check_problem
 from tests.support.scrapes import METRICS, Scrape, scrape
@@ -160,9 +160,10 @@ def test_a_broker_that_is_away_is_told_as_such(tmp_path: Path) -> None:
 
 def test_each_answer_carries_the_id_of_its_call_and_so_does_the_log(bare_api: Api) -> None:
     given = f"trace-me:{time.time_ns()}"
-    answer = bare_api.call("GET", "/api/v1/requests/nothing", token=bare_api.admin, headers={"X-Request-Id": given})
+    asked = {"service_name": "web", "target_hostnames": ["h"], "dry_run": True}
+    answer = bare_api.call("POST", REQUEST, token=bare_api.admin, json=asked, headers={"X-Request-Id": given})
     assert answer.headers["x-request-id"] == given
-    eventually(lambda: any(given in line and "not_found" in line for line in bare_api.log.splitlines()), what="the log")
+    eventually(lambda: any(given in line and "submitted" in line for line in bare_api.log.splitlines()), what="the log")
     for insane in ("", "a b", "ä".encode(), "x" * 129, 'a"b', "a\tb"):
         made = bare_api.call("GET", "/healthz", token=None, headers={"X-Request-Id": insane})
         assert len(made.headers["x-request-id"]) == 32
