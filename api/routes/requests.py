@@ -138,10 +138,9 @@ async def cancel(
         await withdraw(record, parts.broker)
     hosts_open = len(record.hosts) - tally.ended
     log.info("request cancelled", request_id=request_id, by=caller.token_id, hosts_open=hosts_open)
+    where = f"on {counted(hosts_open, 'host')}"
     return RequestCancelled(
-        message=f"Cancelling on {counted(hosts_open, 'host')}"
-        if hosts_open
-        else "The request had ended on every host already",
+        message=f"Cancelling {where}" if hosts_open else "The request had ended on every host already",
         request_id=request_id,
         hosts_open=hosts_open,
     )

@@ -67,6 +67,23 @@ async def test_of_too_many_tokens_only_some_are_known(monkeypatch: pytest.Monkey
     assert sum(lookups.knows(str(number)) for number in range(10)) == 3
 
 
+async def test_what_was_good_here_does_not_make_room_for_tokens_that_nobody_has_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def found() -> str:
+        return "good"
+
+    monkeypatch.setattr(strangers, "MOST_KNOWN", 3)
+    lookups = Listed(*map(str, range(10)))
+    await lookups.bounded(digest_of("used"), found)
+    await lookups.learn(now=0.0)
+    assert lookups.knows("used")
+    await lookups.bounded(digest_of("another"), found)
+    await lookups.learn(now=LEARN_EVERY_SECONDS)
+    assert lookups.knows("another")
+    assert sum(lookups.knows(str(number)) for number in range(10)) <= 2
+
+
 async def test_a_broker_that_was_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strangers, "LOOK_EVERY_SECONDS", 0.01)
     lookups = Listed("a")
