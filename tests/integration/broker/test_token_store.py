@@ -1,5 +1,6 @@
 """Tokens: valid until they are revoked or run out, and kept only as a digest."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +24,15 @@ async def added(store: TokenStore, secret: str, *services: str, tenant: str = "t
     return await store.add(
         secret, kind=TokenKind.AGENT, tenant=tenant, services=services or ("*",), expires_at=expires_at
     )
+
+
+async def some_added(store: TokenStore, count: int) -> list[Token]:
+    """One after the other, each in a millisecond of its own: those of one stand in the order of their ids."""
+    tokens = []
+    for _ in range(count):
+        tokens.append(await added(store, new_secret()))
+        await asyncio.sleep(0.002)
+    return tokens
 
 
 def test_a_secret_is_256_random_bits_that_scanners_know() -> None:
@@ -88,7 +98,7 @@ async def test_a_token_covers_what_its_patterns_match(
 
 
 async def test_the_tokens_of_a_tenant_are_listed_oldest_first(store: TokenStore) -> None:
-    mine = [await added(store, new_secret()) for _ in range(3)]
+    mine = await some_added(store, 3)
     await added(store, new_secret(), tenant="other")
     assert [token async for token in store.all_of("t")] == mine
     assert [token async for token in store.all_of("t", after=member_of(mine[0]))] == mine[1:]
@@ -109,7 +119,7 @@ async def test_the_digests_of_all_tokens_come_whole(store: TokenStore, monkeypat
 
 async def test_a_list_of_many_tokens_comes_whole(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_store, "PAGE", 2)
-    mine = [await added(store, new_secret()) for _ in range(5)]
+    mine = await some_added(store, 5)
     assert [token async for token in store.all_of("t")] == mine
     assert [token async for token in store.all_of("t", newest_first=True)] == mine[::-1]
 
