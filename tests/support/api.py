@@ -221,7 +221,8 @@ def running_api(
         api = Api(role, state_dir=state_dir, port=port)
         try:
             if until is not None:
-                eventually(api.is_ready if until == "is ready" else api.serves, within=40, what=f"an API that {until}")
+                so_far = api.is_ready if until == "is ready" else api.serves
+                eventually(so_far, within=40, what=f"an API that {until}", of=role)
             yield api
         finally:
             api.http.close()
@@ -232,7 +233,7 @@ def running_site(state_dir: Path, *, workers: bool) -> Iterator[tuple[Api, dict[
     """A broker and an API, with every worker role or with none, until the end of the block."""
     with contextlib.ExitStack() as stack:
         roles = {"broker": stack.enter_context(started(broker_role(state_dir)))}
-        wait_for_broker(BrokerSettings(state_dir=state_dir))
+        wait_for_broker(BrokerSettings(state_dir=state_dir), of=roles["broker"])
         if workers:
             roles["workers"] = stack.enter_context(started(worker_role(state_dir)))
             roles["jobs"] = stack.enter_context(started(worker_role(state_dir, "jobs")))

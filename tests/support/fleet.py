@@ -147,7 +147,7 @@ def running_fleet(
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(httpx.Client(timeout=10, trust_env=False, verify=False))
         server = stack.enter_context(started(broker_role(state_dir)))  # rq's own, where there is a cluster
-        wait_for_broker(own)
+        wait_for_broker(own, of=server)
         if cluster is None:
             roles["broker"] = server
         for name, does in (("merger", LOOPED_ROLES), ("projector", ("projector",))):

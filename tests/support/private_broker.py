@@ -25,7 +25,7 @@ class PrivateBroker:
     def come_back(self) -> None:
         """Start it again on the same data, and wait until it answers."""
         self.role.restart()
-        wait_for_broker(self.settings)
+        wait_for_broker(self.settings, of=self.role)
 
     @contextlib.contextmanager
     def asleep(self) -> Iterator[None]:
@@ -42,5 +42,5 @@ def private_broker(state_dir: Path) -> Iterator[PrivateBroker]:
     """A server on its own data, until the end of the block."""
     settings = BrokerSettings(state_dir=state_dir)
     with started(broker_role(state_dir)) as role:
-        wait_for_broker(settings)
+        wait_for_broker(settings, of=role)
         yield PrivateBroker(settings, role)

@@ -19,7 +19,7 @@ LOOPED_ROLES: Final = ("merger", "recoverer", "projector", "janitor", "dispatche
 PORTS: Final = range(10_000, 32_000)
 """Below those that the system hands to outgoing connections: none of them takes a port between the look and its use.
 
-A node of a cluster talks on its port + 10,000 as well, which is a port for each of these.
+The port + 10,000 on which a node of a cluster talks unless it is told another may be one of those.
 """
 
 
@@ -32,16 +32,20 @@ def free_port() -> int:
             return port
 
 
-def eventually(check: Callable[[], object], *, within: float = 15.0, what: str = "it") -> None:
-    """Wait until `check` gives something true.
+def eventually(
+    check: Callable[[], object], *, within: float = 15.0, what: str = "it", of: "Role | None" = None
+) -> None:
+    """Wait until `check` gives something true; `of` is the process that must be alive for that.
 
     Raises:
-        AssertionError: it did not in time.
+        AssertionError: it did not in time, or that process ended.
     """
     end, pause = time.monotonic() + within, 0.01
     while time.monotonic() < end:
         if check():
             return
+        if of is not None:
+            of.expect_alive()
         time.sleep(pause)
         pause = min(pause * 1.3, 0.05)  # a look may cost more than what it waits for
     raise AssertionError(f"{what} did not happen within {within} s")
@@ -64,6 +68,16 @@ class Role:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def expect_alive(self) -> None:
+        """Say at once why it ended, where waiting for it would only say that it did not come.
+
+        Raises:
+            AssertionError: it ended; with the end of its output.
+        """
+        code = self.process.poll()
+        if code is not None:
+            raise AssertionError(f"{self.name} ended with {code}: {self.log.read_text(errors='replace')[-2000:]}")
 
     def kill(self) -> None:
         """As if the machine had taken it: SIGKILL."""

@@ -103,7 +103,7 @@ def redis_cluster(home: Path, *, replicas: bool = False, full_coverage: str = "n
     try:
         masters, others = nodes[:MASTERS], nodes[MASTERS:]
         for node in nodes:
-            eventually(lambda node=node: answers(node), what="a node's first answer")  # type: ignore[misc]  # bound now
+            eventually(lambda node=node: answers(node), what="a node's first answer", of=node.role)  # type: ignore[misc]  # bound now
         bounds = [SLOTS * number // MASTERS for number in range(MASTERS + 1)]
         for number, node in enumerate(masters):
             node.ask("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)

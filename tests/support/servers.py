@@ -10,7 +10,7 @@ import redis
 from broker.connection import Broker
 from broker.keys import roles, tokens_used
 from broker.settings import BrokerSettings
-from tests.support.processes import broker_role, eventually, started
+from tests.support.processes import Role, broker_role, eventually, started
 
 AUDITED = re.compile(r"pcs:\{\d+\}:audit(_chain)?")
 COUNTED = re.compile(r"pcs:\{l:[^}]+\}:(window|before)")
@@ -21,20 +21,20 @@ COUNTED = re.compile(r"pcs:\{l:[^}]+\}:(window|before)")
 def running_broker(state_dir: Path) -> Iterator[BrokerSettings]:
     """A real server on its own data, until the end of the block."""
     settings = BrokerSettings(state_dir=state_dir)
-    with started(broker_role(state_dir)):
-        wait_for_broker(settings)
+    with started(broker_role(state_dir)) as role:
+        wait_for_broker(settings, of=role)
         yield settings
 
 
-def wait_for_broker(settings: BrokerSettings, *, within: float = 15.0) -> None:
-    """Wait until the server answers."""
+def wait_for_broker(settings: BrokerSettings, *, within: float = 15.0, of: Role | None = None) -> None:
+    """Wait until the server answers; `of` is its process, where a test has it in hand."""
 
     def answers() -> bool:
         with contextlib.suppress(redis.exceptions.ConnectionError), redis.Redis.from_url(settings.url) as client:
             return bool(client.ping())
         return False
 
-    eventually(answers, within=within, what="the broker's first answer")
+    eventually(answers, within=within, what="the broker's first answer", of=of)
 
 
 @contextlib.asynccontextmanager

@@ -206,13 +206,13 @@ def running_system(
     url = f"http://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(started(broker_role(state_dir)))
-        wait_for_broker(BrokerSettings(state_dir=state_dir))
+        wait_for_broker(BrokerSettings(state_dir=state_dir), of=broker)
         workers = stack.enter_context(started(worker_role(state_dir)))
         jobs = stack.enter_context(started(worker_role(state_dir, "jobs")))
         of_the_api = {"PCS_HEARTBEAT_INTERVAL": str(interval), **(env or {})}
         api = stack.enter_context(started(api_role(state_dir, port, env=of_the_api, workers=workers_of_api)))
         http = stack.enter_context(client())
-        eventually(lambda: _is_ready(http, url), within=30, what="a ready API")
+        eventually(lambda: _is_ready(http, url), within=30, what="a ready API", of=api)
         tokens = json.loads((state_dir / "tokens.json").read_text())
         sample = stack.enter_context(started(_sample(state_dir)))
         agent = stack.enter_context(

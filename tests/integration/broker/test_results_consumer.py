@@ -120,12 +120,12 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Broker]:
     port = free_port()
     argv = [
         str(find_server()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path),
-        "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no",
+        "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-require-full-coverage", "no",
     ]  # fmt: skip
     of_node = BrokerSettings.model_validate({"redis_url": f"redis://127.0.0.1:{port}", "state_dir": tmp_path})
     settings = of_node.model_copy(update={"redis_url": SecretStr(f"redis+cluster://127.0.0.1:{port}")})
-    with started(Role("cluster", argv, env={}, log=tmp_path / "cluster.log")):
-        wait_for_broker(of_node)
+    with started(Role("cluster", argv, env={}, log=tmp_path / "cluster.log")) as role:
+        wait_for_broker(of_node, of=role)
         with redis.Redis.from_url(of_node.url) as node:
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         async with Broker.opened(settings) as connected:
