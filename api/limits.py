@@ -40,6 +40,12 @@ def lane_of(method: str, route: str) -> Lane | None:
     return Lane.ADMIN if route.startswith(ADMINISTRATION) else Lane.SUBMISSIONS
 
 
+_OF: Final[Mapping[Lane, str]] = {
+    Lane.STRANGERS: "look-ups of unknown tokens from this address",
+    Lane.HOSTS: "new hosts of this token",
+}
+
+
 class Limits:
     """The limits of one process."""
 
@@ -56,12 +62,28 @@ class Limits:
             Refusal: it is one too many.
             BrokerUnavailable: it cannot be counted; a lane that is counted in memory always can.
         """
-        quota = self._quotas.get(lane)
-        if quota is None:
-            return
         if lane in IN_MEMORY:
             self.check_here(lane, token_id, cost=cost)
             return
+        counted = await self._take(lane, token_id, cost)
+        if counted is None:
+            return
+        told = tuple((name.lower().encode(), text.encode()) for name, text in headers(lane, *counted).items())
+        scope.setdefault(ANSWER_HEADERS, {})[lane] = told  # of several in one call the last counts
+
+    async def count(self, lane: Lane, token_id: str) -> None:
+        """Count something in a lane that is counted in the broker, of which no answer says what is left.
+
+        Raises:
+            Refusal: it is one too many.
+            BrokerUnavailable: it cannot be counted.
+        """
+        await self._take(lane, token_id, 1)
+
+    async def _take(self, lane: Lane, token_id: str, cost: int) -> tuple[Quota, Taken] | None:
+        quota = self._quotas.get(lane)
+        if quota is None:
+            return None
         self.refuse_if_shut(lane, token_id)
         taken = await self._windows.take(lane, token_id, quota, cost=min(cost, quota.amount))
         if not taken.passed:
@@ -70,8 +92,7 @@ class Limits:
                 del self._shut[next(iter(self._shut))]
             self._shut[lane, token_id] = time.monotonic() + taken.seconds
             raise self.refused(lane, taken.seconds)
-        told = tuple((name.lower().encode(), text.encode()) for name, text in headers(lane, quota, taken).items())
-        scope.setdefault(ANSWER_HEADERS, {})[lane] = told  # of several in one call the last counts
+        return quota, taken
 
     def check_here(self, lane: Lane, name: str, *, cost: int = 1) -> None:
         """Count a call in a lane that is counted in memory; no round trip and no header.
@@ -106,7 +127,7 @@ class Limits:
     def refusal(self, lane: Lane, seconds: float) -> Refusal:
         """One call too many for so long."""
         quota, wait = self._quotas[lane], max(1, math.ceil(seconds))
-        whose = "look-ups of unknown tokens from this address" if lane is Lane.STRANGERS else f"{lane} of this token"
+        whose = _OF.get(lane, f"{lane} of this token")
         said = f"At most {quota.amount} {whose} in {quota.seconds} s; come again in {wait} s."
         fault = FieldFault(field="Authorization", message=said, code="rate_limited")
         told = {"Retry-After": str(wait), **headers(lane, quota, Taken(passed=False, left=0, seconds=seconds))}

@@ -15,7 +15,7 @@ from broker.exchange import Answered, Exchange
 from broker.host_registry import FORGOTTEN_AFTER
 from broker.keys import Place
 from broker.request_store import KEPT_FOR
-from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
+from broker.scripts import Beat, Contested, Credential, New, Outcome, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 
@@ -45,7 +45,7 @@ class CommandStore:
         self._broker = broker
         self._exchange = Exchange(broker)
 
-    async def exchange(self, heard: Beat, *, now: float) -> Idle | Delivered | Contested:
+    async def exchange(self, heard: Beat, *, now: float) -> Outcome:
         """One heartbeat, in one atomic step; and a second one where it carries another inventory than is kept.
 
         `now` is in seconds since the epoch.
@@ -54,7 +54,7 @@ class CommandStore:
             BrokerUnavailable: the server cannot be reached.
         """
         outcome = await self._exchange.ask(heard, now=now)
-        if isinstance(outcome, Contested) or not outcome.inventory_wanted or heard.inventory is None:
+        if isinstance(outcome, Contested | New) or not outcome.inventory_wanted or heard.inventory is None:
             return outcome
         at = self._broker.place(heard.host)
         await self._broker.run(scripts.keep_inventory(at, heard.inventory, ttl=FORGOTTEN_AFTER))

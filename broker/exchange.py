@@ -15,7 +15,7 @@ from broker import scripts
 from broker.codec import ms
 from broker.connection import Broker
 from broker.keys import Place
-from broker.scripts import Beat, Contested, Delivered, Heard, Idle, Tell
+from broker.scripts import Beat, Heard, Outcome, Tell
 from protocol.names import HostKey
 
 SENT_AT_ONCE: Final = 16
@@ -30,7 +30,6 @@ REMEMBERED_HOSTS: Final = 131_072
 """Hosts of which a process knows place and digest; some 300 bytes each. Of others it works them out at each beat."""
 
 
-Outcome: TypeAlias = Idle | Delivered | Contested
 Answered: TypeAlias = Callable[[Outcome | Exception], None]
 """Takes what became of a heartbeat, or `BrokerUnavailable` in its place. Never raises, and is called once."""
 

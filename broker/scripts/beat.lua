@@ -8,10 +8,11 @@
 --        of the host, that of the inventory it carries ("" for none), the credential (token id, claim, fault, whether its
 --        owner was asked, ended owner: see contest), the words to remember (name, value, name, value) or
 --        false where they are remembered already, received ids, executed ids, which of the partitions above (0 for the
---        first)
+--        first), whether a host that nobody knows may be remembered
 -- Gives  of each host: {generation, wanted}, when there is nothing new | {command id, generation, attempt, command (JSON),
 --        wanted}; wanted is 1 when the inventory that is kept is another one, or none
 --        | {"contested", owner, reason}: this credential may not speak for the host, and nothing was done
+--        | {"new"}: nothing was done, as nobody knows this host and it may not be remembered yet
 --        | {"tell"}: nothing was done, as what to remember is not what is remembered: send the words | what the server
 --        says of a key of another type
 
@@ -158,6 +159,9 @@ local function beat(path, heard)
   if reason then
     return { 'contested', string.sub(said[1] or '', 3), reason }
   end
+  if not heard.may_join and not known.last_beat and not redis.call('ZSCORE', beats, path) then
+    return { 'new' }
+  end
   if not remember(host, path, heard, known, new_owner) then
     return { 'tell' }
   end
@@ -180,7 +184,7 @@ for _, said in ipairs(cmsgpack.unpack(ARGV[3])) do
     has_begun = said[2], last_id = said[3], silent_after = said[4], agent_time = said[5], digest = said[6],
     inventory = said[7],
     by = { id = said[8], claim = said[9], fault = said[10], asked = said[11] and '1' or '0', ended = said[12] },
-    words = said[13], received = said[14], executed = said[15],
+    words = said[13], received = said[14], executed = said[15], may_join = said[17],
   }
   answers[#answers + 1] = for_one_host(beat, said[1], heard)
 end

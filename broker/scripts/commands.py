@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 from msgspec.msgpack import Encoder
@@ -160,10 +160,20 @@ class Beat(Struct, frozen=True):
     agent_time: str = ""
     """Kept like a fact, but for the digest: it is another one at each beat."""
     by: Credential = Credential()
+    may_join: bool = True
+    """Else a host that nobody knows is not remembered, and the answer is `New`."""
+
+
+class New(Struct, frozen=True):
+    """Nobody knows this host, and nothing was done: send the beat again once it may join."""
 
 
 class Tell(Struct, frozen=True):
     """The broker does not remember these facts of the host, and has done nothing: send the beat with the facts."""
+
+
+Outcome: TypeAlias = Idle | Delivered | Contested | New
+"""What becomes of a heartbeat."""
 
 
 def digest_of(facts: Mapping[str, str]) -> str:
@@ -207,14 +217,14 @@ def beat(heard: Sequence[Heard], *, now: int) -> Call:
             at.path, said.has_begun, said.last_command_id, said.silent_after_ms, said.agent_time, digest,
             inventory.digest if inventory else "", by.token_id, by.claim, by.fault, by.was_asked, by.ended_owner,
             flat(said.facts) if with_facts else False, said.received_ids, said.executed_ids,
-            partitions.setdefault(at.partition, len(partitions)),
+            partitions.setdefault(at.partition, len(partitions)), said.may_join,
         ))  # fmt: skip
     of_all = [key for partition in partitions for key in _keys_of_beats(partition)]
     # One text for all of them: a dozen arguments for each beat cost both sides more than to pack and unpack it.
     return Call(BEAT, of_all, [now, MOST_ATTEMPTS, _pack(told)])
 
 
-def read_beat(answer: Any) -> Idle | Delivered | Contested | Tell:
+def read_beat(answer: Any) -> Outcome | Tell:
     """What `beat` gives of one host.
 
     Raises:
@@ -227,6 +237,8 @@ def read_beat(answer: Any) -> Idle | Delivered | Contested | Tell:
             return Delivered(command_id, int(generation), int(attempt), command, bool(wanted))
         case ["tell"]:
             return Tell()
+        case ["new"]:
+            return New()
         case ["contested", owner, reason]:
             return Contested(owner, reason)
         case _:

@@ -13,7 +13,7 @@ from broker.effective import OpenRequest
 from broker.keys import Place
 from broker.request_log import RequestLog
 from broker.request_record import RequestRecord
-from broker.scripts import Beat, Contested, Credential, Delivered, Idle, Recorded, Settled
+from broker.scripts import Beat, Contested, Credential, Delivered, Idle, New, Outcome, Recorded, Settled
 from protocol.completions import Completion
 from protocol.names import HostKey
 from tests.support.builders import NOW, a_host, submitted
@@ -83,12 +83,12 @@ class PlayedHost:
         """One heartbeat."""
         heard = Beat(self.key, last, begun, received, executed, self.facts)
         answer = await self._store.exchange(heard, now=self.now)
-        assert not isinstance(answer, Contested), "nobody asked whose the host is"
+        assert not isinstance(answer, Contested | New), "nobody asked whose the host is, nor whether it may join"
         return answer
 
-    async def beat_as(self, by: Credential) -> Idle | Delivered | Contested:
+    async def beat_as(self, by: Credential, *, may_join: bool = True) -> Outcome:
         """One heartbeat of a token that may or may not speak for the host."""
-        return await self._store.exchange(Beat(self.key, by=by), now=self.now)
+        return await self._store.exchange(Beat(self.key, by=by, may_join=may_join), now=self.now)
 
     async def take(self) -> Delivered:
         """A heartbeat that must be answered with a command."""

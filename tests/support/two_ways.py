@@ -25,7 +25,7 @@ from broker.errors import BrokerUnavailable
 from broker.exchange import Answered
 from broker.limits import WindowLimits
 from broker.quotas import Quota
-from broker.scripts import Beat, Contested, Delivered, Idle
+from broker.scripts import Beat, Idle, New, Outcome
 from broker.token_store import Token, TokenKind, digest_of
 from protocol.heartbeats import Heartbeat
 
@@ -59,7 +59,7 @@ def a_token(kind: TokenKind, *services: str) -> Token:
 class Recorded:
     """Takes beats as the command store does, and answers what a test wants."""
 
-    outcome: Idle | Delivered | Contested | BrokerUnavailable = field(default_factory=lambda: Idle(0))
+    outcome: Outcome | BrokerUnavailable = field(default_factory=lambda: Idle(0))
     beats: list[Beat] = field(default_factory=list)
 
     async def exchange(
@@ -67,11 +67,11 @@ class Recorded:
         heard: Beat,
         *,
         now: float,  # noqa: ARG002 - as the store has it
-    ) -> Idle | Delivered | Contested:
+    ) -> Outcome:
         self.beats.append(heard)
         if isinstance(self.outcome, BrokerUnavailable):
             raise self.outcome
-        return self.outcome
+        return Idle(0) if isinstance(self.outcome, New) and heard.may_join else self.outcome
 
     def send(
         self,
@@ -197,7 +197,7 @@ class TwoWays:
         """Do something in the loop that both live in."""
         return self._runner.run(step)
 
-    def answer_with(self, outcome: Idle | Delivered | Contested | BrokerUnavailable) -> None:
+    def answer_with(self, outcome: Outcome | BrokerUnavailable) -> None:
         """What the broker answers from now on."""
         self.fast.store.outcome = self.ordinary.store.outcome = outcome
 

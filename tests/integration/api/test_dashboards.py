@@ -15,7 +15,13 @@ from tests.support.scrapes import Scrape, scrape
 
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "performance-studio.json"
 ALERTS: Final = ROOT / "deploy" / "prometheus" / "alerts.yaml"
-OUT_OF_REACH: Final = {("status", "failed"), ("status", "401"), ("state", "silent"), ("lane", "strangers")}
+OUT_OF_REACH: Final = {
+    ("status", "failed"),
+    ("status", "401"),
+    ("state", "silent"),
+    ("lane", "strangers"),
+    ("lane", "hosts"),
+}
 """Label values that this system has not seen yet."""
 
 

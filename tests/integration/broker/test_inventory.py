@@ -9,7 +9,7 @@ from broker.command_store import CommandStore
 from broker.connection import Broker
 from broker.host_registry import facts_of
 from broker.inventory import Inventories, packed, unpacked
-from broker.scripts import Beat, Contested, Delivered, Idle
+from broker.scripts import Beat, Contested, Delivered, Idle, New
 from protocol.heartbeats import Heartbeat
 from tests.support.builders import NOW, a_host
 from tests.support.played_host import PlayedHost
@@ -33,7 +33,7 @@ async def beat(broker: Broker, containers: list[dict[str, Any]] | None) -> Idle 
     facts = facts_of(heartbeat, interval=30)
     heard = Beat(a_host(), facts=facts, inventory=packed(heartbeat.containers))
     answer = await CommandStore(broker).exchange(heard, now=NOW)
-    assert not isinstance(answer, Contested), "nobody asked whose the host is"
+    assert not isinstance(answer, Contested | New), "nobody asked whose the host is, nor whether it may join"
     return answer
 
 

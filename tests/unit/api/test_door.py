@@ -21,7 +21,7 @@ from api.limit_settings import Lane
 from api.metrics import REGISTRY
 from broker.errors import BrokerUnavailable
 from broker.quotas import Quota
-from broker.scripts import Contested, Delivered, Idle
+from broker.scripts import Contested, Delivered, Idle, New
 from tests.support.doors import (
     AUTHORIZATION,
     BODY,
@@ -245,6 +245,7 @@ def spend(site: Site, count: int) -> None:
         (Idle(7), 200),
         (Delivered("c-1", 3, 1, COMMAND), 200),
         (Contested("t-agent", "another's"), 403),
+        (New(), 200),
         (BrokerUnavailable("ConnectionError"), 503),
     ],
     ids=lambda each: type(each).__name__,
@@ -255,8 +256,8 @@ async def test_whatever_the_broker_tells_is_told_as_inside(outcome: Any, status:
 
     answers, beats, *_, came_in = await both(call(KNOWN), arrange=arrange)
     assert codes(answers) == [status]
-    # Who may not speak for a host asks once more, as its owner may have ended.
-    assert len(beats) == (2 if isinstance(outcome, Contested) else 1)
+    # Who may not speak for a host asks once more, as its owner may have ended; and who speaks for a new one, counted.
+    assert len(beats) == (2 if isinstance(outcome, Contested | New) else 1)
     assert came_in == ([] if isinstance(outcome, Idle) else [PATH])
 
 

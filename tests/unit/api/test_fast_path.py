@@ -15,7 +15,7 @@ from api.body_limit import MOST_BYTES
 from api.fast_bodies import FIELDS, Unusual
 from api.ownership import NOBODY
 from broker.errors import BrokerUnavailable
-from broker.scripts import Contested, Delivered, Idle
+from broker.scripts import Contested, Delivered, Idle, New
 from broker.token_store import TokenKind
 from protocol.heartbeats import Heartbeat
 from tests.support.two_ways import COMMAND, TwoWays, a_token
@@ -166,6 +166,7 @@ def test_a_body_that_is_cut_short_is_answered_alike(ways: TwoWays) -> None:
         Delivered("c-1", 3, 1, COMMAND),
         Contested("t-agent", "another's"),
         Contested("t-gone", "another's"),
+        New(),
         BrokerUnavailable("ConnectionError"),
     ],
     ids=lambda outcome: type(outcome).__name__,
