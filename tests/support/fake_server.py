@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from agent.transport import COMPLETION_PATH, HEARTBEAT_PATH, UPLOAD_PATH
-from tests.support.processes import eventually
+from tests.support.processes import eventually, free_port
 
 TOKEN: Final = "t0ken-for-tests"
 
@@ -97,9 +97,10 @@ class FakeServer:
 
     def come_up(self) -> None:
         self._up = True
+        # Not one of the system's choice: while it is down, that may be given to somebody's outgoing connection.
+        self._port = self._port or free_port()
         self._http = _Http(("127.0.0.1", self._port), _Handler)
         self._http.fake = self
-        self._port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
