@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from broker.connection import Broker
 from broker.settings import BrokerSettings
@@ -22,6 +23,11 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 # Tests start some hundred processes. Where this is set, as in many containers, each would compile what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# How long an example takes, and how long it takes to make one up, says how busy the machine is.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 # What is made while tests are collected stays until the end. To look through it again and again for what does not is a

@@ -43,7 +43,7 @@ def agent(server: FakeServer, home: Path, *extra: str, token: str | None = TOKEN
     return Role("agent", argv, env=env, log=home / "agent.log")
 
 
-async def soon(check: Callable[[], object], *, within: float = 5.0) -> None:
+async def soon(check: Callable[[], object], *, within: float = 20.0) -> None:
     """Wait until `check` gives something true.
 
     Raises:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from agent.transport import COMPLETION_PATH, HEARTBEAT_PATH, UPLOAD_PATH
-from tests.support.processes import eventually
+from tests.support.processes import claimed_port, eventually
 
 TOKEN: Final = "t0ken-for-tests"
 
@@ -78,6 +78,7 @@ class FakeServer:
         self._changed = threading.Condition()
         self._offer: Offer | None = None
         self._port = 0
+        self._claim: socket.socket | None = None
         self._http: _Http | None = None
         self._thread: threading.Thread | None = None
         self._up = False
@@ -88,6 +89,8 @@ class FakeServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.go_down()
+        if self._claim is not None:
+            self._claim.close()
 
     @property
     def url(self) -> str:
@@ -97,9 +100,10 @@ class FakeServer:
 
     def come_up(self) -> None:
         self._up = True
+        if self._claim is None:
+            self._claim, self._port = claimed_port()  # while it is down, too: it comes up again under this number
         self._http = _Http(("127.0.0.1", self._port), _Handler)
         self._http.fake = self
-        self._port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 

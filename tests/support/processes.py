@@ -32,6 +32,25 @@ def free_port() -> int:
             return port
 
 
+def claimed_port() -> tuple[socket.socket, int]:
+    """A port that is nobody else's until its socket is closed, and nobody listens on: a call is refused at once.
+
+    A server of ours that allows the address to be used again, as those of `http.server` do, may listen on it meanwhile.
+    """
+    claim = socket.socket()
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    claim.bind(("127.0.0.1", 0))
+    return claim, int(claim.getsockname()[1])
+
+
+@contextlib.contextmanager
+def nobodys_port() -> Iterator[int]:
+    """A port on which nobody listens, until the end of the block."""
+    claim, port = claimed_port()
+    with claim:
+        yield port
+
+
 def eventually(
     check: Callable[[], object], *, within: float = 15.0, what: str = "it", of: "Role | None" = None
 ) -> None:
