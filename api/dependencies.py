@@ -86,7 +86,10 @@ class Studio:
         self.limits = Limits(WindowLimits(broker), settings.quotas())
         self.lookups = BoundedLookups(broker, self.limits)
         self.authenticator = Authenticator(
-            self.lookups, TokenChanges(broker), self.people, switched_off=settings.insecure_no_auth
+            self.lookups,
+            TokenChanges(broker, rotated=self.lookups.expect),
+            self.people,
+            switched_off=settings.insecure_no_auth,
         )
         self.is_set_up = False
         """Whether the layout is checked and the first tokens are registered."""

@@ -60,8 +60,6 @@ class BoundedLookups(TokenStore):
     async def learn(self, *, now: float) -> None:
         """Learn of the tokens there are, as far as there is room, if their number is another one, or it is long ago.
 
-        A rotation changes no number: beside a flood its new secret may be refused for so long.
-
         Args:
             now: on the monotonic clock.
 
@@ -76,6 +74,17 @@ class BoundedLookups(TokenStore):
                 break  # those that were good here are worth more
             self._good.setdefault(_name_of(digest))
         self._counted, self._learned_at = count, now
+
+    def expect(self, digest: str) -> None:
+        """Know that there is a secret of this digest: a rotation, which changes no number of tokens."""
+        self._know(_name_of(digest))
+
+    def _know(self, name: int) -> None:
+        """Keep one in mind, and should that be one too many, no longer the one that was not good for longest."""
+        self._good[name] = None
+        self._good.move_to_end(name)
+        while len(self._good) > MOST_KNOWN:
+            self._good.popitem(last=False)
 
     def over(self, digest: str, address: str) -> float | None:
         """For how many seconds an address may not ask for a secret of this digest; None: it may."""
@@ -108,8 +117,5 @@ class BoundedLookups(TokenStore):
             self._good.pop(name, None)
             self._limits.charge(Lane.STRANGERS, address_of(client.get()), now=time.monotonic())
         else:
-            self._good[name] = None
-            self._good.move_to_end(name)
-            while len(self._good) > MOST_KNOWN:
-                self._good.popitem(last=False)
+            self._know(name)
         return found

@@ -28,8 +28,10 @@ Heard = Callable[[Collection[str] | None], None]
 class TokenChanges:
     """The changes of tokens, as one process hears them."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, rotated: Callable[[str], None] | None = None) -> None:
+        """Hear nothing yet. `rotated` is told the digest of each new secret of a token."""
         self._broker = broker
+        self._rotated = rotated
         self._last_id: str | None = None
         self._heard_at = float("-inf")
 
@@ -58,6 +60,9 @@ class TokenChanges:
             if entries:
                 self._last_id = entries[-1][0]
                 heard({fields["token"] for _, fields in entries})
+                for _, fields in entries:
+                    if self._rotated is not None and (digest := fields.get("digest")):
+                        self._rotated(digest)
             if len(entries) < MOST_AT_ONCE:
                 self._heard_at = asked_at
                 return

@@ -150,8 +150,8 @@ class ClickHouse:
         )
         return [
             StoredProfile(
-                profile_id, host, started_at.astimezone(UTC), ended_at.astimezone(UTC), command_id, tuple(requests),
-                capture_id, mode, frequency_hz, int(samples),
+                profile_id, host, started_at, ended_at, command_id, tuple(requests), capture_id, mode, frequency_hz,
+                int(samples),
             )
             for profile_id, host, started_at, ended_at, command_id, requests, capture_id, mode, frequency_hz, samples
             in rows
@@ -202,7 +202,8 @@ class ClickHouse:
 
     def _rows(self, query: str, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
         with self._connected() as client:
-            return client.query(query, parameters=values).result_rows
+            # Else moments come without their zone, and would be taken for those of this machine's.
+            return client.query(query, parameters=values, tz_mode="aware").result_rows
 
     @contextmanager
     def _connected(self) -> Iterator["Client"]:
@@ -256,10 +257,7 @@ def _merge(stacks: Mapping[str, int], rows: Sequence[Sequence[Any]]) -> Merge:
     ((profiles, hosts, host, modes, frequencies, started_at, ended_at),) = rows
     if not profiles:
         return Merge(stacks)
-    return Merge(
-        stacks, profiles, hosts, host, sorted(modes), sorted(frequencies), started_at.astimezone(UTC),
-        ended_at.astimezone(UTC),
-    )  # fmt: skip
+    return Merge(stacks, profiles, hosts, host, sorted(modes), sorted(frequencies), started_at, ended_at)
 
 
 def _opened(url: str) -> "Client":

@@ -14,5 +14,5 @@ end
 redis.call('HSET', KEYS[2], 'until', ARGV[6])
 redis.call('HSET', KEYS[3], 'facts', ARGV[4], 'before', ARGV[2], 'rotated_at', ARGV[5], 'previous_until', ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, '*', 'token', ARGV[1])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, '*', 'token', ARGV[1], 'digest', ARGV[3])
 return 1

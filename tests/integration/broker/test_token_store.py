@@ -8,7 +8,7 @@ import pytest
 from broker import keys, token_store
 from broker.connection import Broker
 from broker.token_changes import TokenChanges
-from broker.token_store import PREFIX, Token, TokenKind, TokenStore, member_of, new_secret
+from broker.token_store import PREFIX, Token, TokenKind, TokenStore, digest_of, member_of, new_secret
 from tests.support.servers import everything_in
 
 NOW = datetime(2027, 1, 8, 12, tzinfo=UTC)
@@ -235,6 +235,17 @@ async def test_changes_are_heard_by_whoever_looks(store: TokenStore, broker: Bro
     await changes.look(heard.append)
     assert heard[1:] == [{one.token_id, two.token_id}]
     assert changes.silence < 5
+
+
+async def test_the_new_secret_of_a_rotation_is_told_by_its_digest(store: TokenStore, broker: Broker) -> None:
+    told: list[str] = []
+    changes = TokenChanges(broker, rotated=told.append)
+    token, other, after = await added(store, new_secret()), await added(store, new_secret()), new_secret()
+    await changes.look(lambda _: None)
+    assert await store.rotate(token, after, overlap=timedelta(0)) is not None
+    await store.revoke(other.token_id, tenant="t")
+    await changes.look(lambda _: None)
+    assert told == [digest_of(after)]
 
 
 async def test_the_last_use_is_kept_by_id(store: TokenStore) -> None:

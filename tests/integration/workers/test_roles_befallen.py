@@ -40,7 +40,7 @@ from broker.uploads import Uploads
 from protocol.lifecycle import OUTCOMES
 from protocol.names import DEFAULT_TENANT
 from protocol.requests import ProfileRequest
-from tests.support.builders import NOW, a_host
+from tests.support.builders import a_host
 from tests.support.faults import LATE, REFUSED, Faults, befall_sync, befallen
 from tests.support.played_host import PlayedHost
 from tests.support.repeated_story import repeated
@@ -299,13 +299,13 @@ async def test_the_janitor_rings_and_the_watch_gives_up_on_a_host_once(broker: B
         RequestLog(shaky), Results(shaky), HostRegistry(shaky), readers, events=Events(shaky), audit=AuditTrail(shaky)
     )
     watch = Watch(HostRegistry(shaky), CommandStore(shaky), Roster(shaky))
-    late.now = time.time() - 3_600
+    began = time.time()  # the janitor's clock is the real one
+    late.now, gone.now = began - 3_600, began
     overdue = await late.submit(duration=60)
     silent = await gone.submit(duration=80_000)
     for host in (late, gone):
         await host.settle()
         await host.begin()
-    gone.now = NOW
 
     before = await late.rings()
 

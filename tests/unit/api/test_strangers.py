@@ -60,6 +60,15 @@ async def test_tokens_are_listed_again_when_there_are_more_or_fewer_or_after_a_w
     assert lookups.listed == 3
 
 
+async def test_the_new_secret_of_a_rotation_is_known_as_soon_as_it_is_told() -> None:
+    lookups = Listed("a", "b")
+    await lookups.learn(now=0.0)
+    assert not lookups.knows("c")
+    lookups.expect(digest_of("c"))
+    assert lookups.knows("c")
+    assert lookups.listed == 1
+
+
 async def test_of_too_many_tokens_only_some_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strangers, "MOST_KNOWN", 3)
     lookups = Listed(*map(str, range(10)))

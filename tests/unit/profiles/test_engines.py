@@ -1,7 +1,8 @@
 """What every engine answers, asked of each: the same profiles and the same question give the same counts."""
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,26 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture(params=ENGINES)
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     return ENGINES[request.param](tmp_path)
+
+
+@pytest.fixture
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock on the wall is 5:45 ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_moments_are_what_they_are_in_whatever_time_zone_the_machine_is(shelf: Shelf) -> None:
+    shelf.add("a", "main 1")
+    (found,) = shelf.engine.profiles(shelf.chosen(), after="", most=10)
+    merged = shelf.engine.merged(shelf.chosen())
+    for one in (found, merged):
+        assert (one.started_at, one.ended_at) == (START, START + MINUTE)
+    assert shelf.engine.over_time(shelf.chosen(), MINUTE) == [Bucket(START, 1, 1)]
 
 
 def test_a_profile_that_is_added_again_is_there_once(shelf: Shelf) -> None:
@@ -52,6 +73,13 @@ def test_many_hosts_with_stacks_of_their_own_all_have_their_texts(shelf: Shelf) 
 def test_time_is_from_the_first_moment_up_to_the_last_and_not_with_it(shelf: Shelf) -> None:
     shelf.add("a", "main 1")
     for start, end, samples in ((0, 1, 1), (-1, 0, 0), (1, 2, 0), (-3600, 3600, 1)):
+        window = shelf.merged(start=START + timedelta(seconds=start), end=START + timedelta(seconds=end))
+        assert sum(window.values()) == samples, (start, end)
+
+
+def test_time_is_taken_to_the_millisecond(shelf: Shelf) -> None:
+    shelf.add("a", "main 1", at=START + timedelta(seconds=0.5))
+    for start, end, samples in ((0.499, 1, 1), (0.501, 1, 0), (0, 0.5, 0), (0, 0.501, 1), (0.5, 0.501, 1)):
         window = shelf.merged(start=START + timedelta(seconds=start), end=START + timedelta(seconds=end))
         assert sum(window.values()) == samples, (start, end)
 
