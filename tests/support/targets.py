@@ -17,6 +17,7 @@ from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from agent.profilers.base import Profiler, RunRequest
 from agent.run_profile import Profile
 from protocol.commands import ProfilingMode
+from tests.support.agents import soon
 from tests.support.processes import ROOT, eventually
 
 TARGETS = ROOT / "tests" / "targets"
@@ -185,13 +186,20 @@ async def sampling(run: Run) -> AsyncIterator[Run]:
 
 
 async def stopped_early(work_dir: Path, pid: int) -> tuple[float, Profile]:
-    """A run of a minute that is stopped after a second: how long the end took, and what it left."""
-    async with sampling(Run(work_dir, pids=[pid], seconds=60)) as run:
-        await asyncio.sleep(1)
+    """A run that is stopped when its target has had a second of a CPU: how long the end took, and what it left."""
+    async with sampling(Run(work_dir, pids=[pid], seconds=90)) as run:
+        enough = cpu_seconds(pid) + 1
+        await soon(lambda: cpu_seconds(pid) >= enough, within=60)
         asked = time.monotonic()
         run.stop.set()
         profile = await run.profile()
         return time.monotonic() - asked, profile
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has had of the CPUs so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def share_of(profile: Profile, function: str, *, under: str | None = None) -> float:

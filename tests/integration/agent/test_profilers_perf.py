@@ -20,6 +20,7 @@ from tests.support.processes import eventually
 from tests.support.targets import (
     Run,
     built,
+    cpu_seconds,
     hashing,
     hot_python,
     is_sampled,
@@ -208,11 +209,13 @@ async def test_a_python_that_sleeps_is_left_alone_until_it_works(
     target = await asyncio.create_subprocess_exec(sys.executable, "-c", SLEEPER, stdin=asyncio.subprocess.PIPE)
     try:
         profilers: list[Profiler] = [PySpyOfOne(target.pid), Perf()]
-        async with sampling(Run(tmp_path, pids=None, seconds=6, hz=49, profilers=profilers)) as run:
+        async with sampling(Run(tmp_path, pids=None, seconds=60, hz=49, profilers=profilers)) as run:
             await asyncio.sleep(0.5)
             assert not any("py-spy" in line for line in profilers_of_this_process())
             assert target.stdin is not None
             target.stdin.write(b"go\n")
+            await soon(lambda: is_sampled(target.pid, by=os.getpid()), within=50)
+            run.stop.set()
             profile = await run.profile()
     finally:
         target.kill()
@@ -226,11 +229,6 @@ async def test_a_cancelled_run_leaves_no_perf(tmp_path: Path) -> None:
         async with sampling(Run(tmp_path, pids=[target.pid], seconds=60)):
             assert any("perf record" in line for line in profilers_of_this_process())
         assert profilers_of_this_process() == []
-
-
-def cpu_seconds(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
 
 
 def kill_children(pid: int) -> None:
