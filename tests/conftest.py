@@ -25,7 +25,7 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-# How long an example takes, and how long it takes to make one up, says how busy the machine is.
+# A property holds or it does not. How long an example takes is another matter: by default one that takes 0.2 s fails.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 

@@ -182,7 +182,7 @@ def test_every_path_in_the_docs_is_one_of_the_api() -> None:
 
 def test_a_shell_block_of_the_readme_is_shell() -> None:
     for text in blocks(ROOT / "README.md", "bash"):
-        subprocess.run(["bash", "-n"], input=text.replace("…", "x"), text=True, check=True, timeout=10)
+        subprocess.run(["bash", "-n"], input=text.replace("…", "x"), text=True, check=True, timeout=60)
 
 
 # Containers -----------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def busy_python(count: int = 1, *, niceness: int = 19) -> Iterator[list[int]]:
 def offspring(pid: int) -> list[psutil.Process]:
     """Every living process that this one started, directly or not."""
     try:
-        return [child for child in psutil.Process(pid).children(recursive=True) if child.status() != "zombie"]
+        return [child for child in psutil.Process(pid).children(recursive=True) if alive(child)]
     except psutil.NoSuchProcess:
         return []
 
@@ -94,7 +94,7 @@ def running_agent(server: FakeServer, home: Path, *extra: str) -> Iterator[Role]
     process = agent(server, home, *extra)
     before = len(server.beats)
     try:
-        eventually(lambda: len(server.beats) > before, within=30, what=f"the first beat; see {process.log}")
+        eventually(lambda: len(server.beats) > before, within=40, what="the first beat", of=process)
         yield process
     finally:
         children = offspring(process.pid)

@@ -56,7 +56,7 @@ async def conducting(path: Path, *script: Any) -> AsyncIterator[Case]:
     work = asyncio.create_task(case.conductor.work())
     try:
         yield case
-        await asyncio.wait_for(case.conductor.drain(), 5)
+        await asyncio.wait_for(case.conductor.drain(), 20)
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

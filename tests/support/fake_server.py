@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from agent.transport import COMPLETION_PATH, HEARTBEAT_PATH, UPLOAD_PATH
-from tests.support.processes import claimed_port, eventually
+from tests.support.processes import eventually, free_port
 
 TOKEN: Final = "t0ken-for-tests"
 
@@ -78,7 +78,6 @@ class FakeServer:
         self._changed = threading.Condition()
         self._offer: Offer | None = None
         self._port = 0
-        self._claim: socket.socket | None = None
         self._http: _Http | None = None
         self._thread: threading.Thread | None = None
         self._up = False
@@ -89,8 +88,6 @@ class FakeServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.go_down()
-        if self._claim is not None:
-            self._claim.close()
 
     @property
     def url(self) -> str:
@@ -100,8 +97,8 @@ class FakeServer:
 
     def come_up(self) -> None:
         self._up = True
-        if self._claim is None:
-            self._claim, self._port = claimed_port()  # while it is down, too: it comes up again under this number
+        # Not one of the system's choice: while it is down, that may be given to somebody's outgoing connection.
+        self._port = self._port or free_port()
         self._http = _Http(("127.0.0.1", self._port), _Handler)
         self._http.fake = self
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})

@@ -23,7 +23,7 @@ from protocol.lifecycle import OUTCOMES
 from tests.support.befallen_roles import BEGUN, LOG, SEED, SHARE, lines_of
 from tests.support.fleet_journal import Journal, last_up
 from tests.support.processes import LOOPED_ROLES, ROOT, Role, broker_role, eventually, free_port, started
-from tests.support.servers import wait_for_broker
+from tests.support.servers import answers, wait_for_broker
 
 HOSTS: Final = tuple(f"host-{number:02}" for number in range(50))
 SERVICE: Final = "shop"
@@ -69,9 +69,11 @@ class Fleet:
             journal.write(host, "forgot")
 
     def is_up(self, name: str, since: float) -> bool:
-        """Whether an API, or agents that were started at that moment, are at work; nobody waits for the others."""
+        """Whether the broker, an API, or agents that were started then, are at work; nobody waits for the others."""
         if name in self.hosts:
             return last_up(self.journal(name)) > since
+        if name == "broker":  # who asks what has become of it all asks the broker itself
+            return answers(self.settings)
         return not name.startswith("api-") or _is_ready(self.client, self.urls[int(name[-1]) - 1])
 
     async def outcomes(self) -> Outcomes:

@@ -33,11 +33,15 @@ MEANT_TO_STAY: Final = (
 schedules stay until an operator deletes them."""
 
 
+FOR_EVER: Final = -1
+"""The life of a key that has no end; -2 is what is gone since it was listed."""
+
+
 def leaked_keys(settings: BrokerSettings) -> list[str]:
     """The keys that nothing will ever remove."""
     with redis.Redis.from_url(settings.url, decode_responses=True) as client:
         keys: list[str] = sorted(client.scan_iter(count=1000))
-        return [key for key in keys if client.ttl(key) < 0 and not _is_meant_to_stay(key)]
+        return [key for key in keys if client.ttl(key) == FOR_EVER and not _is_meant_to_stay(key)]
 
 
 def _is_meant_to_stay(key: str) -> bool:

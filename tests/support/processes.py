@@ -23,32 +23,25 @@ The port + 10,000 on which a node of a cluster talks unless it is told another m
 """
 
 
+_given: Final[set[int]] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on just now; which one is up to chance, so that processes side by side do not meet."""
+    """A port nobody listens on just now; which one is up to chance, so that runs side by side do not meet.
+
+    None is given twice, for whoever was given one need not listen yet, or be away for a moment. Of the processes of one
+    run each has ports of its own.
+    """
+    number, count = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    ours = PORTS[int(number.removeprefix("gw")) :: int(count)] if number and count else PORTS
     while True:
-        port = random.SystemRandom().choice(PORTS)
+        port = random.SystemRandom().choice(ours)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
-
-
-def claimed_port() -> tuple[socket.socket, int]:
-    """A port that is nobody else's until its socket is closed, and nobody listens on: a call is refused at once.
-
-    A server of ours that allows the address to be used again, as those of `http.server` do, may listen on it meanwhile.
-    """
-    claim = socket.socket()
-    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    claim.bind(("127.0.0.1", 0))
-    return claim, int(claim.getsockname()[1])
-
-
-@contextlib.contextmanager
-def nobodys_port() -> Iterator[int]:
-    """A port on which nobody listens, until the end of the block."""
-    claim, port = claimed_port()
-    with claim:
-        yield port
 
 
 def eventually(
@@ -67,7 +60,10 @@ def eventually(
             of.expect_alive()
         time.sleep(pause)
         pause = min(pause * 1.3, 0.05)  # a look may cost more than what it waits for
-    raise AssertionError(f"{what} did not happen within {within} s")
+    if check():  # this process may have been the one that was kept waiting
+        return
+    told = f"; {of.name} says: {of.said()}" if of is not None else ""
+    raise AssertionError(f"{what} did not happen within {within} s{told}")
 
 
 class Role:
@@ -96,7 +92,11 @@ class Role:
         """
         code = self.process.poll()
         if code is not None:
-            raise AssertionError(f"{self.name} ended with {code}: {self.log.read_text(errors='replace')[-2000:]}")
+            raise AssertionError(f"{self.name} ended with {code}: {self.said()}")
+
+    def said(self) -> str:
+        """The end of its output."""
+        return self.log.read_text(errors="replace")[-2000:]
 
     def kill(self) -> None:
         """As if the machine had taken it: SIGKILL."""

@@ -31,7 +31,7 @@ class S3:
                 return httpx.put(f"{self.url}/{BUCKET}", timeout=5, trust_env=False, verify=False).status_code == 200
             return False
 
-        eventually(made, within=30, what="an S3 server")
+        eventually(made, within=60, what="an S3 server", of=self.role)
 
 
 @contextlib.contextmanager

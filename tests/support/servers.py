@@ -28,15 +28,16 @@ def running_broker(state_dir: Path) -> Iterator[BrokerSettings]:
         yield settings
 
 
-def wait_for_broker(settings: BrokerSettings, *, within: float = 15.0, of: Role | None = None) -> None:
+def wait_for_broker(settings: BrokerSettings, *, within: float = 40.0, of: Role | None = None) -> None:
     """Wait until the server answers; `of` is its process, where a test has it in hand."""
+    eventually(lambda: answers(settings), within=within, what="the broker's first answer", of=of)
 
-    def answers() -> bool:
-        with contextlib.suppress(redis.exceptions.ConnectionError), redis.Redis.from_url(settings.url) as client:
-            return bool(client.ping())
-        return False
 
-    eventually(answers, within=within, what="the broker's first answer", of=of)
+def answers(settings: BrokerSettings) -> bool:
+    """Whether the server can be asked."""
+    with contextlib.suppress(redis.exceptions.ConnectionError), redis.Redis.from_url(settings.url) as client:
+        return bool(client.ping())
+    return False
 
 
 @contextlib.asynccontextmanager

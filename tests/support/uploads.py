@@ -48,6 +48,6 @@ def asked(api: Api, what: str, service: str, **where: Any) -> Any:
 
 def indexed(api: Api, service: str, many: int) -> list[dict[str, Any]]:
     """The profiles of a service, once there are so many."""
-    eventually(lambda: len(asked(api, "profiles", service)["items"]) >= many, within=30, what=f"{many} profiles")
+    eventually(lambda: len(asked(api, "profiles", service)["items"]) >= many, within=60, what=f"{many} profiles")
     items: list[dict[str, Any]] = asked(api, "profiles", service)["items"]
     return items

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.agents import GPROFILER
 from tests.support.api import Api
-from tests.support.processes import nobodys_port
+from tests.support.processes import free_port
 
 
 def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -73,8 +73,7 @@ def test_each_layer_that_is_broken_is_named_in_eighty_columns(tmp_path: Path) ->
         return done.stdout
 
     assert "BAD   DNS" in said("http://no-such-host.invalid:8000")
-    with nobodys_port() as port:
-        assert "BAD   TCP" in said(f"http://127.0.0.1:{port}")
+    assert "BAD   TCP" in said(f"http://127.0.0.1:{free_port()}")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert "BAD   HTTP" in said(f"http://127.0.0.1:{port}")

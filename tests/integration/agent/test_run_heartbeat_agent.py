@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.agents import busy_python, command_line
 from tests.support.fake_server import TOKEN, FakeServer, start
-from tests.support.processes import ROOT, nobodys_port
+from tests.support.processes import ROOT, free_port
 
 SCRIPT = str(ROOT / "tests" / "run_heartbeat_agent.py")
 
@@ -34,9 +34,8 @@ def test_the_script_shows_a_command_from_start_to_end(tmp_path: Path) -> None:
 
 
 def test_the_script_ends_by_itself_and_says_that_nobody_answered() -> None:
-    with nobodys_port() as port:
-        script = started("--server", f"http://127.0.0.1:{port}", "--seconds", "4")
-        assert TOKEN not in command_line(script.pid)
-        told, _ = script.communicate(timeout=60)
+    script = started("--server", f"http://127.0.0.1:{free_port()}", "--seconds", "4")
+    assert TOKEN not in command_line(script.pid)
+    told, _ = script.communicate(timeout=60)
     assert script.returncode == 3
     assert "no heartbeat was answered" in told

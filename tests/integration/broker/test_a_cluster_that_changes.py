@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker import keys
+from broker import keys, replicas
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.nudges import Nudges
@@ -23,7 +23,8 @@ from tests.support.repeated_story import RepeatedStory
 from tests.support.roles_at_work import before_long, roles_at_work
 from workers import merger, projector, recoverer
 
-SOON = 5.0
+SOON = 20.0
+"""A listener follows a failover within a second; on a busy machine it may have to wait for its turn."""
 
 
 @pytest.fixture
@@ -94,6 +95,13 @@ async def test_a_look_that_the_end_cuts_short_leaves_no_connection_open(broker: 
 # --- failover ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica is waited for though it has to wait for its turn on a busy machine: after 0.5 s we go on without it."""
+    monkeypatch.setattr(replicas, "WAIT_MS", 4_000)
+
+
+@pytest.mark.usefixtures("_patient")
 async def test_a_submission_is_with_a_replica_when_it_is_answered(broker: Broker, cluster: RunningCluster) -> None:
     host = PlayedHost(broker)
     await host.submit()
@@ -107,19 +115,26 @@ async def test_a_submission_is_accepted_when_the_replica_does_not_follow(
     broker: Broker, cluster: RunningCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = PlayedHost(broker)
-    replica = cluster.replica_of(cluster.owner_of(keys.requests(host.at)))
+    owner = cluster.owner_of(keys.requests(host.at))
+    replica = cluster.replica_of(owner)
+
+    def waits() -> int:
+        return int(owner.ask("INFO", "commandstats").get("cmdstat_wait", {"calls": 0})["calls"])
+
     replica.role.pause()
     try:
         assert await host.append((await submitted(broker, now=NOW)).wishes().popitem()[1]) == 0
         assert "no replica has confirmed" in capsys.readouterr().out
-        started = time.monotonic()
+        before = waits()
+        assert before > 0
         await host.submit()
-        assert time.monotonic() - started < 0.4, "and is not waited for again and again"
+        assert waits() == before, "and is not waited for again and again"
     finally:
         replica.role.resume()
     cluster.wait_until_whole()
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_a_failover_in_the_middle_loses_nothing_that_was_answered(
     broker: Broker, cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +150,7 @@ async def test_a_failover_in_the_middle_loses_nothing_that_was_answered(
         victim = cluster.owner_of(keys.doorbell(0))
         hit = [host for host in hosts if cluster.owner_of(keys.doorbell(host.at.partition)) is victim]
         victim.role.kill()
-        end = time.monotonic() + 15
+        end = time.monotonic() + 30
         for host in hosts:  # requests go on, whoever is refused comes again
             while True:
                 try:

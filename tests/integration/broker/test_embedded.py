@@ -49,11 +49,11 @@ def test_without_any_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_process_becomes_the_server_and_ends_on_sigterm(tmp_path: Path) -> None:
     settings = BrokerSettings(state_dir=tmp_path)
     with started(broker_role(tmp_path)) as role:
-        wait_for_broker(settings)
+        wait_for_broker(settings, of=role)
         with redis.Redis.from_url(settings.url, decode_responses=True) as client:
             assert client.info("server")["process_id"] == role.pid
         role.process.send_signal(signal.SIGTERM)
-        assert role.process.wait(10) == 0
+        assert role.process.wait(30) == 0
 
 
 def test_the_server_runs_as_it_was_configured(broker_settings: BrokerSettings) -> None:
@@ -71,13 +71,13 @@ def test_the_server_runs_as_it_was_configured(broker_settings: BrokerSettings) -
 def test_data_survives_a_crash(tmp_path: Path) -> None:
     with started(broker_role(tmp_path)) as role:
         settings = BrokerSettings(state_dir=tmp_path)
-        wait_for_broker(settings)
+        wait_for_broker(settings, of=role)
         with redis.Redis.from_url(settings.url) as client:
             client.xadd("stream", {"a": "b"})
             client.set("last", "word")
         role.kill()
         role.restart()
-        wait_for_broker(settings)
+        wait_for_broker(settings, of=role)
         with redis.Redis.from_url(settings.url) as client:
             assert (client.xlen("stream"), client.get("last")) == (1, b"word")
 

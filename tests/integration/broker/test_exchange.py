@@ -244,14 +244,14 @@ async def test_without_a_server_everybody_hears_so_at_once_and_all_is_well_when_
 async def test_a_server_that_hangs_is_given_up_on_and_late_answers_go_to_nobody(
     own: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelined, "COMMAND_TIMEOUT_SECONDS", 0.5)
     async with Broker.opened(own.settings) as broker:
         exchange = Exchange(broker)
         host = PlayedHost(broker, a_host("web-0001"))
         await host.submit()
         await host.settle()
         assert await exchange.ask(beats(1)[0], now=NOW) == Idle(0)
-        with own.asleep():
+        with own.asleep(), monkeypatch.context() as impatient:  # one that is awake has all the time it needs
+            impatient.setattr(pipelined, "COMMAND_TIMEOUT_SECONDS", 0.5)
             asked = [exchange.ask(beat, now=NOW) for beat in beats(50)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert [type(answer) for answer in answers] == [BrokerUnavailable] * 50

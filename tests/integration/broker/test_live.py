@@ -11,6 +11,7 @@ from broker import live as broker_live
 from broker.connection import Broker
 from broker.live import MOST_CAUGHT_UP, ROOM, SLOW, TOO_OLD, Listener, LiveFeed, Told
 from tests.support.private_broker import private_broker
+from tests.support.roles_at_work import before_long
 
 FAMILIES = ("results",)
 
@@ -47,9 +48,13 @@ async def test_the_streams_are_read_while_somebody_listens_and_only_then(
             async with broker.guarded() as redis:
                 readers = [each for each in await redis.client_list() if each["cmd"] == "xread"]
             assert len(readers) == 1, "one for all of them"
-        await asyncio.sleep(0.05)
-        async with broker.guarded() as redis:
-            assert not [each for each in await redis.client_list() if each["cmd"] == "xread" and each["flags"] == "b"]
+
+        async def nobody_reads() -> bool:
+            async with broker.guarded() as redis:
+                reading = [each for each in await redis.client_list() if each["cmd"] == "xread"]
+            return not [each for each in reading if each["flags"] == "b"]
+
+        await before_long(nobody_reads, what="the end of the reading")
     monkeypatch.setattr(broker, "redis", None)  # nothing is asked of the broker any more
 
 

@@ -10,8 +10,9 @@ import pytest
 from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
 from pydantic import SecretStr
 
+from broker import keys
 from broker.connection import Broker
-from broker.uploads import Pushes, Uploads
+from broker.uploads import PUSHERS, Pushes, Uploads
 from profiles.embedded import Embedded
 from profiles.objects import Objects
 from profiles.questions import Selection
@@ -39,7 +40,7 @@ class Site:
     """What the jobs of indexing and of pushing work with."""
 
     def __init__(self, broker: Broker, folder: Path, client: WebhookClient) -> None:
-        objects = Objects(str(folder))
+        objects, self._broker = Objects(str(folder)), broker
         self.raw, self.engine = RawUploads(objects), Embedded(objects)
         self.uploads, self.pushes = Uploads(broker, "one"), Pushes(broker, "one")
         self._client = client
@@ -62,6 +63,15 @@ class Site:
 
     async def index(self, *sinks: Sink) -> int:
         return await Indexer(self.uploads, self.raw, self.engine, self.pushes, sinks).index()
+
+    async def later(self) -> None:
+        """The time is over after which what was not taken is tried again."""
+        idle = round(pushing.TRIED_AGAIN_AFTER.total_seconds() * 1000) + 1
+        async with self._broker.guarded() as redis:
+            for stream in (keys.pushes(partition) for partition in range(self._broker.partitions)):
+                held = await redis.xpending_range(stream, PUSHERS, min="-", max="+", count=99)
+                if ids := [each["message_id"] for each in held]:
+                    await redis.xclaim(stream, PUSHERS, "one", min_idle_time=0, message_ids=ids, idle=idle)
 
     async def push(self, *sinks: Sink) -> int:
         return await Pusher(self.pushes, self.uploads, self.raw, sinks, self._client).push()
@@ -119,21 +129,20 @@ async def test_pyroscope_and_otlp_get_what_was_indexed(site: Site, receiver: Rec
     }  # fmt: skip
 
 
-async def test_who_is_away_is_tried_again_and_holds_nothing_up(
-    site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pushing, "TRIED_AGAIN_AFTER", timedelta(0))
+async def test_who_is_away_is_tried_again_and_holds_nothing_up(site: Site, receiver: Receiver) -> None:
     away = sink("http://127.0.0.1:1", "away")
     for host in ("a", "b"):
         await site.upload(host)
     assert await site.index(away, sink(receiver.url)) == 2
     assert site.samples() == 80
     receiver.statuses = [503]
-    monkeypatch.setattr(pushing, "PATIENCE_S", 1.0)
     assert await site.push(away, sink(receiver.url)) == 0
+    assert await site.push(away, sink(receiver.url)) == 0, "they were tried just now"
+    await site.later()
     assert await site.push(away, sink(receiver.url)) == 2
     assert len(receiver.calls) == 3
     assert (await site.pushes.lag()).behind == 2
+    await site.later()
     assert await site.push(sink(receiver.url, "away")) == 2
     assert (await site.pushes.lag()).behind == 0
 
@@ -157,8 +166,6 @@ async def test_uploads_go_first(site: Site, receiver: Receiver) -> None:
 async def test_what_is_refused_for_good_or_a_day_old_is_given_up_and_what_may_be_mended_is_not(
     site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pushing, "TRIED_AGAIN_AFTER", timedelta(0))
-    monkeypatch.setattr(pushing, "PATIENCE_S", 1.0)
     for status, left in ((400, 0), (401, 1)):
         await site.upload(f"h-{status}")
         await site.index(sink(receiver.url))
@@ -166,6 +173,7 @@ async def test_what_is_refused_for_good_or_a_day_old_is_given_up_and_what_may_be
         await site.push(sink(receiver.url))
         assert (await site.pushes.lag()).behind == left
     monkeypatch.setattr(pushing, "GIVEN_UP_AFTER", timedelta(0))
+    await site.later()
     await site.push(sink(receiver.url))
     assert (await site.pushes.lag()).behind == 0
     assert len(receiver.calls) == 2

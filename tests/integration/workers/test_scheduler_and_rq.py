@@ -1,22 +1,23 @@
 """Real schedulers and real rq workers: each firing happens once and soon, whatever dies or is lost."""
 
+import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 from redis import Redis
 
-from broker import keys
 from broker.connection import Broker
 from broker.errors import BrokerUnavailable
 from broker.request_store import RequestStore
 from broker.roster import Roster
 from broker.schedule_store import Schedule, ScheduleStore, ids_of
 from broker.settings import BrokerSettings
-from tests.support.processes import started, worker_role
+from tests.support.mortal_jobs import mortal_jobs
+from tests.support.processes import eventually, started, worker_role
 from tests.support.roles_at_work import before_long, roles_at_work
 from tests.support.schedules import DUE, a_schedule, entries_of
 from workers import job_queue
@@ -80,13 +81,13 @@ async def test_two_schedulers_and_two_rq_workers_fire_each_schedule_once_and_at_
             async def all_fired() -> bool:
                 return all([await settled(broker, schedule, due) for schedule in schedules])
 
-            await before_long(all_fired, what="the firings")
+            await before_long(all_fired, within=40, what="the firings")
     wanted = sorted((ids_of(schedule.schedule_id, due).request_id, "web-01") for schedule in schedules)
     assert await entries_of(broker) == wanted
     for schedule in schedules:
         (fired,) = await ScheduleStore(broker).firings(schedule.schedule_id)
         assert fired.outcome == "submitted"
-        assert 0 <= fired.at - due < 3, "soon, on a machine that does other things too"
+        assert 0 <= fired.at - due < 15, "soon, on a machine that does other things too; one that is lost is later"
 
 
 async def test_an_rq_worker_killed_in_the_middle_of_a_firing_leaves_one_request(
@@ -100,25 +101,16 @@ async def test_an_rq_worker_killed_in_the_middle_of_a_firing_leaves_one_request(
     schedule = await a_schedule(broker, due=due, request={"service_name": "web", "target_hostnames": names})
     ids = ids_of(schedule.schedule_id, due)
     state_dir = broker_settings.state_dir
-    with started(worker_role(state_dir, "jobs")) as one, started(worker_role(state_dir, "jobs")) as other:
-        async with roles_at_work(broker, "scheduler"):
-
-            async def stored() -> bool:
-                async with broker.guarded() as redis:
-                    return bool(await redis.exists(keys.request(ids.request_id)))
-
-            await before_long(stored, what="a request that is still to be appended")
-            children = {worker: psutil.Process(worker.pid).children(recursive=True) for worker in (one, other)}
-            (busy,) = (worker for worker in (one, other) if children[worker])
-            for child in children[busy]:
-                child.kill()
-            busy.kill()
-            psutil.wait_procs(children[busy], timeout=5)
-            assert not await settled(broker, schedule, due), "it was to be killed in the middle"
-            record = await RequestStore(broker).get(ids.request_id)
-            assert record is not None
-            assert record.hosts_appended == 0
-            await before_long(lambda: settled(broker, schedule, due), within=40, what="the repeated firing")
+    async with roles_at_work(broker, "scheduler"):
+        with started(mortal_jobs(state_dir, appends=1)) as worker:
+            await asyncio.to_thread(eventually, lambda: worker.process.poll() is not None, within=60, what="its death")
+            assert worker.process.poll() == -signal.SIGKILL, worker.said()
+        assert not await settled(broker, schedule, due), "it was killed in the middle"
+        record = await RequestStore(broker).get(ids.request_id)
+        assert record is not None
+        assert record.hosts_appended == 0
+        with started(worker_role(state_dir, "jobs")):
+            await before_long(lambda: settled(broker, schedule, due), within=60, what="the repeated firing")
     assert await entries_of(broker) == [(ids.request_id, name) for name in names]
 
 

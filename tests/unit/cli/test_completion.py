@@ -37,7 +37,7 @@ def completed(command: list[str], shell: str, folder: Path) -> str:
     file = folder / "completion"
     file.write_text(script(shell))
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder)}
-    done = subprocess.run([*command, str(file)], env=env, capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run([*command, str(file)], env=env, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
     return done.stdout
 
