@@ -214,7 +214,7 @@ def an_issuers_page(browser: Browser, system: System, folder: Path, **more: str)
 def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
     browser: Browser, system: System, tmp_path: Path
 ) -> None:
-    with an_issuers_page(browser, system, tmp_path, PCS_LIMIT_STRANGERS="2/600") as (issuer, screen):
+    with an_issuers_page(browser, system, tmp_path, PCS_LIMIT_STRANGERS="2/14400") as (issuer, screen):
         here = screen.url
         page = screen.open("/requests")
         way = page.get_by_role("link", name="Sign in with OpenID Connect")
@@ -244,7 +244,7 @@ def test_somebody_signs_in_at_the_issuer_and_is_told_where_that_fails(
         way.click()
         page.get_by_role("link", name="I am Ada").click()
         expect(page.get_by_role("alert")).to_contain_text("Too many sign-ins from your network have failed")
-        expect(page.get_by_role("alert")).to_contain_text("Begin again in 5 min.")  # when there is room for one
+        expect(page.get_by_role("alert")).to_contain_text("Begin again in 2 h.")  # when there is room for one
         assert page.url == f"{here}/new?service={system.service}"
 
 

@@ -4,7 +4,6 @@ They name ports (`localhost:8000`) and folders (`/opt/gprofiler`, `/tmp/profiles
 would go on for minutes are interrupted once they have shown that they work.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -16,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 import pytest
 
 from tests.support.agents import busy_python
 from tests.support.executable import BUILT, executable
 from tests.support.private_host import PrivateHost, private_host
 from tests.support.processes import ROOT, eventually
+from tests.support.targets import is_sampled
 from tests.support.tools import needs, needs_root
 
 pytestmark = [
@@ -183,12 +182,12 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         try:
             for port in (8000, 8080, 8001):
                 wait = f"until curl -fsS http://localhost:{port}/readyz; do sleep 0.2; done"
-                assert host.run(wait).returncode == 0
+                assert host.run(wait, within=150).returncode == 0, "six processes start at once"
             yield Studio(host, logs)
         finally:
             for process in reversed(processes):
                 process.terminate()
-                process.wait(20)
+                process.wait(60)
             for one in reversed(started):
                 one.__exit__(None, None, None)
 
@@ -213,18 +212,6 @@ def interrupt(process: "subprocess.Popen[bytes]") -> int:
     """As Ctrl-C does: every process of the command's group is told."""
     os.killpg(process.pid, signal.SIGINT)
     return process.wait(30)
-
-
-def is_sampled(pid: int, *, by: "subprocess.Popen[bytes]") -> bool:
-    """Whether an agent's own py-spy has taken some dozens of samples of a process: it sleeps after each.
-
-    Processes are not private here: agents of other tests may sample the same process.
-    """
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process(by.pid).children(recursive=True):
-            if process.name() == "py-spy" and process.cmdline()[-2:] == ["-p", str(pid)]:
-                return bool(process.num_ctx_switches().voluntary > 60)
-    return False
 
 
 # Requests by curl -----------------------------------------------------------------------------------------------------
@@ -284,7 +271,7 @@ def test_continuous_profiling_for_a_server_uploads_what_it_sampled(studio: Studi
     before = studio.uploaded("your-service-name")
     studio.host.run(f"rm -rf {profiles}")
     with studio.host.running(SET_VARIABLES + command, log=log) as agent:
-        eventually(lambda: is_sampled(hot, by=agent), within=100, what=f"sampling; see {log}")
+        eventually(lambda: is_sampled(hot, by=agent.pid), within=100, what=f"sampling; see {log}")
         interrupt(agent)
     said = log.read_text()
     assert studio.host.file(f"{profiles}/last_profile.col").exists(), said
@@ -300,7 +287,7 @@ def test_one_profile_is_taken(studio: Studio, hot: int, command: str, folder: st
     assert studio.host.run(MAKE_EXECUTABLE).returncode == 0
     log = studio.logs / "once.log"
     with studio.host.running(command, log=log) as agent:
-        eventually(lambda: is_sampled(hot, by=agent), within=100, what=f"sampling; see {log}")
+        eventually(lambda: is_sampled(hot, by=agent.pid), within=100, what=f"sampling; see {log}")
         interrupt(agent)
     said = log.read_text()
     assert f"{folder}/last_flamegraph.html" in said

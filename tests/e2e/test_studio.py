@@ -139,7 +139,7 @@ def test_a_role_that_cannot_come_up_is_shown_with_the_end_of_its_log(tmp_path: P
 
 def test_the_demo_shows_where_the_sample_programs_time_goes(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [STUDIO, "demo", "--once", "--json", "--duration", "5"]
+    command = [STUDIO, "demo", "--once", "--json", "--duration", "8"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])

@@ -85,7 +85,7 @@ def test_a_host_stop_ends_a_run_within_a_second_or_so_and_keeps_what_was_sampled
 
 def test_a_process_stop_leaves_the_other_process_running(system: System) -> None:
     other = system.start_another_sample()
-    answer = system.submit(pids=[system.sample_pid, other], duration=8, frequency=50)
+    answer = system.submit(pids=[system.sample_pid, other], duration=15, frequency=50)
     system.wait_for(answer["request_id"], "running")
     time.sleep(1)
     stop = system.submit(command_type="stop", pids=[system.sample_pid])
@@ -122,9 +122,9 @@ def test_a_start_with_a_moment_begins_on_it_and_what_runs_goes_on_until_then(sys
 
 def lateness_of_one(system: System, native: int) -> timedelta:
     """How long after its moment a start began that is folded with what runs."""
-    runs = system.submit(pids=[system.sample_pid], duration=5, frequency=50)
+    runs = system.submit(pids=[system.sample_pid], duration=9, frequency=50)
     began = datetime.fromisoformat(system.wait_for(runs["request_id"], "running")["timeline"]["running"])
-    moment = began + timedelta(seconds=3)
+    moment = began + timedelta(seconds=6)  # so that the start is seen as it waits, on a busy machine too
     start = system.submit(pids=[native], start_at=moment.isoformat(), duration=1, frequency=50)
     assert system.wait_for(start["request_id"], "received", "running")["status"] == "received", "it runs too early"
     done = system.wait_for(start["request_id"])
@@ -179,7 +179,7 @@ def seen_after_its_end(system: System) -> tuple[timedelta, dict[str, Any], dict[
     }  # fmt: skip
     eventually(
         lambda: system.get("/api/v1/flamegraph", chosen)["samples"] == done["samples"],
-        within=SEEN_WITHIN.total_seconds(), what="the run in the merged flame graph",
+        within=30, what="the run in the merged flame graph",
     )  # fmt: skip
     seen_at = datetime.now(UTC)
     (facts,) = facts_of(system, done["command_id"])

@@ -1,12 +1,13 @@
 """Stand-ins for the roles, to watch the supervisor with.
 
-`python -m tests.support.fake_roles STATE_DIR NAME=RANK:SCRIPT ...`, where SCRIPT is a key of SCRIPTS.
-Each role writes what happens to it (`started`, `stopped`) to STATE_DIR/events.
+`python -m tests.support.fake_roles STATE_DIR NAME=RANK:SCRIPT[:PATIENCE] ...`, where SCRIPT is a key of SCRIPTS.
+Each role writes what happens to it to STATE_DIR/events: `started`, once it heeds signals as it is meant to; `stopped`.
 """
 
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from cli.roles import Role
 from cli.state import StateDir
@@ -22,15 +23,16 @@ def leave(*_):
     sys.exit(0)
 def sleeper(**options):
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], **options)
-note("started")
 """
 
 STEADY = """
 signal.signal(signal.SIGTERM, leave)
+note("started")
 signal.pause()
 """
 SLOW_TO_STOP = """
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), leave()))
+note("started")
 signal.pause()
 """
 DEAF = """
@@ -64,7 +66,11 @@ SCRIPTS = {
 }
 
 
-def fake(name: str, rank: int, script: str, *, patience: float = 1.5) -> Role:
+PATIENCE_S: Final = 30.0
+"""Seconds that a role is given to stop: enough for one that stops, on a machine that others keep busy."""
+
+
+def fake(name: str, rank: int, script: str, *, patience: float) -> Role:
     command = (sys.executable, "-c", PRELUDE + SCRIPTS[script], name)
     return Role(name, command, stop_rank=rank, patience=timedelta(seconds=patience))
 
@@ -75,8 +81,8 @@ def main(folder: str, *behaviours: str) -> None:
     roles = []
     for behaviour in behaviours:
         name, _, how = behaviour.partition("=")
-        rank, _, script = how.partition(":")
-        roles.append(fake(name, int(rank), script))
+        rank, script, *patience = how.split(":")
+        roles.append(fake(name, int(rank), script, patience=float(patience[0]) if patience else PATIENCE_S))
 
     def tell(text: str) -> None:
         print(text, flush=True)

@@ -15,6 +15,8 @@ from tests.support.processes import Role, broker_role, eventually, started
 AUDITED = re.compile(r"pcs:\{\d+\}:audit(_chain)?")
 COUNTED = re.compile(r"pcs:\{l:[^}]+\}:(window|before)")
 """How often somebody called: that is counted before anything is decided."""
+TOLD = re.compile(r"pcs:\{\d+\}:conflict:.*", re.DOTALL)
+"""That the events of a conflict were told: it goes by itself after ten minutes, whatever a test does just then."""
 
 
 @contextlib.contextmanager
@@ -52,14 +54,16 @@ def everything_in(settings: BrokerSettings) -> dict[str, bytes | None]:
     """Every key with its whole value, as the server would dump it: for "not one key changed".
 
     But for the roster and the last use of tokens, which every process at work writes now and then, whatever is asked;
-    and for the audit trail: a refusal changes nothing and is recorded all the same, some seconds later.
+    for the audit trail: a refusal changes nothing and is recorded all the same, some seconds later; and for what goes
+    by itself soon.
     """
     aside = {roles(), tokens_used()}
     with redis.Redis.from_url(settings.url) as client, client.pipeline(transaction=False) as pipe:
         keys: list[bytes] = sorted(
             key
             for key in client.scan_iter(count=1000)
-            if not any(pattern.fullmatch(key.decode()) for pattern in (AUDITED, COUNTED)) and key.decode() not in aside
+            if not any(pattern.fullmatch(key.decode()) for pattern in (AUDITED, COUNTED, TOLD))
+            and key.decode() not in aside
         )
         for key in keys:
             pipe.dump(key)

@@ -17,6 +17,7 @@ from agent.profiler_configs import NO_CONFIGS, ProfilerConfigs
 from agent.profilers.base import Profiler, RunRequest
 from agent.run_profile import Profile
 from protocol.commands import ProfilingMode
+from tests.support.agents import soon
 from tests.support.processes import ROOT, eventually
 
 TARGETS = ROOT / "tests" / "targets"
@@ -26,12 +27,30 @@ TARGETS = ROOT / "tests" / "targets"
 def running(*command: str, user: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A program, running and past its start-up; killed on the way out."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user)
+
+    def is_at_work() -> bool:
+        assert process.poll() is None, f"{command} ended with {process.returncode}"
+        return sum(psutil.Process(process.pid).cpu_times()[:2]) > 0.1
+
     try:
-        eventually(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) > 0.1, what="the target's start")
+        eventually(is_at_work, within=60, what=f"the start of {command}")
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def saying_when_ready(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that says itself when it is past its start-up: what it takes to start counts for nothing then."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", f"{command} did not start"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def sample_program() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -41,21 +60,13 @@ def sample_program() -> contextlib.AbstractContextManager[subprocess.Popen[bytes
 
 def hot_python(function: str, *, threads: int = 1) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """A Python program whose one hot function has this name."""
-    return running(sys.executable, str(TARGETS / "two_functions.py"), function, str(threads))
+    return saying_when_ready(sys.executable, str(TARGETS / "two_functions.py"), function, str(threads))
 
 
-@contextlib.contextmanager
-def idle_python() -> Iterator[subprocess.Popen[bytes]]:
+def idle_python() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """A Python program that sleeps."""
     program = "import time; print('ready', flush=True); time.sleep(600)"
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    return saying_when_ready(sys.executable, "-c", program)
 
 
 def hashing() -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -110,9 +121,9 @@ def node_alone(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 def wait_for_node(pid: int) -> None:
     """Return when the process has become Node and runs the program: before, it is what started it."""
     node = psutil.Process(pid)
-    eventually(lambda: Path(node.exe()).name.startswith("node"), what="Node's start")
+    eventually(lambda: Path(node.exe()).name.startswith("node"), within=60, what="Node's start")
     before = node.cpu_times().user
-    eventually(lambda: node.cpu_times().user > before + 0.2, what="the program's start")
+    eventually(lambda: node.cpu_times().user > before + 0.2, within=60, what="the program's start")
 
 
 def unheard(at: float | None = None) -> None:
@@ -175,13 +186,20 @@ async def sampling(run: Run) -> AsyncIterator[Run]:
 
 
 async def stopped_early(work_dir: Path, pid: int) -> tuple[float, Profile]:
-    """A run of a minute that is stopped after a second: how long the end took, and what it left."""
-    async with sampling(Run(work_dir, pids=[pid], seconds=60)) as run:
-        await asyncio.sleep(1)
+    """A run that is stopped when its target has had a second of a CPU: how long the end took, and what it left."""
+    async with sampling(Run(work_dir, pids=[pid], seconds=90)) as run:
+        enough = cpu_seconds(pid) + 1
+        await soon(lambda: cpu_seconds(pid) >= enough, within=60)
         asked = time.monotonic()
         run.stop.set()
         profile = await run.profile()
         return time.monotonic() - asked, profile
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has had of the CPUs so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def share_of(profile: Profile, function: str, *, under: str | None = None) -> float:
@@ -194,6 +212,18 @@ def share_of(profile: Profile, function: str, *, under: str | None = None) -> fl
         count for stack, count in stacks.items() if any(frame.startswith(f"{function} (") for frame in stack.split(";"))
     )
     return hits / total if total else 0.0
+
+
+def is_sampled(pid: int, *, by: int) -> bool:
+    """Whether a process's own py-spy has taken some dozens of samples of another: it sleeps after each.
+
+    Agents of other tests may sample it, too.
+    """
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(by).children(recursive=True):
+            if process.name() == "py-spy" and process.cmdline()[-2:] == ["-p", str(pid)]:
+                return bool(process.num_ctx_switches().voluntary > 60)
+    return False
 
 
 def profilers_of_this_process() -> list[str]:

@@ -34,7 +34,8 @@ async def test_py_spy_samples_for_the_duration_that_the_profile_tells(tmp_path: 
         profile = await heard_late(run)
     assert profile.error is None
     assert 3 <= profile.elapsed_seconds < 4
-    assert 0.8 * HZ <= profile.samples / profile.elapsed_seconds <= 1.2 * HZ
+    assert profile.samples / profile.elapsed_seconds <= 1.2 * HZ, "what it takes longer is told, too"
+    assert profile.samples / profile.elapsed_seconds > 0.5 * HZ, "fewer, where py-spy does not get all its turns"
 
 
 @needs("perf")

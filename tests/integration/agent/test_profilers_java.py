@@ -38,7 +38,7 @@ def jvm() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def first(jvm: int, tmp_path_factory: pytest.TempPathFactory) -> Profile:
     """A run on a JVM that has never recorded before."""
-    return profile_of(jvm, tmp_path_factory.mktemp("first"), seconds=4)
+    return profile_of(jvm, tmp_path_factory.mktemp("first"), seconds=8)
 
 
 def profile_of(pid: int, folder: Path, *, seconds: float, mode: ProfilingMode = "cpu") -> Profile:
@@ -55,7 +55,7 @@ def share(profile: Profile, method: str) -> float:
 
 def test_the_shares_of_hot_methods_are_the_true_ones(first: Profile) -> None:
     assert (first.error, first.warnings, first.unit) == (None, [], "samples")
-    assert first.samples > 40, "99 Hz for four seconds, on a machine that may be busy"
+    assert first.samples > 80, "99 Hz for eight seconds, on a machine that may be busy"
     assert share(first, "HotJava.spinMuch") == pytest.approx(0.75, abs=0.1)
     assert share(first, "HotJava.spinLittle") == pytest.approx(0.25, abs=0.1)
     assert first.events == {"java": "timer of the JVM, threads that run"}
@@ -222,7 +222,7 @@ async def test_a_jvm_that_is_killed_while_it_is_profiled_leaves_nothing_of_it(tm
             process.kill()
             await run.profile()
         assert len(repositories) == 1
-        assert named_in_tmp(f"2*_{process.pid}") == named_in_tmp(f"gprofiler-*-{process.pid}-*") == []
+        assert named_in_tmp(f"2*_{process.pid}") == named_in_tmp(f"gprofiler-{os.getpid()}-*-{process.pid}-*") == []
 
 
 def named_in_tmp(pattern: str) -> list[Path]:
@@ -250,5 +250,5 @@ def test_a_jvm_of_another_user_with_files_of_its_own_is_profiled_like_any(
         profile = profile_of(process.pid, tmp_path, seconds=2)
         assert profile.error is None
         assert share(profile, "HotJava.spinMuch") > 0.5
-        assert [path.name for path in Path(f"/proc/{process.pid}/root/tmp").glob("gprofiler*")] == []
-        assert not list(Path("/tmp").glob(f"gprofiler-*-{process.pid}-*"))
+        assert left_in_tmp(process.pid) == []
+        assert not named_in_tmp(f"gprofiler-*-{process.pid}-*")

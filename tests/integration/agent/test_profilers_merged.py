@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 HIERARCHY = writable_hierarchy()
-SECONDS, HZ = 4, 199
+SECONDS, HZ = 8, 199
 
 
 @dataclass(frozen=True)

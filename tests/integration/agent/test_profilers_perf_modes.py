@@ -25,14 +25,21 @@ MODES: tuple[PerfMode, ...] = ("fp", "dwarf", "smart")
 NOBODY = 65534
 MAPPED = ("--perf-basic-prof", "--no-logfile-per-isolate", "--logfile=/dev/null")
 PARSING = "const text = JSON.stringify([...Array(1000).keys()]); for (;;) JSON.parse(text)"
+ENOUGH = 200
+"""Samples of each program from which its shares are told to within a few points."""
 SHARES = {"spin_much": 0.75, "spin_little": 0.25}
 
 
 async def captured(folder: Path, pids: list[int]) -> dict[PerfMode, Profile]:
-    """All modes over the same seconds."""
-    perfs = {mode: Perf(settings=PerfSettings(mode=mode)) for mode in MODES}
-    runs = [Run(folder / mode, pids=pids, seconds=6, profilers=[perf]) for mode, perf in perfs.items()]
-    return dict(zip(perfs, [await run.profile() for run in runs], strict=True))
+    """All modes over the same seconds; more of them on a machine that others keep busy, as few samples tell little."""
+    for seconds in (6, 12, 24):
+        perfs = {mode: Perf(settings=PerfSettings(mode=mode)) for mode in MODES}
+        runs = [Run(folder / mode, pids=pids, seconds=seconds, profilers=[perf]) for mode, perf in perfs.items()]
+        profiles = dict(zip(perfs, [await run.profile() for run in runs], strict=True))
+        counts = [process.samples for profile in profiles.values() for process in profile.processes]
+        if len(counts) == len(MODES) * len(pids) and min(counts) >= ENOUGH:
+            break
+    return profiles
 
 
 @pytest.fixture(scope="module")

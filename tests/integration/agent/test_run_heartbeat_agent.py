@@ -24,7 +24,7 @@ def test_the_script_shows_a_command_from_start_to_end(tmp_path: Path) -> None:
         server.offer("c1", start(pids=pids, duration=1))
         server.completion("c1", within=30)
         script.send_signal(signal.SIGINT)
-        told, _ = script.communicate(timeout=30)
+        told, _ = script.communicate(timeout=60)
     assert script.returncode == 0
     assert server.beats[0].body["service_name"] == "test-service"
     for words in ("the server answers heartbeats", "command received", "run begun", "c1: completed", "interrupted"):
@@ -36,6 +36,6 @@ def test_the_script_shows_a_command_from_start_to_end(tmp_path: Path) -> None:
 def test_the_script_ends_by_itself_and_says_that_nobody_answered() -> None:
     script = started("--server", f"http://127.0.0.1:{free_port()}", "--seconds", "4")
     assert TOKEN not in command_line(script.pid)
-    told, _ = script.communicate(timeout=30)
+    told, _ = script.communicate(timeout=60)
     assert script.returncode == 3
     assert "no heartbeat was answered" in told

@@ -103,7 +103,9 @@ def test_a_tiny_run_measures_the_page_in_a_browser(capsys: pytest.CaptureFixture
 
 
 class Server(asyncio.Protocol):
-    """Answers each call with what it is told to; counts connections, and closes each that rests for a tenth."""
+    """Answers each call with what it is told to; counts connections, and closes each that rests for so long (s)."""
+
+    rest = 1.0
 
     def __init__(self) -> None:
         self.calls: list[bytes] = []
@@ -121,20 +123,20 @@ class Server(asyncio.Protocol):
         if self._closes is not None:
             self._closes.cancel()
         self._transport.write(b"HTTP/1.1 %b \r\ncontent-length: 2\r\n\r\n{}" % self.status)
-        self._closes = asyncio.get_running_loop().call_later(0.1, self._transport.close)
+        self._closes = asyncio.get_running_loop().call_later(self.rest, self._transport.close)
 
 
 async def test_a_turn_goes_on_with_the_hosts_that_come_next_on_another_connection_if_need_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(load, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(load, "IDLE_SECONDS", 0.5)
     server = Server()
     listener = await asyncio.get_running_loop().create_server(lambda: server, "127.0.0.1", 0)
     async with listener:
         plan = load.Plan(port=listener.sockets[0].getsockname()[1], token="t", connections=1, hosts=3)
         connections = list(load.connections_of(plan))
         requests = [load.heartbeat(plan, number) for number in range(3)]
-        for most, after in ((2, 0.0), (3, 0.3), (1, 0.0)):
+        for most, after in ((2, 0.0), (3, 1.5), (1, 0.0)):
             measured = await load.measure(plan, connections, load.Turn(seconds=10, most=most))
             assert measured["answers"] == most
             assert measured["other_answers"] == {}
@@ -142,7 +144,7 @@ async def test_a_turn_goes_on_with_the_hosts_that_come_next_on_another_connectio
         assert server.calls == [*requests, *requests]
         assert server.connections == 2
         server.status = b"503"
-        measured = await load.measure(plan, connections, load.Turn(seconds=0.05, most=9))
+        measured = await load.measure(plan, connections, load.Turn(seconds=0.5, most=9))
         assert measured["answers"] == 0
         assert measured["other_answers"]["503"] > 0
         await connections[0].close()
@@ -150,13 +152,14 @@ async def test_a_turn_goes_on_with_the_hosts_that_come_next_on_another_connectio
 
 async def test_strangers_send_in_their_turns_only() -> None:
     server = Server()
+    server.rest = 20.0
     listener = await asyncio.get_running_loop().create_server(lambda: server, "127.0.0.1", 0)
     async with listener:
         plan = load.Plan(port=listener.sockets[0].getsockname()[1], token="t", connections=1, hosts=1, strangers=1)
         _, *connections = load.connections_of(plan)
         for with_strangers in (False, True, False, True):
             server.calls.clear()
-            turn = load.Turn(seconds=0.05, most=9, with_strangers=with_strangers)
+            turn = load.Turn(seconds=0.5, most=9, with_strangers=with_strangers)
             measured = await load.measure(plan, connections, turn)
             assert bool(server.calls) is with_strangers
             assert all(b"Bearer pcs_" in each for each in server.calls)

@@ -51,7 +51,7 @@ def test_two_processes_that_start_together_agree(bare_api: Api, tmp_path: Path) 
                 what="a revocation in the other process",
             )
             two.role.process.send_signal(signal.SIGINT)
-            assert two.role.process.wait(10) == 0
+            assert two.role.process.wait(30) == 0
             two.check_log()
             assert "KeyboardInterrupt" not in two.log
         assert one.secrets == secrets

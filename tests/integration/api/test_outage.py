@@ -30,17 +30,17 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass
 class Heard:
-    """What came back: when the call was made, and the answer."""
+    """What came back: when the call was made, when it was answered, and how."""
 
-    answers: list[tuple[float, httpx.Response]] = field(default_factory=list)
+    answers: list[tuple[float, float, httpx.Response]] = field(default_factory=list)
 
     def between(self, since: float, until: float) -> list[httpx.Response]:
-        """The answers to calls made in a span of time."""
-        return [answer for at, answer in self.answers if since <= at < until]
+        """The answers to calls that were made and answered in a span of time."""
+        return [answer for at, answered, answer in self.answers if since <= at <= answered < until]
 
     def last_refused(self) -> float:
         """When the last call was made that was not answered with 200."""
-        return max((at for at, answer in self.answers if answer.status_code != 200), default=0.0)
+        return max((at for at, _, answer in self.answers if answer.status_code != 200), default=0.0)
 
 
 @asynccontextmanager
@@ -51,7 +51,8 @@ async def beating(api: Api) -> AsyncIterator[Heard]:
 
     async def beat(client: httpx.AsyncClient, body: dict[str, object]) -> None:
         at = time.monotonic()
-        heard.answers.append((at, await client.post(HEARTBEAT, json=body)))
+        answer = await client.post(HEARTBEAT, json=body)
+        heard.answers.append((at, time.monotonic(), answer))
 
     async def beat_on(client: httpx.AsyncClient) -> None:
         async with asyncio.TaskGroup() as group:
@@ -110,10 +111,10 @@ async def test_heartbeats_are_refused_while_the_broker_is_away_and_taken_soon_af
 
         def is_well() -> bool:
             last = heard.answers[-20:]
-            return all(answer.status_code == 200 and at > returned for at, answer in last)
+            return all(answer.status_code == 200 and at > returned for at, _, answer in last)
 
         await asyncio.to_thread(eventually, is_well, within=PATIENCE_SECONDS, what="twenty good answers in a row")
-    answers = [answer for _, answer in heard.answers]
+    answers = [answer for _, _, answer in heard.answers]
     assert Counter(answer.status_code for answer in answers).keys() <= {200, 503}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 503)
     if how == "crashes":

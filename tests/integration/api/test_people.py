@@ -66,7 +66,7 @@ async def test_whoever_signs_in_is_what_the_first_grant_says(issuer: Issuer, peo
     [
         {"iss": "https://elsewhere.example"}, {"iss": None}, {"aud": "another"}, {"aud": None}, {"sub": None},
         {"sub": ""}, {"sub": "a b"}, {"sub": 7}, {"exp": None}, {"iat": None}, {"exp": int(time.time()) - 60},
-        {"nbf": int(time.time()) + 3_600}, {"iat": int(time.time()) + 3_600}, {"exp": int(time.time()) + 2 * 86_400},
+        {"nbf": int(time.time()) + 86_400}, {"iat": int(time.time()) + 86_400}, {"exp": int(time.time()) + 2 * 86_400},
         {"groups": ["all"]}, {"groups": None}, {"groups": "srex"}, {"groups": {"sre": 1}}, {"exp": "soon"},
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ def test_every_instance_of_every_role_is_a_row(served: Api) -> None:
             present = [row["role"] for row in rows(served) if row["present"]]
             return present.count("merger") == present.count("projector") == 2
 
-        eventually(two_of_each, within=20, what="signing in")
+        eventually(two_of_each, within=60, what="signing in")
         eventually(lambda: any(row["items"] for row in rows(served) if row["role"] == "merger"), what="what it did")
     by_role = {row["role"]: row for row in rows(served)}
     assert set(by_role) >= {*LOOPED_ROLES, "jobs"}
@@ -46,6 +46,8 @@ def test_a_role_is_missed_only_where_it_is_expected(tmp_path: Path) -> None:
             assert checks["archiver"] == {"ok": False, "detail": "0 at work"}
             assert "notifier" not in checks
             with started(worker_role(tmp_path, "archiver")) as role:
-                eventually(lambda: api.http.get("/readyz").json()["checks"]["archiver"]["ok"], what="signing in")
+                eventually(
+                    lambda: api.http.get("/readyz").json()["checks"]["archiver"]["ok"], within=60, what="signing in"
+                )
                 assert role.stop() == 0
             assert (tmp_path / "archive").exists() is False, "an idle archiver writes nothing"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.agents import alive
 from tests.support.api import HEARTBEAT, TOKENS, Api, PlayedAgent
 from tests.support.processes import Role, broker_role, eventually, free_port, started
 from tests.support.servers import wait_for_broker
@@ -102,7 +103,7 @@ def test_a_revoked_agent_is_refused_by_both_workers_within_five_seconds(api: Api
 def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(api: Api) -> None:
     victim, survivor = listening(api)
     victim.kill()
-    eventually(lambda: not victim.is_running(), what="the death of a worker")
+    eventually(lambda: not alive(victim), what="the death of a worker")
     assert 200 in beats(api, 10)
     eventually(lambda: len(listening(api)) == 2, within=60, what="a replacement")
     assert survivor in listening(api)
@@ -132,7 +133,7 @@ def test_an_interrupt_ends_them_all(state_dir: Path) -> None:
         workers = listening(api)
         role.process.send_signal(signal.SIGINT)
         assert role.process.wait(30) == 0
-        assert not [worker for worker in workers if worker.is_running()]
+        assert not [worker for worker in workers if alive(worker)]
         api.http.close()
 
 
@@ -143,7 +144,7 @@ def test_workers_do_not_outlive_their_parent(state_dir: Path) -> None:
         eventually(lambda: len(listening(api)) == 2, within=60, what="two workers that serve")
         workers = listening(api)
         os.kill(role.pid, signal.SIGKILL)
-        eventually(lambda: not any(worker.is_running() for worker in workers), within=30, what="the end of the workers")
+        eventually(lambda: not any(alive(worker) for worker in workers), within=30, what="the end of the workers")
         api.http.close()
 
 

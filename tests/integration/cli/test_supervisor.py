@@ -14,15 +14,8 @@ import pytest
 from cli import processes
 from cli.errors import AlreadyRunning
 from cli.state import StateDir
-
-ROOT = Path(__file__).parents[3]
-
-
-def eventually(condition: Callable[[], bool], within: float = 15) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from tests.support.fake_roles import PATIENCE_S
+from tests.support.processes import ROOT, eventually
 
 
 class Supervised:
@@ -47,12 +40,16 @@ class Supervised:
         return file.read_text().splitlines() if file.exists() else []
 
     def wait_for(self, *events: str) -> None:
-        eventually(lambda: self.process.poll() is not None or all(event in self.events for event in events))
+        self.until(lambda: all(event in self.events for event in events), what=" and ".join(events))
+
+    def until(self, condition: Callable[[], object], *, what: str) -> None:
+        """Wait for something that only comes while the supervisor lives."""
+        eventually(lambda: self.process.poll() is not None or condition(), within=60, what=what)
         assert self.process.poll() is None, self.out.read_text()
 
     def stop(self, signum: signal.Signals) -> None:
         self.process.send_signal(signum)
-        assert self.process.wait(20) == 0, self.out.read_text()
+        assert self.process.wait(60) == 0, self.out.read_text()
 
     def left(self) -> list[int]:
         return processes.marked(str(self.state))
@@ -80,8 +77,7 @@ def test_a_signal_stops_every_role_in_order_and_leaves_none(
 ) -> None:
     system = supervise("broker=3:steady", "api=2:steady", "merger=1:slow_to_stop", "agent=0:slow_to_stop")
     system.wait_for("broker started", "api started", "merger started", "agent started")
-    eventually(lambda: len(system.pids) == 4)
-    time.sleep(0.2)  # let each role install its handler
+    system.until(lambda: len(system.pids) == 4, what="a record of each role")
     system.stop(signum)
     stops = [event for event in system.events if event.endswith("stopped")]
     assert stops == ["agent stopped", "merger stopped", "api stopped", "broker stopped"]
@@ -92,10 +88,10 @@ def test_a_signal_stops_every_role_in_order_and_leaves_none(
 def test_a_role_that_is_killed_comes_back(supervise: Callable[..., Supervised]) -> None:
     system = supervise("broker=3:steady", "merger=1:steady")
     system.wait_for("broker started", "merger started")
-    eventually(lambda: len(system.pids) == 2)
+    system.until(lambda: len(system.pids) == 2, what="a record of each role")
     before = system.pids
     os.kill(before["merger"], signal.SIGKILL)
-    eventually(lambda: system.pids.get("merger") not in {None, before["merger"]})
+    system.until(lambda: system.pids.get("merger") not in {None, before["merger"]}, what="another merger")
     assert system.pids["broker"] == before["broker"]
     assert (system.state.run / "merger.pid").read_text() == f"{system.pids['merger']}\n"
     assert "merger ended (killed by SIGKILL)" in system.out.read_text()
@@ -105,7 +101,7 @@ def test_a_role_that_is_killed_comes_back(supervise: Callable[..., Supervised]) 
 
 def test_a_role_that_keeps_crashing_is_tried_ever_more_seldom(supervise: Callable[..., Supervised]) -> None:
     system = supervise("api=2:crashes")
-    eventually(lambda: system.out.read_text().count("starting it again") >= 3)
+    system.until(lambda: system.out.read_text().count("starting it again") >= 3, what="three starts")
     said = system.out.read_text()
     pauses = [float(line.split(" in ")[1].split()[0]) for line in said.splitlines() if "starting it again" in line]
     assert pauses[:3] == [0.2, 0.4, 0.8]
@@ -118,19 +114,19 @@ def test_a_role_that_keeps_crashing_is_tried_ever_more_seldom(supervise: Callabl
 def test_a_second_ctrl_c_ends_even_a_deaf_role_at_once(supervise: Callable[..., Supervised]) -> None:
     system = supervise("agent=0:deaf", "api=1:deaf", "broker=2:deaf")
     system.wait_for("agent deaf", "api deaf", "broker deaf")
-    eventually(lambda: len(system.pids) == 3)
+    system.until(lambda: len(system.pids) == 3, what="a record of each role")
     started = time.monotonic()
     system.process.send_signal(signal.SIGINT)
-    eventually(lambda: "stopping agent" in system.out.read_text())
+    system.until(lambda: "stopping agent" in system.out.read_text(), what="the first signal's effect")
     system.stop(signal.SIGINT)
-    assert time.monotonic() - started < 1.5, "it waited for the patience of a role"
+    assert time.monotonic() - started < PATIENCE_S / 2, "it waited for the patience of a role"
     assert system.left() == []
 
 
 def test_a_deaf_role_is_ended_when_patience_is_over(supervise: Callable[..., Supervised]) -> None:
-    system = supervise("agent=0:deaf", "broker=1:steady")
+    system = supervise("agent=0:deaf:1.5", "broker=1:steady")
     system.wait_for("agent deaf", "broker started")
-    eventually(lambda: len(system.pids) == 2)
+    system.until(lambda: len(system.pids) == 2, what="a record of each role")
     system.stop(signal.SIGINT)
     assert "agent did not stop in time" in system.out.read_text()
     assert system.left() == []
@@ -139,16 +135,16 @@ def test_a_deaf_role_is_ended_when_patience_is_over(supervise: Callable[..., Sup
 def test_kill_9_of_the_supervisor_leaves_nothing(supervise: Callable[..., Supervised]) -> None:
     system = supervise("broker=3:steady", "agent=0:steady")
     system.wait_for("broker started", "agent started")
-    eventually(lambda: len(system.pids) == 2)
+    system.until(lambda: len(system.pids) == 2, what="a record of each role")
     system.process.kill()
     system.process.wait()
-    eventually(lambda: system.left() == [])
+    eventually(lambda: system.left() == [], within=30, what="the end of every role")
 
 
 def test_what_outlived_a_killed_supervisor_is_ended_by_the_next(supervise: Callable[..., Supervised]) -> None:
     first = supervise("broker=3:deaf", "agent=0:parent")
     first.wait_for("broker deaf", "agent has children")
-    eventually(lambda: len(first.pids) == 2)
+    first.until(lambda: len(first.pids) == 2, what="a record of each role")
     first.process.kill()
     first.process.wait()
     left = first.left()
@@ -163,7 +159,7 @@ def test_what_outlived_a_killed_supervisor_is_ended_by_the_next(supervise: Calla
 def test_what_a_role_started_ends_with_it_also_in_a_session_of_its_own(supervise: Callable[..., Supervised]) -> None:
     system = supervise("agent=0:parent")
     system.wait_for("agent has children")
-    eventually(lambda: len(system.left()) == 3)
+    system.until(lambda: len(system.left()) == 3, what="the agent and both its children")
     system.stop(signal.SIGTERM)
     assert system.left() == []
 
@@ -190,7 +186,7 @@ def test_ctrl_c_is_heeded_in_a_script_whose_shell_ignores_it_for_background_jobs
 
 def test_a_token_in_the_environment_reaches_no_role_that_is_not_given_it(supervise: Callable[..., Supervised]) -> None:
     system = supervise("api=2:tells_its_token")
-    eventually(lambda: "token" in system.state.tail("api"))
+    system.until(lambda: "token" in system.state.tail("api"), what="its word")
     assert system.state.tail("api") == "token None"
     system.stop(signal.SIGTERM)
 
@@ -198,7 +194,7 @@ def test_a_token_in_the_environment_reaches_no_role_that_is_not_given_it(supervi
 def test_the_record_names_each_role_for_programs_and_people(supervise: Callable[..., Supervised]) -> None:
     system = supervise("broker=3:steady")
     system.wait_for("broker started")
-    eventually(lambda: len(system.pids) == 1)
+    system.until(lambda: len(system.pids) == 1, what="a record of each role")
     facts = json.loads((system.state.run / "studio.json").read_text())
     assert facts["pid"] == system.process.pid
     assert [role["name"] for role in facts["roles"]] == ["broker"]

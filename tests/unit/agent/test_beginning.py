@@ -98,7 +98,7 @@ async def test_a_run_goes_on_until_the_moment_and_then_makes_room(tmp_path: Path
     async with conducting(tmp_path) as case:
         case.obey("runs", start())
         await case.sampling()
-        case.obey("next", command := ahead(seconds=0.4))
+        case.obey("next", command := ahead(seconds=2))
         await soon(lambda: case.capture.requests[-1].beginning)
         assert (case.conductor.begun, case.found("runs")) == ("runs", None)
         await soon(lambda: case.conductor.has_begun("next"))
@@ -134,7 +134,7 @@ async def test_a_stop_ends_the_last_preparations_too(tmp_path: Path) -> None:
 
 async def test_a_process_that_is_taken_out_while_it_waits_is_not_sampled(tmp_path: Path) -> None:
     async with conducting(tmp_path) as case:
-        command = ahead(seconds=0.5)
+        command = ahead(seconds=2)
         command["combined_config"]["pids"] = [1, 2]
         case.obey("next", command)
         await soon(lambda: case.capture.requests)
@@ -145,7 +145,7 @@ async def test_a_process_that_is_taken_out_while_it_waits_is_not_sampled(tmp_pat
 
 
 async def test_what_waits_outlives_the_agent_and_runs_once(tmp_path: Path) -> None:
-    command = ahead(seconds=1)
+    command = ahead(seconds=2)
     async with conducting(tmp_path) as before:
         before.obey("next", command)
         await soon(lambda: before.conductor._runs)

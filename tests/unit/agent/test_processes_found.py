@@ -55,13 +55,19 @@ def test_a_process_that_only_waits_for_its_parent_is_no_target() -> None:
 
 
 def test_the_busiest_process_is_the_one_that_computes() -> None:
-    programs = ["while True: pass", "import time; time.sleep(60)"]
-    children = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    programs = [
+        "print('ready', flush=True)\nwhile True: pass",
+        "import time; print('ready', flush=True); time.sleep(60)",
+    ]
+    children = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for program in programs]
     try:
+        for child in children:  # to start takes both of them about as much
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
         table = ProcessTable()
         targets = [table.find(child.pid) for child in reversed(children)]
         assert [one.pid for one in busiest(targets, 1, window=timedelta(milliseconds=400))] == [children[0].pid]
     finally:
         for child in children:
             child.kill()
-            child.wait()
+            child.communicate()

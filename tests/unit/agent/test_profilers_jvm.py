@@ -20,6 +20,7 @@ from agent.processes import Process
 from agent.profilers import jfr_settings, jvm, jvm_attach, leash, reasons
 from agent.profilers.crash_watch import CrashWatch
 from agent.profilers.jvm import NoAnswer, Version
+from tests.support.agents import alive
 from tests.support.processes import eventually
 
 
@@ -209,7 +210,7 @@ def test_what_asks_a_jvm_does_so_as_its_user_and_still_dies_with_the_agent(tmp_p
         finally:
             agent.kill()
             agent.wait()
-        eventually(lambda: not psutil.pid_exists(asking.pid) or asking.status() == psutil.STATUS_ZOMBIE)
+        eventually(lambda: not alive(asking), what="its end with the agent")
 
 
 def test_an_answer_without_end_is_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,11 @@ def read(folder: Path) -> tuple[dict[str, int], str | None]:
     return samples.stacks.get(7, {}), problem
 
 
+def let_go(pipe: Path) -> None:
+    """Write a line to the script, once it has come to the pipe: it goes last, and may take its time to that."""
+    pipe.write_text("on\n")
+
+
 def test_a_pipe_that_nobody_writes_to_is_sprung(trap: Path) -> None:
     assert read(trap.parent) == ({"main (hot)": 2}, None)
 
@@ -70,7 +75,7 @@ def test_what_is_no_pipe_is_never_opened_neither_by_us_nor_by_perf(trap: Path) -
 
 def test_one_that_is_slow_without_a_trap_is_waited_for(trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perf_maps, "traps", frozenset)
-    later = threading.Timer(1, perf_maps.spring, [[trap]])
+    later = threading.Timer(1, let_go, [trap])
     later.start()
     assert read(trap.parent) == ({"main (hot)": 2}, None)
     later.join()
@@ -91,7 +96,7 @@ def test_a_folder_that_does_not_answer_costs_one_thread_and_no_profile(
     monkeypatch.setattr(perf_reading, "LOOK_WITHIN", timedelta(seconds=0.2))
     try:
         for _ in range(2):
-            later = threading.Timer(1, perf_maps.spring, [[trap]])
+            later = threading.Timer(1, let_go, [trap])
             later.start()
             assert read(trap.parent) == ({"main (hot)": 2}, None)
             later.join()

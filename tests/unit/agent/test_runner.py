@@ -64,9 +64,9 @@ async def test_a_stop_ends_a_run_at_once_and_keeps_its_samples() -> None:
     case = Case()
     task = await case.begun()
     case.run.stop()
-    ending = await asyncio.wait_for(task, 1)
+    ending = await asyncio.wait_for(task, 5)
     assert ending.samples == 3
-    assert ending.elapsed_seconds < 1
+    assert ending.elapsed_seconds < 5, "of sixty"
     assert len(case.save.saved) == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_run_narrowed_at_its_very_end_is_not_stretched() -> None:
     task = await case.begun()
     await asyncio.sleep(0.1)
     case.run.narrow(pids=frozenset({2}), exclude_pids=frozenset())
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, 5)
     assert len(case.capture.requests) == 1
 
 
