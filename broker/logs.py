@@ -51,6 +51,7 @@ def configure_logging() -> None:
     structlog.configure(
         processors=[*told, *as_text],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # A line by one write, with its end: processes of one command line share the file, and may be killed.
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )

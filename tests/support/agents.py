@@ -104,7 +104,7 @@ def running_agent(server: FakeServer, home: Path, *extra: str) -> Iterator[Role]
 
 def log_lines(process: Role) -> list[dict[str, Any]]:
     """What the agent has logged to stderr."""
-    return [json.loads(line) for line in process.log.read_text().splitlines()]
+    return [json.loads(line) for line in process.lines()]
 
 
 def command_line(pid: int) -> str:

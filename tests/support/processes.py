@@ -94,6 +94,10 @@ class Role:
         if code is not None:
             raise AssertionError(f"{self.name} ended with {code}: {self.said()}")
 
+    def lines(self) -> list[str]:
+        """Its output as far as it has come to the end of a line: of one that it is just writing there may be a part."""
+        return self.log.read_text(errors="replace").rpartition("\n")[0].splitlines()
+
     def said(self) -> str:
         """The end of its output."""
         return self.log.read_text(errors="replace")[-2000:]

@@ -103,15 +103,20 @@ def a_pacer(broker: Broker) -> Pacer:
     return Pacer(Rollouts(broker), RequestStore(broker), RequestLog(broker))
 
 
-async def carry_on(hosts: dict[str, PlayedHost]) -> int:
-    """Each host beats once and ends what it is given; gives how many ended."""
-    ended = 0
-    for host in hosts.values():
+async def carry_on(hosts: dict[str, PlayedHost], held: dict[str, str], *, until_held: int = 1) -> int:
+    """Each host that holds no command beats once; once so many hold one, all of them end it. Gives how many ended."""
+    for name, host in hosts.items():
         host.now = time.time()
-        match await host.beat():
-            case Delivered(command_id):
-                await host.complete(command_id)
-                ended += 1
+        if name not in held:
+            match await host.beat():
+                case Delivered(command_id):
+                    held[name] = command_id
+    if len(held) < until_held:
+        return 0
+    for name, command_id in held.items():
+        await hosts[name].complete(command_id)
+    ended = len(held)
+    held.clear()
     return ended
 
 

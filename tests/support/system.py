@@ -132,7 +132,7 @@ class System:
     def runs_begun(self) -> Counter[str]:
         """How often each command was begun, by the agent's own log, over all its lives."""
         begun: Counter[str] = Counter()
-        for line in self.roles["agent"].log.read_text(errors="replace").splitlines():
+        for line in self.roles["agent"].lines():
             if line.startswith("{"):
                 event = json.loads(line)
                 if event.get("event") == "run begun":

@@ -39,7 +39,7 @@ def outcomes(output: Path) -> list[tuple[str, ...]]:
     return [tuple(line.split()[1:]) for line in lines]
 
 
-async def until(output: Path, count: int, *, within: float = 20) -> None:
+async def until(output: Path, count: int, *, within: float = 40) -> None:
     """Wait for so many outcomes."""
     end = time.monotonic() + within
     while len(set(outcomes(output))) < count:

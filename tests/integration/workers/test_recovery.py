@@ -74,7 +74,7 @@ async def test_a_killed_mergers_entries_are_taken_over_and_each_request_stands_o
         async def done() -> bool:
             return len(await told(broker, "pending")) == len(hosts) and await held(broker) == 0
 
-        await before_long(done, within=40, what="taking over")
+        await before_long(done, within=60, what="taking over")
     assert await told(broker, "pending") == Counter(hosts), "exactly once"
     commands = [await PlayedHost(broker, a_host(host)).command() for host in hosts]
     assert {(command["state"], command["generation"]) for command in commands} == {("pending", "1")}

@@ -1,6 +1,7 @@
 """What a role logs is JSON, whoever logs it."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Final
@@ -32,3 +33,16 @@ def test_what_libraries_log_comes_in_the_form_of_our_own_lines() -> None:
     assert "ZeroDivisionError" in broken["exception"], "on the line itself"
     assert {line["call_id"] for line in (ours, theirs, broken)} == {"a-call"}
     assert all(line["timestamp"] for line in (ours, theirs, broken))
+
+
+def test_a_line_is_one_write_so_that_those_of_two_processes_are_not_one() -> None:
+    """The API's processes share a stderr; and who is killed between two writes leaves a line that the next goes on."""
+    ours, theirs = os.pipe2(os.O_DIRECT)  # a reading gives what one write wrote
+    try:
+        subprocess.run([sys.executable, "-c", LOGS], cwd=ROOT, stderr=theirs, check=True, timeout=60)
+        os.close(theirs)
+        writes = [*iter(lambda: os.read(ours, 65_536), b"")]
+    finally:
+        os.close(ours)
+    assert len(writes) == 3
+    assert all(json.loads(each) and each.endswith(b"}\n") for each in writes)
