@@ -49,7 +49,7 @@ def test_when_the_agent_is_killed_its_profilers_die_and_the_targets_live(tmp_pat
         finally:
             agent.kill()
             agent.communicate()
-        eventually(lambda: not any(alive(one) for one in profilers), within=3, what="the profilers' end")
+        eventually(lambda: not any(alive(one) for one in profilers), within=15, what="the profilers' end")
         assert python.poll() is None
         assert native.poll() is None
         assert psutil.Process(python.pid).status() != psutil.STATUS_STOPPED
@@ -57,14 +57,14 @@ def test_when_the_agent_is_killed_its_profilers_die_and_the_targets_live(tmp_pat
 
 def test_a_leashed_program_does_not_start_when_its_parent_is_gone_already() -> None:
     done = subprocess.run(
-        [sys.executable, leash.__file__, "1", "/bin/echo", "started"], check=False, capture_output=True, timeout=20
+        [sys.executable, leash.__file__, "1", "/bin/echo", "started"], check=False, capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (leash.PARENT_IS_GONE, b"")
 
 
 def test_a_program_that_cannot_be_started_says_so() -> None:
     done = subprocess.run(
-        [sys.executable, leash.__file__, str(os.getpid()), "/nowhere/x"], check=False, capture_output=True, timeout=20
+        [sys.executable, leash.__file__, str(os.getpid()), "/nowhere/x"], check=False, capture_output=True, timeout=60
     )
     assert done.returncode == leash.CANNOT_EXECUTE
     assert b"/nowhere/x: No such file" in done.stderr
@@ -77,7 +77,7 @@ def test_the_sample_program_ends_with_its_parent() -> None:
         pid = int(shell.stdout.readline())
         eventually(lambda: sum(psutil.Process(pid).cpu_times()[:2]) > 0.3, what="the sample at work")
         shell.communicate(b"\n")
-    eventually(lambda: not psutil.pid_exists(pid), within=5, what="the sample's end")
+    eventually(lambda: not psutil.pid_exists(pid), within=15, what="the sample's end")
 
 
 def test_the_sample_program_ends_when_its_parent_is_gone_before_it_looks(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_sample_program_ends_when_its_parent_is_gone_before_it_looks(tmp_pat
     with subprocess.Popen(
         ["sh", "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as shell:
-        assert shell.wait(10) == 0
+        assert shell.wait(60) == 0
     try:
         eventually(lambda: code.exists() and code.read_text() == "0\n", what="the sample's end")
     finally:
@@ -97,9 +97,9 @@ def test_the_sample_program_ends_when_its_parent_is_gone_before_it_looks(tmp_pat
 
 def test_the_sample_program_ends_after_the_seconds_it_was_given() -> None:
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "cli/sample.py", "--seconds", "0.5"], cwd=ROOT, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "cli/sample.py", "--seconds", "0.5"], cwd=ROOT, check=False, timeout=60)
     assert done.returncode == 0
-    assert 0.5 <= time.monotonic() - began < 5
+    assert 0.5 <= time.monotonic() - began < 30, "of the hour that it runs by itself"
 
 
 def alive(process: psutil.Process) -> bool:
