@@ -68,18 +68,18 @@ def test_a_start_runs_and_completes_with_a_profile_of_the_process(scene: Scene, 
 
 
 def test_a_start_is_running_within_a_second_of_its_delivery(scene: Scene, run: str) -> None:
-    took = []
-    for number in range(3):
-        offer = scene.server.offer(f"{run}-{number}", start(pids=scene.pids[:1], duration=1))
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=1.0) >= 1.0:  # other tests may have the CPUs
+        offer = scene.server.offer(f"{run}-{len(took)}", start(pids=scene.pids[:1], duration=1))
         took.append(scene.server.running(offer.command_id).at - offer.delivered[0])
         scene.server.completion(offer.command_id)
     assert min(took) < 1.0
 
 
 def test_a_stop_ends_the_run_within_a_second_and_keeps_its_samples(scene: Scene, run: str, halt: str) -> None:
-    took = []
-    for number in range(3):
-        run_id, halt_id = f"{run}-{number}", f"{halt}-{number}"
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=1.5) >= 1.5:  # other tests may have the CPUs
+        run_id, halt_id = f"{run}-{len(took)}", f"{halt}-{len(took)}"
         scene.server.offer(run_id, start(pids=scene.pids, duration=60))
         scene.server.running(run_id)
         time.sleep(1.5)
@@ -93,7 +93,7 @@ def test_a_stop_ends_the_run_within_a_second_and_keeps_its_samples(scene: Scene,
         assert stopped_run["samples"] > 20
         assert 1 < stopped_run["execution_time"] < 30, "of sixty"
         assert stopped["status"] == "completed"
-    assert min(took) < 1.5  # the best of three: other tests may have the CPUs
+    assert min(took) < 1.5
 
 
 def test_a_command_whose_reply_was_lost_is_redelivered_and_runs_once(scene: Scene, run: str) -> None:
