@@ -58,7 +58,7 @@ def test_a_start_runs_and_completes_with_a_profile_of_the_process(scene: Scene, 
     acked = scene.server.beat_with(lambda body: run in body.get("received_command_ids", []))
     assert completion["status"] == "completed"
     assert completion["samples"] > 50
-    assert 1 < completion["execution_time"] < 10, "two, and what its profiler takes to start on a busy machine"
+    assert completion["execution_time"] == pytest.approx(2, abs=1)
     assert completion["started_at"] < completion["finished_at"]
     assert completion["hostname"] == "web-01"
     assert acked.at <= begun.at
@@ -91,7 +91,7 @@ def test_a_stop_ends_the_run_within_a_second_and_keeps_its_samples(scene: Scene,
         scene.server.beat_with(lambda body, halt_id=halt_id: body.get("last_command_id") == halt_id)  # type: ignore[misc]  # likewise
         assert stopped_run["status"] == "completed"
         assert stopped_run["samples"] > 20
-        assert 1 < stopped_run["execution_time"] < 30, "of sixty"
+        assert 1 < stopped_run["execution_time"] < 10
         assert stopped["status"] == "completed"
     assert min(took) < 1.5
 

@@ -71,7 +71,7 @@ def test_sigterm_without_a_server_keeps_the_completion_for_the_next_start(tmp_pa
             server.go_down()
             began = time.monotonic()
             assert process.stop(within=30) == 0
-            assert time.monotonic() - began < 20, "seven to end the run and three to tell, at most"
+            assert time.monotonic() - began < 11, "seven to end the run and three to tell, at most"
         assert server.completions == []
         server.come_up()
         with running_agent(server, tmp_path):
@@ -132,8 +132,7 @@ def test_a_server_without_holding_is_polled_at_its_own_pace(tmp_path: Path) -> N
         server.offer("c1", start(pids=pids, duration=1))
         assert server.completion("c1")["status"] == "completed"
     pauses = [later - earlier for earlier, later in itertools.pairwise(beats)]
-    assert min(pauses) > 1.7
-    assert min(pauses) < 2.8  # the better of two: other tests may have the CPUs
+    assert all(1.7 < pause < 2.8 for pause in pauses)
 
 
 def test_plain_polling_can_be_asked_for(tmp_path: Path) -> None:
@@ -213,4 +212,4 @@ def test_a_second_signal_does_not_wait_for_the_server(tmp_path: Path) -> None:
         server.go_down()
         os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGINT)
-        assert process.process.wait(8) == 0, "with one signal it may take ten"
+        assert process.process.wait(5) == 0, "with one signal it may take ten"

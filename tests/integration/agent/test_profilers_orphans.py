@@ -99,7 +99,7 @@ def test_the_sample_program_ends_after_the_seconds_it_was_given() -> None:
     began = time.monotonic()
     done = subprocess.run([sys.executable, "cli/sample.py", "--seconds", "0.5"], cwd=ROOT, check=False, timeout=60)
     assert done.returncode == 0
-    assert 0.5 <= time.monotonic() - began < 30, "of the hour that it runs by itself"
+    assert 0.5 <= time.monotonic() - began < 5
 
 
 def alive(process: psutil.Process) -> bool:

@@ -174,7 +174,7 @@ async def test_a_run_that_is_stopped_while_perf_still_starts_keeps_what_py_spy_s
             asked = time.monotonic()
             run.stop.set()
             profile = await run.profile()
-            assert time.monotonic() - asked < 20, "perf would take a minute"
+            assert time.monotonic() - asked < 5, "perf would take a minute"
     assert profile.error is None
     assert share_of(profile, "busy") * profile.samples > 20
     assert "the run was stopped before perf began to sample" in profile.warnings

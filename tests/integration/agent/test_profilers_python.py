@@ -41,8 +41,7 @@ async def test_frequency_and_duration_are_honoured(tmp_path: Path) -> None:
     # By the time it really took: on a busy machine the end comes late, and samples are taken until then.
     # py-spy draws each gap at random: of so many samples a fifth is five standard deviations, of eighty less than two.
     assert 0.7 * 100 <= slow.samples / slow.elapsed_seconds <= 1.2 * 100
-    # On a busy machine it does not get all its turns, of which there are four in the time of one.
-    assert 0.5 * 400 <= fast.samples / fast.elapsed_seconds <= 1.2 * 400
+    assert 0.7 * 400 <= fast.samples / fast.elapsed_seconds <= 1.2 * 400
     assert 6.0 <= slow.elapsed_seconds < 7.5
     assert 2.0 <= fast.elapsed_seconds < 3.5
     assert (slow.frequency_hz, fast.frequency_hz) == (100, 400)
@@ -68,19 +67,17 @@ async def test_a_stop_ends_the_run_within_a_second_and_keeps_what_was_sampled(tm
         assert profile.error is None
         assert profile.samples > 40
         assert share_of(profile, "busy") > 0.9
-        assert profile.elapsed_seconds < 80, "of ninety"
+        assert profile.elapsed_seconds < 10
 
 
 async def test_sampling_starts_soon_and_is_said_once(tmp_path: Path) -> None:
-    took = []
     with hot_python("busy") as target:
-        for _ in range(3):
-            run = Run(tmp_path, pids=[target.pid], seconds=0.5)
-            assert (await run.profile()).error is None
-            assert run.starts == 1
-            assert run.start_latency is not None
-            took.append(run.start_latency)
-    assert min(took) < 2  # the best of three: other tests may have the CPUs
+        run = Run(tmp_path, pids=[target.pid], seconds=0.5)
+        profile = await run.profile()
+    assert profile.error is None
+    assert run.starts == 1
+    assert run.start_latency is not None
+    assert run.start_latency < 2
 
 
 async def test_a_pid_that_is_gone_fails_the_run_and_says_so(tmp_path: Path) -> None:

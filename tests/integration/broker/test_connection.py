@@ -123,7 +123,7 @@ async def test_a_server_that_hangs_is_unavailable_and_nothing_is_done_twice(
     own: PrivateBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trap: a client that repeats after a timeout makes two entries of one."""
-    monkeypatch.setattr(connection, "COMMAND_TIMEOUT_SECONDS", 1.0)  # a server that is awake writes to a busy disk, too
+    monkeypatch.setattr(connection, "COMMAND_TIMEOUT_SECONDS", 0.5)
     async with Broker.opened(own.settings) as broker:
         await broker.run(COUNT)
         began = time.monotonic()
@@ -132,7 +132,7 @@ async def test_a_server_that_hangs_is_unavailable_and_nothing_is_done_twice(
                 await broker.run(COUNT)
             with pytest.raises(BrokerUnavailable):
                 await broker.run_all([COUNT])
-        assert time.monotonic() - began < 8, "two that are given up on at once take two seconds, and ten otherwise"
+        assert time.monotonic() - began < 3
         async with broker.guarded() as redis:
             assert int(await redis.get("pcs:{1}:count")) <= 3
 

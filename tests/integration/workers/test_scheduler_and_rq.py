@@ -84,13 +84,10 @@ async def test_two_schedulers_and_two_rq_workers_fire_each_schedule_once_and_at_
             await before_long(all_fired, within=40, what="the firings")
     wanted = sorted((ids_of(schedule.schedule_id, due).request_id, "web-01") for schedule in schedules)
     assert await entries_of(broker) == wanted
-    late = []
     for schedule in schedules:
         (fired,) = await ScheduleStore(broker).firings(schedule.schedule_id)
         assert fired.outcome == "submitted"
-        late.append(fired.at - due)
-    assert 0 <= min(late) < 3, "soon"
-    assert max(late) < 15, "on a machine that does other things too; one that is lost is later"
+        assert 0 <= fired.at - due < 3, "soon, on a machine that does other things too"
 
 
 async def test_an_rq_worker_killed_in_the_middle_of_a_firing_leaves_one_request(

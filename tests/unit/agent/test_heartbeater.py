@@ -201,8 +201,7 @@ async def test_the_server_sets_the_pace_where_it_does_not_hold(tmp_path: Path) -
     case.wire.answer = at_once(Reply(interval=timedelta(seconds=1)))
     async with running(case):
         await case.beats(4)
-        assert 0.85 < min(pauses(case)) < 1.5, "a second and a tenth of it, where the machine is not late itself"
-        assert max(pauses(case)) < 15, "half of the interval that the agent was told"
+        assert all(0.85 < pause < 1.5 for pause in pauses(case))
 
 
 async def test_a_change_does_not_cut_short_what_a_busy_server_asked_for(case: Case) -> None:
